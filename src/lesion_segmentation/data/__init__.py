@@ -1,0 +1,1 @@
+"""Cases: reading, checking, resizing, splitting, copying. Imports neither torch nor Kedro."""

@@ -1,0 +1,86 @@
+"""PH2_dataset.txt: the ten columns of PH2's own annotation table, its legends decoded to words."""
+
+import re
+
+import pandas as pd
+
+from lesion_segmentation.errors import InputError
+
+_PRESENCE = {"A": "absent", "AT": "atypical", "P": "present", "T": "typical"}
+_DIAGNOSIS = {"0": "common nevus", "1": "atypical nevus", "2": "melanoma"}
+_ASYMMETRY = {"0": "fully symmetric", "1": "symmetric in one axis", "2": "fully asymmetric"}
+_COLOR = {"1": "white", "2": "red", "3": "light brown", "4": "dark brown", "5": "blue gray", "6": "black"}
+
+# In the order of the file; the second value decodes one cell, None leaves the text as it is.
+_LEGENDS: dict[str, dict[str, str] | None] = {
+    "case_id": None,
+    "histological_diagnosis": None,
+    "diagnosis": _DIAGNOSIS,
+    "asymmetry": _ASYMMETRY,
+    "pigment_network": _PRESENCE,
+    "dots_globules": _PRESENCE,
+    "streaks": _PRESENCE,
+    "regression_areas": _PRESENCE,
+    "blue_whitish_veil": _PRESENCE,
+    "colors": _COLOR,
+}
+ANNOTATION_COLUMNS = tuple(_LEGENDS)
+HEADER = (
+    "||   Name ||  Histological Diagnosis || Clinical Diagnosis || Asymmetry | Pigment Network | Dots/Globules "
+    "| Streaks | Regression Areas | Blue-Whitish Veil ||           Colors ||"
+)
+
+
+def parse_annotations(text: str) -> pd.DataFrame:
+    """Read PH2's annotation table.
+
+    Args:
+        text: The content of PH2_dataset.txt; cells may be empty (PH2 leaves 159 histological diagnoses empty,
+            and a copy without annotations leaves all of them so).
+
+    Returns:
+        One row a case with the columns ANNOTATION_COLUMNS, words instead of codes; several colours are joined
+        by ", "; empty cells are empty strings.
+
+    Raises:
+        InputError: A line has not ten cells, a code is not in its legend, or a case stands there twice.
+    """
+    lines = [line for line in text.splitlines() if line.startswith("||") and "Name" not in line]
+    problems: list[str] = []
+    rows = [row for line in lines if (row := _parse_line(line, problems))]
+    table = pd.DataFrame(rows, columns=list(ANNOTATION_COLUMNS), dtype=str)
+    repeated = table["case_id"][table["case_id"].duplicated()]
+    problems += [f"{case_id}: stands there twice" for case_id in repeated]
+    if problems:
+        raise InputError.from_problems(
+            "PH2_dataset.txt", problems, "Take the file from an unchanged copy of PH2 (make ph2 FROM=...)."
+        )
+    return table
+
+
+def format_annotations(codes: pd.DataFrame) -> str:
+    """Write codes (columns ANNOTATION_COLUMNS, as in PH2's legends) as a table that parse_annotations reads."""
+    lines = [HEADER]
+    for row in codes.itertuples(index=False):
+        name, histology, diagnosis, *middle, colors = (str(cell) for cell in row)
+        lines.append(f"|| {name} || {histology} || {diagnosis} || {' | '.join(middle)} || {colors} ||")
+    return "\n".join(lines) + "\n"
+
+
+def _parse_line(line: str, problems: list[str]) -> list[str] | None:
+    cells = [cell.strip() for cell in re.split(r"\|\|?", line.strip().strip("|"))]
+    if len(cells) != len(ANNOTATION_COLUMNS):
+        problems.append(f"{line.strip()[:40]}...: {len(cells)} cells found, {len(ANNOTATION_COLUMNS)} expected")
+        return None
+    return [_decode(cells[0], column, cell, problems) for column, cell in zip(ANNOTATION_COLUMNS, cells, strict=True)]
+
+
+def _decode(case_id: str, column: str, cell: str, problems: list[str]) -> str:
+    legend = _LEGENDS[column]
+    if legend is None or not cell:
+        return cell
+    codes = cell.split() if column == "colors" else [cell]
+    unknown = [code for code in codes if code not in legend]
+    if unknown:
+        problems.append(f"{case_id}: {column} is {', '.join(unknown)}, expected one of {', '.join(legend)}")
+    return ", ".join(legend.get(code, code) for code in codes)

@@ -1,0 +1,167 @@
+"""Cases as they come: images, masks and annotations paired by case id, checked in one pass, then resized."""
+
+import hashlib
+import logging
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field
+
+from lesion_segmentation.data.annotations import parse_annotations
+from lesion_segmentation.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+RawPictures = Mapping[str, Callable[[], Image.Image]]
+"""case_id to a function that reads and decodes the picture."""
+
+SYNTHETIC_PREFIX = "SYN"
+"""Case ids of synthetic cases begin so: the label travels with the data, not with a setting."""
+
+
+class ImageSize(BaseModel):
+    """Height and width in pixels that every image and mask is resized to."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    height: int = Field(192, ge=32)
+    width: int = Field(256, ge=32)
+
+
+def check_cases(ph2_images: RawPictures, ph2_masks: RawPictures, ph2_annotations: str) -> pd.DataFrame:
+    """Pair images, masks and annotations by case id and check them all before any other work.
+
+    Args:
+        ph2_images: Dermoscopic images, any size, read as RGB.
+        ph2_masks: Expert masks of the image's size with at most two values; the higher one is the lesion.
+        ph2_annotations: PH2_dataset.txt.
+
+    Returns:
+        One row a case, sorted by case_id: case_id, source ("PH2" or "synthetic"), the annotations in words,
+        width and height in pixels, lesion_area (fraction of the picture), touches_border, and the SHA-256 of
+        the decoded pixels of image and mask.
+
+    Raises:
+        InputError: Names every case that cannot be used, and why.
+    """
+    annotations = parse_annotations(ph2_annotations).set_index("case_id")
+    case_ids = sorted(set(ph2_images) | set(ph2_masks))
+    problems: list[str] = []
+    rows = []
+    for case_id in case_ids:
+        if case_id not in annotations.index:
+            problems.append(f"{case_id}: not found in PH2_dataset.txt")
+        image = _read_image(case_id, ph2_images, problems)
+        mask = _read_mask(case_id, ph2_masks, problems)
+        if image is None or mask is None:
+            continue
+        if image.shape[:2] != mask.shape:
+            problems.append(f"{case_id}: the image is {_size(image)}, its mask {_size(mask)}; expected the same size")
+        rows.append({"case_id": case_id, **_measure(image, mask)})
+    if not case_ids:
+        problems.append("no image and no mask found")
+    if problems:
+        raise InputError.from_problems(
+            "The cases cannot be used", problems, "Mend or replace these files (make ph2 FROM=... checks a copy of PH2)."
+        )
+    return _join(pd.DataFrame(rows), annotations)
+
+
+def resize_images(ph2_images: RawPictures, cases: pd.DataFrame, image_size: ImageSize) -> dict[str, np.ndarray]:
+    """Resize with Lanczos, as the paper's code does: case_id to uint8 (height, width, 3)."""
+    size = (image_size.width, image_size.height)
+    return {
+        case_id: np.asarray(ph2_images[case_id]().convert("RGB").resize(size, Image.Resampling.LANCZOS))
+        for case_id in cases["case_id"]
+    }
+
+
+def resize_masks(ph2_masks: RawPictures, cases: pd.DataFrame, image_size: ImageSize) -> dict[str, np.ndarray]:
+    """Resize by nearest neighbour, which keeps masks binary: case_id to uint8 (height, width), 0 or 1."""
+    size = (image_size.width, image_size.height)
+    return {
+        case_id: np.asarray(
+            Image.fromarray(binary_mask(ph2_masks[case_id]())).resize(size, Image.Resampling.NEAREST), dtype=np.uint8
+        )
+        for case_id in cases["case_id"]
+    }
+
+
+def binary_mask(picture: Image.Image) -> np.ndarray:
+    """A mask picture of at most two values, in whatever mode it is stored, as a boolean array (H, W).
+
+    Raises:
+        ValueError: More than two values; its text lists some of them.
+    """
+    grey = np.asarray(picture.convert("L"))
+    values = np.unique(grey)
+    if len(values) > 2:
+        shown = ", ".join(str(value) for value in values[:6])
+        raise ValueError(f"{len(values)} grey values found ({shown}, ...), expected two")
+    # One value alone: an empty mask is black, a full one is not.
+    return grey > (values[0] if len(values) == 2 else 127)
+
+
+def pixel_hash(pixels: np.ndarray) -> str:
+    """SHA-256 of the shape and the decoded pixels, whatever the file format was."""
+    digest = hashlib.sha256(f"{pixels.shape}".encode())
+    digest.update(np.ascontiguousarray(pixels).tobytes())
+    return digest.hexdigest()
+
+
+def _read_image(case_id: str, pictures: RawPictures, problems: list[str]) -> np.ndarray | None:
+    if case_id not in pictures:
+        problems.append(f"{case_id}: a mask without an image")
+        return None
+    try:
+        return np.asarray(pictures[case_id]().convert("RGB"))
+    except Exception as error:  # Pillow raises many kinds for damaged files; each is reported, none hidden
+        problems.append(f"{case_id}: the image cannot be read ({_cause(error)})")
+        return None
+
+
+def _read_mask(case_id: str, pictures: RawPictures, problems: list[str]) -> np.ndarray | None:
+    if case_id not in pictures:
+        problems.append(f"{case_id}: an image without a mask")
+        return None
+    try:
+        mask = binary_mask(pictures[case_id]())
+    except Exception as error:
+        problems.append(f"{case_id}: the mask cannot be used ({_cause(error)})")
+        return None
+    if mask.all() or not mask.any():
+        logger.warning("%s: the mask is %s", case_id, "full" if mask.all() else "empty")
+    return mask
+
+
+def _cause(error: Exception) -> str:
+    """The innermost message: Kedro's datasets wrap what Pillow says."""
+    while error.__cause__ is not None and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _size(pixels: np.ndarray) -> str:
+    return f"{pixels.shape[1]} x {pixels.shape[0]}"
+
+
+def _measure(image: np.ndarray, mask: np.ndarray) -> dict[str, object]:
+    border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
+    return {
+        "width": image.shape[1],
+        "height": image.shape[0],
+        "lesion_area": float(mask.mean()),
+        "touches_border": bool(border.any()),
+        "image_sha256": pixel_hash(image),
+        "mask_sha256": pixel_hash(mask),
+    }
+
+
+def _join(measured: pd.DataFrame, annotations: pd.DataFrame) -> pd.DataFrame:
+    cases = measured.join(annotations, on="case_id")
+    source = np.where(cases["case_id"].str.startswith(SYNTHETIC_PREFIX), "synthetic", "PH2")
+    cases.insert(1, "source", source)
+    words = list(annotations.columns)
+    first = ["case_id", "source", *words]
+    return cases[first + [column for column in cases.columns if column not in first]]

@@ -1,0 +1,90 @@
+"""The paper's augmentation before training: a rotated and a flipped copy of each training case."""
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from pydantic import BaseModel, ConfigDict
+
+Transform = Literal["rotated", "flipped"]
+MAX_ROTATION = 40
+"""Degrees; the paper's code draws a whole number of degrees from [-40, 40)."""
+
+
+class AugmentationSettings(BaseModel):
+    """The parameters `augmentation`.
+
+    Attributes:
+        copies: Which copies of each training case are made, in this order; none where training augments on the fly.
+        seed: Of the angles.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    copies: tuple[Transform, ...] = ()
+    seed: int = 0
+
+
+class Pair(NamedTuple):
+    """An image, uint8 (H, W, 3), and its mask, uint8 (H, W), 0 or 1."""
+
+    image: np.ndarray
+    mask: np.ndarray
+
+
+def copy_samples(
+    images: dict[str, np.ndarray], masks: dict[str, np.ndarray], split: pd.DataFrame, settings: AugmentationSettings
+) -> tuple[pd.DataFrame, dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Make the samples that training sees: originals of training and validation, copies of training cases only.
+
+    Args:
+        images: case_id to uint8 (H, W, 3).
+        masks: case_id to uint8 (H, W), 0 or 1.
+        split: case_id, subset.
+        settings: Which copies.
+
+    Returns:
+        The sample table (sample_id, case_id, transform, subset; first all originals, then all copies of one kind
+        after the other), sample_id to image, sample_id to mask. Test cases are in none of them.
+    """
+    development = split[split["subset"] != "test"].sort_values("case_id")
+    train = development[development["subset"] == "train"]
+    samples = [development.assign(transform="original")] + [train.assign(transform=copy) for copy in settings.copies]
+    table = pd.concat(samples, ignore_index=True)
+    table.insert(0, "sample_id", np.where(table["transform"] == "original", table["case_id"], table["case_id"] + "_" + table["transform"]))
+    generator = np.random.default_rng(settings.seed)
+    pairs = {
+        row.sample_id: _TRANSFORMS[row.transform](Pair(images[row.case_id], masks[row.case_id]), generator)
+        for row in table.itertuples()
+    }
+    sample_images = {sample_id: pair.image for sample_id, pair in pairs.items()}
+    sample_masks = {sample_id: pair.mask for sample_id, pair in pairs.items()}
+    return table[["sample_id", "case_id", "transform", "subset"]], sample_images, sample_masks
+
+
+def rotate(pair: Pair, degrees: float) -> Pair:
+    """Turn counter-clockwise about the centre, bilinear, black outside.
+
+    The mask is interpolated too and cut to whole numbers, as in the paper's code: only pixels that are lesion
+    through and through stay lesion, so it shrinks by part of a pixel.
+    """
+    image = Image.fromarray(pair.image).rotate(degrees, Image.Resampling.BILINEAR)
+    mask = Image.fromarray(pair.mask.astype(np.float32)).rotate(degrees, Image.Resampling.BILINEAR)
+    return Pair(np.asarray(image), (np.asarray(mask) > 1 - 1e-4).astype(np.uint8))
+
+
+def flip(pair: Pair) -> Pair:
+    """Mirror left and right."""
+    return Pair(np.ascontiguousarray(pair.image[:, ::-1]), np.ascontiguousarray(pair.mask[:, ::-1]))
+
+
+def _rotate_at_random(pair: Pair, generator: np.random.Generator) -> Pair:
+    return rotate(pair, int(generator.integers(-MAX_ROTATION, MAX_ROTATION)))
+
+
+_TRANSFORMS: dict[str, Callable[[Pair, np.random.Generator], Pair]] = {
+    "original": lambda pair, generator: pair,
+    "rotated": _rotate_at_random,
+    "flipped": lambda pair, generator: flip(pair),
+}

@@ -1,0 +1,119 @@
+"""Which case is for training, which for validation, which for the test: drawn by case, never by picture."""
+
+import hashlib
+from typing import Literal
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field
+
+from lesion_segmentation.errors import InputError
+
+PAPER_TEST_CASES = tuple(
+    f"IMD{number}"
+    for number in (
+        "004 008 018 021 022 024 031 035 041 042 044 048 050 058 061 078 085 092 101 118 132 133 143 149 152 "
+        "162 164 207 211 254 278 285 312 347 368 369 371 372 376 378 382 388 402 404 406 407 411 413 423 434"
+    ).split()
+)
+"""scikit-learn's train_test_split(test_size=0.25, random_state=101) over PH2's 200 sorted ids, as the paper's code."""
+
+FOLDS = 5
+
+
+class SplitSettings(BaseModel):
+    """The parameters `split`.
+
+    Attributes:
+        protocol: `paper`: the paper's 50 test cases; `stratified`: 60/15/25 percent by diagnosis;
+            `folds`: the `fold`-th of five folds by diagnosis is the test set.
+        validation_cases: Cases drawn for validation under `paper` and `folds`; 0 trains on all that are not test.
+        fold: 0 to 4, under `folds`.
+        seed: Of the draws.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    protocol: Literal["paper", "stratified", "folds"] = "paper"
+    validation_cases: int = Field(30, ge=0)
+    fold: int = Field(0, ge=0, lt=FOLDS)
+    seed: int = 0
+
+
+def split_cases(cases: pd.DataFrame, settings: SplitSettings) -> pd.DataFrame:
+    """Draw the subsets: case_id, subset (train, validation or test), one row a case.
+
+    Raises:
+        InputError: The protocol cannot be applied to these cases.
+    """
+    table = cases.sort_values("case_id").set_index("case_id")
+    test = {"paper": _paper_test, "stratified": _stratified_test, "folds": _fold_test}[settings.protocol](table, settings)
+    rest = table.drop(index=test)
+    count = round(0.2 * len(rest)) if settings.protocol == "stratified" else settings.validation_cases
+    if count >= len(rest):
+        raise InputError(
+            f"split.validation_cases is {count}, but only {len(rest)} cases are not in the test set: "
+            "nothing would be left for training. Choose a smaller number."
+        )
+    validation = _draw(rest, count, settings.seed, stratify=settings.protocol != "paper")
+    subset = pd.Series("train", index=table.index, name="subset")
+    subset[validation] = "validation"
+    subset[test] = "test"
+    return subset.reset_index()
+
+
+def split_hash(split: pd.DataFrame) -> str:
+    """A digest of who is where: equal where two runs trained, validated and tested on the same cases."""
+    ordered = split.sort_values("case_id")
+    return hashlib.sha256("\n".join(ordered["case_id"] + " " + ordered["subset"]).encode()).hexdigest()[:16]
+
+
+def _paper_test(table: pd.DataFrame, settings: SplitSettings) -> list[str]:
+    missing = sorted(set(PAPER_TEST_CASES) - set(table.index))
+    if missing:
+        raise InputError(
+            f"split.protocol is paper, but {len(missing)} of its 50 test cases are not there "
+            f"({', '.join(missing[:5])}, ...). Bring in the whole of PH2 (make ph2 FROM=...) "
+            "or choose split.protocol=stratified."
+        )
+    return list(PAPER_TEST_CASES)
+
+
+def _stratified_test(table: pd.DataFrame, settings: SplitSettings) -> list[str]:
+    return _draw(table, round(0.25 * len(table)), settings.seed, stratify=True)
+
+
+def _fold_test(table: pd.DataFrame, settings: SplitSettings) -> list[str]:
+    from sklearn.model_selection import StratifiedKFold
+
+    diagnoses = _diagnoses(table, needed=FOLDS)
+    folds = StratifiedKFold(n_splits=FOLDS, shuffle=True, random_state=settings.seed).split(table, diagnoses)
+    _, test = list(folds)[settings.fold]
+    return list(table.index[test])
+
+
+def _draw(table: pd.DataFrame, count: int, seed: int, stratify: bool) -> list[str]:
+    from sklearn.model_selection import train_test_split
+
+    if count == 0:
+        return []
+    strata = _diagnoses(table, needed=2) if stratify else None
+    try:
+        _, drawn = train_test_split(list(table.index), test_size=count, random_state=seed, stratify=strata)
+    except ValueError as error:
+        raise InputError(f"{len(table)} cases cannot be split: {error}. Use more cases or another split.protocol.") from error
+    return list(drawn)
+
+
+def _diagnoses(table: pd.DataFrame, needed: int) -> pd.Series:
+    diagnoses = table["diagnosis"].fillna("")
+    if (diagnoses == "").any():
+        raise InputError(
+            f"{(diagnoses == '').sum()} cases have no diagnosis, which this split.protocol stratifies by. Bring in PH2 "
+            "with its annotations (the official layout has PH2_dataset.txt) or choose split.protocol=paper."
+        )
+    rare = diagnoses.value_counts()[lambda counts: counts < needed]
+    if len(rare):
+        raise InputError(
+            f"split by diagnosis: {', '.join(f'{name} has {count}' for name, count in rare.items())} "
+            f"cases, at least {needed} are needed. Use more cases or another split.protocol."
+        )
+    return diagnoses

@@ -1,0 +1,171 @@
+"""Cases drawn, not photographed: they look enough like PH2 to run everything on, and may be shown to anyone.
+
+A drawn case has skin with texture and a vignette, a lesion of irregular outline in several colours, hairs and gel
+bubbles over it. Its mask is exact, since the outline is known.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from PIL import Image, ImageDraw
+from scipy.ndimage import gaussian_filter
+
+from lesion_segmentation.data.annotations import ANNOTATION_COLUMNS, format_annotations
+from lesion_segmentation.data.cases import SYNTHETIC_PREFIX
+
+SIZES = ((384, 288), (383, 288), (382, 286), (400, 300), (360, 270))
+"""Width and height in pixels, about half of PH2's."""
+
+# PH2's colour codes and what they look like on the drawn skin (RGB, 0 to 255).
+_COLORS: Mapping[int, tuple[int, int, int]] = {
+    1: (228, 205, 195),
+    2: (186, 96, 88),
+    3: (172, 122, 88),
+    4: (112, 70, 48),
+    5: (112, 112, 128),
+    6: (58, 42, 38),
+}
+
+
+@dataclass(frozen=True)
+class SyntheticCase:
+    """image: uint8 (H, W, 3); mask: bool (H, W); codes: the cells of its row in PH2_dataset.txt."""
+
+    image: np.ndarray
+    mask: np.ndarray
+    codes: dict[str, str]
+
+
+def case_ids(count: int) -> list[str]:
+    """SYN001, SYN002, ..."""
+    return [f"{SYNTHETIC_PREFIX}{number:03d}" for number in range(1, count + 1)]
+
+
+def draw_case(number: int, seed: int = 0) -> SyntheticCase:
+    """Draw the number-th case (from 1): the same numbers give the same pixels."""
+    generator = np.random.default_rng([seed, number])
+    diagnosis = (0, 1, 0, 1, 2)[number % 5]  # PH2's proportions: 40, 40 and 20 percent
+    width, height = SIZES[generator.integers(len(SIZES))]
+    skin = _skin(generator, height, width)
+    distance, irregularity = _outline(generator, height, width, diagnosis)
+    lesion, colors = _lesion(generator, skin, diagnosis)
+    alpha = 1 / (1 + np.exp(distance / generator.uniform(1.0, 5.0)))
+    canvas = skin * (1 - alpha[..., None]) + lesion * alpha[..., None]
+    canvas *= _vignette(generator, height, width)[..., None]
+    picture = Image.fromarray(np.clip(canvas, 0, 255).astype(np.uint8))
+    _draw_hairs(generator, picture)
+    pixels = np.asarray(picture, dtype=np.float32)
+    pixels = _bubbles(generator, pixels) + generator.normal(0, 2.5, pixels.shape)
+    image = np.clip(pixels, 0, 255).astype(np.uint8)
+    return SyntheticCase(image, distance < 0, _codes(generator, number, diagnosis, irregularity, colors))
+
+
+def annotations_text(count: int, seed: int = 0) -> str:
+    """The annotation table of the first `count` cases, in the form of PH2_dataset.txt."""
+    codes = [draw_case(number, seed).codes for number in range(1, count + 1)]
+    return format_annotations(pd.DataFrame(codes, columns=list(ANNOTATION_COLUMNS)))
+
+
+def _noise(generator: np.random.Generator, height: int, width: int, scale: float) -> np.ndarray:
+    """Smooth noise (H, W) of mean 0 and deviation 1; `scale` is its grain in pixels."""
+    field = gaussian_filter(generator.standard_normal((height, width)), scale, mode="wrap")
+    return (field - field.mean()) / field.std()
+
+
+def _skin(generator: np.random.Generator, height: int, width: int) -> np.ndarray:
+    tone = np.array([205, 160, 140]) + generator.normal(0, 14) + generator.normal(0, 6, 3)
+    blotches = 7 * _noise(generator, height, width, 28)
+    furrows = 4 * _noise(generator, height, width, 1.6)
+    flush = np.stack([np.zeros((height, width)), *(5 * _noise(generator, height, width, 40) for _ in range(2))], axis=-1)
+    return tone + (blotches + furrows)[..., None] + flush
+
+
+def _outline(generator: np.random.Generator, height: int, width: int, diagnosis: int) -> tuple[np.ndarray, float]:
+    """Distance to the lesion's border in about pixels (H, W), negative inside; and how irregular the border is."""
+    irregularity = float(generator.uniform(0.03, 0.09) + 0.05 * diagnosis)
+    radius = height * float(np.exp(generator.normal(np.log(0.27 + 0.05 * diagnosis), 0.33)))
+    centre = np.array([height, width]) * (0.5 + generator.uniform(-0.16, 0.16, 2))
+    aspect, turn = generator.uniform(0.72, 1.0), generator.uniform(0, np.pi)
+    rows, columns = np.mgrid[:height, :width] - centre[:, None, None]
+    along = columns * np.cos(turn) + rows * np.sin(turn)
+    across = (-columns * np.sin(turn) + rows * np.cos(turn)) / aspect
+    angle = np.arctan2(across, along)
+    waves = [
+        generator.normal(0, 1 / order) * np.cos(order * angle + generator.uniform(0, 2 * np.pi)) for order in range(2, 9)
+    ]
+    border = radius * (1 + irregularity * np.sum(waves, axis=0) + 0.02 * _noise(generator, height, width, 4))
+    return np.hypot(along, across) - np.maximum(border, 0.06 * height), irregularity
+
+
+def _lesion(generator: np.random.Generator, skin: np.ndarray, diagnosis: int) -> tuple[np.ndarray, list[int]]:
+    """Colours of the lesion (H, W, 3), some of them close to the skin's, and the codes of those used."""
+    height, width = skin.shape[:2]
+    more = {0: [2], 1: [2, 6, 5], 2: [1, 2, 5, 6]}[diagnosis]
+    extra = generator.permutation(more)[: generator.integers(0, 2 + diagnosis)]
+    colors = [3, 4, *(int(code) for code in extra)]
+    fields = np.stack([_noise(generator, height, width, 18) for _ in colors])
+    weights = np.exp(2.2 * fields)
+    weights[2:] *= 0.6
+    weights /= weights.sum(axis=0)
+    palette = np.array([_COLORS[code] for code in colors], dtype=float)
+    painted = np.einsum("chw,cr->hwr", weights, palette) + 6 * _noise(generator, height, width, 2.5)[..., None]
+    strength = generator.uniform(0.35, 0.95)  # a faint lesion keeps much of the skin's colour
+    return skin * (1 - strength) + painted * strength, sorted(colors)
+
+
+def _vignette(generator: np.random.Generator, height: int, width: int) -> np.ndarray:
+    rows, columns = np.mgrid[:height, :width]
+    offset = generator.normal(0, 0.05, 2)
+    radius = np.hypot(rows / height - 0.5 - offset[0], columns / width - 0.5 - offset[1])
+    return 1 - generator.uniform(0.25, 0.75) * np.clip((radius - 0.42) / 0.3, 0, 1) ** 1.3
+
+
+def _draw_hairs(generator: np.random.Generator, picture: Image.Image) -> None:
+    pen = ImageDraw.Draw(picture)
+    width, height = picture.size
+    for _ in range(generator.integers(0, 14)):
+        start = generator.uniform(0, 1, 2) * (width, height)
+        direction, bend = generator.uniform(0, 2 * np.pi), generator.normal(0, 0.012)
+        steps = np.arange(0, generator.uniform(60, 220), 4)
+        angles = direction + bend * np.arange(len(steps))
+        points = start + 4 * np.cumsum(np.stack([np.cos(angles), np.sin(angles)], axis=1), axis=0)
+        shade = int(generator.uniform(25, 70))
+        pen.line([(float(x), float(y)) for x, y in points], fill=(shade + 12, shade, shade - 8), width=int(generator.integers(1, 4)))
+
+
+def _bubbles(generator: np.random.Generator, pixels: np.ndarray) -> np.ndarray:
+    """Gel bubbles: a bright ring and a highlight (H, W, 3)."""
+    height, width = pixels.shape[:2]
+    rows, columns = np.mgrid[:height, :width]
+    light = np.zeros((height, width))
+    for _ in range(generator.integers(0, 7)):
+        row, column = generator.uniform(0, height), generator.uniform(0, width)
+        radius = generator.uniform(3, 12)
+        away = np.hypot(rows - row, columns - column)
+        light += 45 * np.exp(-(((away - radius) / 1.5) ** 2))
+        light += 90 * np.exp(-((np.hypot(rows - row + radius / 2, columns - column + radius / 2) / 1.8) ** 2))
+    return pixels + light[..., None]
+
+
+def _codes(
+    generator: np.random.Generator, number: int, diagnosis: int, irregularity: float, colors: list[int]
+) -> dict[str, str]:
+    atypical = diagnosis > 0
+
+    def present(probability: float) -> str:
+        return "P" if generator.uniform() < probability else "A"
+
+    return {
+        "case_id": f"{SYNTHETIC_PREFIX}{number:03d}",
+        "histological_diagnosis": "Melanoma" if diagnosis == 2 else "",
+        "diagnosis": str(diagnosis),
+        "asymmetry": str(int(np.digitize(irregularity, (0.08, 0.14)))),
+        "pigment_network": "AT" if atypical else "T",
+        "dots_globules": str(generator.choice(["A", "AT"] if atypical else ["A", "T"])),
+        "streaks": present(0.1 + 0.2 * diagnosis),
+        "regression_areas": present(0.2 * diagnosis),
+        "blue_whitish_veil": "P" if 5 in colors else "A",
+        "colors": "  ".join(str(code) for code in colors),
+    }

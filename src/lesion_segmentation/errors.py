@@ -1,0 +1,18 @@
+"""The one error that is the user's to mend."""
+
+from collections.abc import Sequence
+
+
+class InputError(ValueError):
+    """Data or settings that cannot be used; its text says what was found, what was expected and what to do.
+
+    The command line shows the text alone, without a stack trace.
+    """
+
+    @classmethod
+    def from_problems(cls, title: str, problems: Sequence[str], remedy: str) -> "InputError":
+        """All problems of one input in one report."""
+        lines = [f"{title}: {len(problems)} problem{'s' if len(problems) > 1 else ''}"]
+        lines += [f"  - {problem}" for problem in problems]
+        lines.append(remedy)
+        return cls("\n".join(lines))

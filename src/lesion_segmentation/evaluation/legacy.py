@@ -1,0 +1,46 @@
+"""The scores of the paper's code, which are not what their names say: to compare with its tables, for nothing else.
+
+After the notebook hashbanger/Skin_Lesion_Segmentation, which the paper follows.
+"""
+
+import numpy as np
+
+SMOOTH = 100.0
+BATCH = 18
+
+
+def legacy_scores(probabilities: np.ndarray, masks: np.ndarray, batch_size: int = BATCH) -> dict[str, float]:
+    """Accuracy, precision, recall, iou and dice as the paper's code computes them.
+
+    Args:
+        probabilities: (N, H, W), 0 to 1.
+        masks: (N, H, W), boolean or 0 and 1.
+        batch_size: The scores of batches are averaged, weighted by their size.
+
+    Returns:
+        Fractions. `iou` is soft and the mean over image rows (of W pixels) of (I + 100) / (S - I + 100) with
+        I = sum(y p) and S = sum(y^2) + sum(p^2), so that rows without lesion score 1; `dice` is soft and pooled
+        over the batch, (2 I + 100) / (sum(y) + sum(p) + 100); precision and recall are pooled over the batch.
+    """
+    p = np.asarray(probabilities, dtype=np.float64)
+    y = np.asarray(masks, dtype=np.float64)
+    if p.shape != y.shape or p.ndim != 3 or len(p) == 0:
+        raise ValueError(f"probabilities are {p.shape}, masks {y.shape}; expected the same (N, H, W) with N at least 1")
+    starts = range(0, len(p), batch_size)
+    batches = [_score_batch(p[start : start + batch_size], y[start : start + batch_size]) for start in starts]
+    weights = [len(p[start : start + batch_size]) for start in starts]
+    return {name: float(np.average([batch[name] for batch in batches], weights=weights)) for name in batches[0]}
+
+
+def _score_batch(p: np.ndarray, y: np.ndarray) -> dict[str, float]:
+    rounded = np.round(p)  # half to even, as Keras: 0.5 becomes 0
+    true_positives = (rounded * y).sum()
+    row_overlap = (y * p).sum(axis=2)
+    row_squares = (y**2).sum(axis=2) + (p**2).sum(axis=2)
+    return {
+        "accuracy": float((rounded == y).mean()),
+        "precision": float(true_positives / (rounded.sum() + 1e-7)),
+        "recall": float(true_positives / (y.sum() + 1e-7)),
+        "iou": float(((row_overlap + SMOOTH) / (row_squares - row_overlap + SMOOTH)).mean()),
+        "dice": float((2 * row_overlap.sum() + SMOOTH) / (y.sum() + p.sum() + SMOOTH)),
+    }

@@ -1,0 +1,57 @@
+"""Every pixel-wise score as a formula over tp, fp, fn and tn: the one place where they stand."""
+
+import numpy as np
+
+COUNTS = ("tp", "fp", "fn", "tn")
+METRICS = ("accuracy", "precision", "recall", "specificity", "iou", "dice")
+
+
+def count_pixels(prediction: np.ndarray, mask: np.ndarray) -> dict[str, int]:
+    """tp, fp, fn and tn of two boolean arrays of one shape (H, W)."""
+    prediction, mask = np.asarray(prediction), np.asarray(mask)
+    if prediction.shape != mask.shape or prediction.dtype != bool or mask.dtype != bool:
+        raise ValueError(
+            f"prediction is {prediction.dtype} {prediction.shape}, mask {mask.dtype} {mask.shape}; "
+            "expected two boolean arrays of the same shape"
+        )
+    return {
+        "tp": int((prediction & mask).sum()),
+        "fp": int((prediction & ~mask).sum()),
+        "fn": int((~prediction & mask).sum()),
+        "tn": int((~prediction & ~mask).sum()),
+    }
+
+
+def score_counts(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray, tn: np.ndarray) -> dict[str, np.ndarray]:
+    """Scores, as fractions, from pixel counts of any one shape.
+
+    accuracy (tp + tn) / all, precision tp / (tp + fp), recall tp / (tp + fn), specificity tn / (tn + fp),
+    iou tp / (tp + fp + fn), dice 2 tp / (2 tp + fp + fn). A ratio of 0/0 is 1 where prediction and mask are equal
+    (fp = fn = 0), else 0.
+    """
+    tp, fp, fn, tn = (np.asarray(count, dtype=np.float64) for count in (tp, fp, fn, tn))
+    equal = (fp == 0) & (fn == 0)
+
+    def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+        return np.where(whole > 0, part / np.where(whole > 0, whole, 1), equal)
+
+    return {
+        "accuracy": ratio(tp + tn, tp + fp + fn + tn),
+        "precision": ratio(tp, tp + fp),
+        "recall": ratio(tp, tp + fn),
+        "specificity": ratio(tn, tn + fp),
+        "iou": ratio(tp, tp + fp + fn),
+        "dice": ratio(2 * tp, 2 * tp + fp + fn),
+    }
+
+
+def undefined(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray, tn: np.ndarray) -> np.ndarray:
+    """Where at least one of the scores is a ratio of 0/0."""
+    tp, fp, fn, tn = (np.asarray(count) for count in (tp, fp, fn, tn))
+    return (tp + fp == 0) | (tp + fn == 0) | (tn + fp == 0)
+
+
+def score_case(prediction: np.ndarray, mask: np.ndarray) -> dict[str, float]:
+    """METRICS of one case, as fractions, from two boolean arrays (H, W)."""
+    counts = {name: np.asarray(count) for name, count in count_pixels(prediction, mask).items()}
+    return {name: float(score) for name, score in score_counts(**counts).items()}

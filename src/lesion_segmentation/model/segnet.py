@@ -1,0 +1,122 @@
+"""SegNet-v2: thirteen convolutions down, two dense layers per pixel, thirteen convolutions up.
+
+After Badrinarayanan, Kendall and Cipolla, "SegNet" (2017), as Harlapur and Handur's 64 layers have it.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lesion_segmentation.model.metadata import NetworkMetadata, Unpooling
+
+BATCH_NORM_EPSILON = 1e-3
+
+# Channels in units of the base (64 at width 1.0): the outputs of each stage's convolutions.
+_ENCODER = ((1, 1), (2, 2), (4, 4, 4), (8, 8, 8), (8, 8, 8))
+_DENSE = 16
+_DECODER = ((8, 8, 8), (8, 8, 4), (4, 4, 2), (2, 1))
+
+
+class ConvBlock(nn.Sequential):
+    """3 x 3 convolution with bias, batch norm, ReLU: (N, inputs, H, W) to (N, outputs, H, W)."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(
+            nn.Conv2d(inputs, outputs, 3, padding=1),
+            nn.BatchNorm2d(outputs, eps=BATCH_NORM_EPSILON),
+            nn.ReLU(inplace=True),
+        )
+
+
+class SegNet(nn.Module):
+    """Scaled images to logits of the same height and width.
+
+    Args:
+        width: Factor on every channel count but the 3 of the input and the 1 of the output.
+        unpooling: `indices` puts each value back where its maximum was; `nearest` repeats it, as the paper's
+            code does.
+        logit_batch_norm: Batch norm after the last convolution, as the paper's code has it.
+
+    At width 1.0: 33,377,795 trainable parameters and 15,874 running means and variances.
+    """
+
+    def __init__(self, width: float = 1.0, unpooling: Unpooling = "indices", logit_batch_norm: bool = True) -> None:
+        super().__init__()
+        if round(64 * width) < 1:
+            raise ValueError(f"width is {width}, expected at least 1/64")
+        if unpooling not in ("indices", "nearest"):
+            raise ValueError(f"unpooling is {unpooling!r}, expected 'indices' or 'nearest'")
+        self.metadata = NetworkMetadata("segnet", width, unpooling, logit_batch_norm)
+        base = round(64 * width)
+        self.encoder = nn.ModuleList()
+        channels = 3
+        for stage in _ENCODER:
+            self.encoder.append(_blocks(channels, [unit * base for unit in stage]))
+            channels = stage[-1] * base
+        self.dense = nn.Sequential(
+            nn.Conv2d(channels, _DENSE * base, 1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(_DENSE * base, _DENSE * base, 1),
+            nn.ReLU(inplace=True),
+        )
+        channels = _DENSE * base
+        self.decoder = nn.ModuleList()
+        for stage in _DECODER:
+            self.decoder.append(_blocks(channels, [unit * base for unit in stage]))
+            channels = stage[-1] * base
+        self.decoder.append(_blocks(channels, [base]))
+        self.head = nn.Sequential(nn.Conv2d(base, 1, 3, padding=1))
+        if logit_batch_norm:
+            self.head.append(nn.BatchNorm2d(1, eps=BATCH_NORM_EPSILON))
+        self.apply(_initialise)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scaled images (N, 3, H, W), H and W at least 32, to logits (N, 1, H, W)."""
+        if x.ndim != 4 or x.shape[1] != 3 or min(x.shape[2:]) < 32:
+            raise ValueError(f"input is {tuple(x.shape)}, expected (N, 3, H, W) with H and W at least 32")
+        with_indices = self.metadata.unpooling == "indices"
+        places: list[tuple[torch.Size, Tensor | None]] = []
+        for stage in self.encoder:
+            x = stage(x)
+            size = x.shape[2:]
+            # Ceil mode keeps the last row and column of odd sizes; unpooling returns to the remembered size.
+            if with_indices:
+                x, indices = F.max_pool2d(x, 2, ceil_mode=True, return_indices=True)
+                places.append((size, indices))
+            else:
+                x = F.max_pool2d(x, 2, ceil_mode=True)
+                places.append((size, None))
+        x = self.dense(x)  # (N, 16 base, H / 32, W / 32)
+        for stage, (size, indices_or_none) in zip(self.decoder, reversed(places), strict=True):
+            x = F.interpolate(x, size=size) if indices_or_none is None else unpool(x, indices_or_none, size)
+            x = stage(x)
+        return self.head(x)
+
+
+def unpool(x: Tensor, indices: Tensor, size: torch.Size) -> Tensor:
+    """Put each value where its maximum was and zero elsewhere.
+
+    Args:
+        x: (N, k C, h, w); channel i uses index map i modulo C (the first unpooling has twice as many channels as maps).
+        indices: (N, C, h, w) from max pooling, flat positions in a map of `size`.
+        size: (H, W) to return to.
+
+    Returns:
+        (N, k C, H, W).
+    """
+    indices = indices.repeat(1, x.shape[1] // indices.shape[1], 1, 1)
+    # Autocast would cast to float32 and back: nothing is computed here, values only move.
+    with torch.autocast(x.device.type, enabled=False):
+        return F.max_unpool2d(x, indices, 2, output_size=size)
+
+
+def _blocks(inputs: int, outputs: list[int]) -> nn.Sequential:
+    return nn.Sequential(*(ConvBlock(i, o) for i, o in zip([inputs, *outputs[:-1]], outputs, strict=True)))
+
+
+def _initialise(module: nn.Module) -> None:
+    """Glorot uniform weights and zero biases, as the paper's code."""
+    if isinstance(module, nn.Conv2d):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
