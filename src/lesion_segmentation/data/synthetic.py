@@ -6,6 +6,7 @@ bubbles over it. Its mask is exact, since the outline is known.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -43,6 +44,7 @@ def case_ids(count: int) -> list[str]:
     return [f"{SYNTHETIC_PREFIX}{number:03d}" for number in range(1, count + 1)]
 
 
+@lru_cache(maxsize=256)
 def draw_case(number: int, seed: int = 0) -> SyntheticCase:
     """Draw the number-th case (from 1): the same numbers give the same pixels."""
     generator = np.random.default_rng([seed, number])

@@ -1,0 +1,18 @@
+"""`python -m lesion_segmentation`: what `kedro run` does, from the installed package and a conf folder."""
+
+import sys
+from pathlib import Path
+
+from kedro.framework.project import configure_project
+
+from lesion_segmentation.cli import run
+
+
+def main() -> None:
+    """Run the pipelines named on the command line."""
+    configure_project(Path(__file__).parent.name)
+    run(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""The project's commands: Kedro's own, `run` without stack traces for a user's mistakes, and `import-ph2`."""
+
+import copy
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from kedro.framework.cli.project import run as kedro_run
+from kedro.validation.exceptions import ParameterValidationError
+
+from lesion_segmentation.errors import InputError
+
+
+def _plain_errors(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except (InputError, ParameterValidationError) as error:
+            raise click.ClickException(str(error)) from error
+
+    return wrapped
+
+
+@click.group(name="lesion_segmentation")
+def cli() -> None:
+    """Commands of the lesion segmentation project."""
+
+
+run = copy.copy(kedro_run)
+assert run.callback is not None
+run.callback = _plain_errors(run.callback)
+cli.add_command(run)
+
+
+@cli.command("import-ph2")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("--target", type=click.Path(path_type=Path), default=Path("data/01_raw/ph2"), show_default=True)
+@_plain_errors
+def import_ph2_command(source: Path, target: Path) -> None:
+    """Check PH2 in SOURCE (a folder or a zip; the official or the Kaggle layout) and bring it to TARGET."""
+    from lesion_segmentation.data.ph2 import import_ph2
+
+    click.echo(import_ph2(source, target))

@@ -1,0 +1,29 @@
+"""From cases to the samples that training sees."""
+
+from kedro.pipeline import Node, Pipeline
+
+from lesion_segmentation.data.copies import copy_samples
+from lesion_segmentation.pipelines.augmentation.nodes import draw_samples
+
+
+def create_pipeline() -> Pipeline:
+    """cases, images, masks, split -> samples, sample_images, sample_masks, augmentation_preview."""
+    return Pipeline(
+        [
+            Node(
+                copy_samples,
+                ["images", "masks", "split", "params:augmentation"],
+                ["samples", "sample_images", "sample_masks"],
+                name="copy_samples",
+            ),
+            Node(
+                draw_samples,
+                ["sample_images", "sample_masks", "samples", "cases"],
+                "augmentation_preview",
+                name="draw_samples",
+            ),
+        ],
+        namespace="augmentation",
+        prefix_datasets_with_namespace=False,
+        tags="augmentation",
+    )

@@ -1,0 +1,3 @@
+from lesion_segmentation.pipelines.training.pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]

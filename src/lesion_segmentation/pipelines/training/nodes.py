@@ -1,0 +1,47 @@
+"""What must be imported late (torch) and put together: a training and what its weights say of themselves."""
+
+import logging
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lesion_segmentation.data.splits import split_hash
+from lesion_segmentation.training.listener import Listener
+from lesion_segmentation.training.settings import TrainingSettings
+
+logger = logging.getLogger(__name__)
+
+PATIENCE_MINUTES = 45
+
+
+def fit_network(
+    sample_images: dict[str, np.ndarray],
+    sample_masks: dict[str, np.ndarray],
+    samples: pd.DataFrame,
+    split: pd.DataFrame,
+    settings: TrainingSettings,
+    listener: Listener | None,
+) -> tuple[Any, pd.DataFrame]:
+    """Train; the network's metadata then name the split and the run that made it."""
+    from lesion_segmentation.training.loop import fit
+
+    _warn_of_cost(settings, samples)
+    watcher = listener or Listener()
+    network, history = fit(sample_images, sample_masks, samples, settings, watcher.on_epoch)
+    network.metadata = replace(network.metadata, split_hash=split_hash(split), mlflow_run_id=watcher.run_id)
+    return network, history
+
+
+def _warn_of_cost(settings: TrainingSettings, samples: pd.DataFrame) -> None:
+    from lesion_segmentation.training.hardware import choose_hardware, estimate_minutes
+
+    hardware = choose_hardware(settings.device, settings.precision)
+    if hardware.device != "cpu":
+        return
+    images = int((samples["subset"] == "train").sum()) * settings.epochs
+    minutes = estimate_minutes(hardware, images, settings.width)
+    logger.info("Training on the CPU: about %.0f minutes, estimated from a matrix multiply", minutes)
+    if minutes > PATIENCE_MINUTES:
+        logger.warning("No GPU is used: this will take about %.1f hours. For two cores: kedro run --env cpu", minutes / 60)

@@ -1,0 +1,22 @@
+"""From samples to a network."""
+
+from kedro.pipeline import Node, Pipeline
+
+from lesion_segmentation.pipelines.training.nodes import fit_network
+
+
+def create_pipeline() -> Pipeline:
+    """samples, sample_images, sample_masks -> network, training_history."""
+    return Pipeline(
+        [
+            Node(
+                fit_network,
+                ["sample_images", "sample_masks", "samples", "split", "params:training", "training_listener"],
+                ["network", "training_history"],
+                name="fit_network",
+            )
+        ],
+        namespace="training",
+        prefix_datasets_with_namespace=False,
+        tags="training",
+    )

@@ -1,0 +1,22 @@
+"""What the reporting can be told."""
+
+from pydantic import BaseModel, ConfigDict
+
+
+class ReportingSettings(BaseModel):
+    """The parameters `reporting`.
+
+    Attributes:
+        score_test: False leaves the test cases untouched: so are recipes searched.
+        mirror_mean: Predict with the mean over the picture and its three mirror images; every table then says
+            `mirror_mean` in its column `prediction`, else `plain`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    score_test: bool = True
+    mirror_mean: bool = False
+
+    @property
+    def prediction(self) -> str:
+        """The name of the way of predicting, as tables give it."""
+        return "mirror_mean" if self.mirror_mean else "plain"

@@ -1,0 +1,185 @@
+"""The training loop: the only one."""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import lightning
+import numpy as np
+import pandas as pd
+import torch
+from torch import Generator, Tensor, nn
+from tqdm.auto import tqdm
+
+from lesion_segmentation.errors import InputError
+from lesion_segmentation.model import NetworkMetadata, build_network
+from lesion_segmentation.model.scaling import scale
+from lesion_segmentation.training.augmentation import Draws, augment, draw
+from lesion_segmentation.training.averaging import AveragedNetwork
+from lesion_segmentation.training.hardware import choose_hardware
+from lesion_segmentation.training.listener import Row, ignore_epoch
+from lesion_segmentation.training.losses import LOSSES
+from lesion_segmentation.training.optimisation import build_optimiser, build_schedule
+from lesion_segmentation.training.settings import TrainingSettings
+from lesion_segmentation.training.tally import Tally
+
+logger = logging.getLogger(__name__)
+
+@dataclass(frozen=True)
+class Pictures:
+    """images: uint8 (N, 3, H, W); masks: uint8 (N, 1, H, W), 0 or 1; both on the training device."""
+
+    images: Tensor
+    masks: Tensor
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Images (n, 3, H, W), 0 to 255, and masks (n, 1, H, W), both float32."""
+        return self.images[indices].float(), self.masks[indices].float()
+
+
+def fit(
+    images: Mapping[str, np.ndarray],
+    masks: Mapping[str, np.ndarray],
+    samples: pd.DataFrame,
+    settings: TrainingSettings,
+    on_epoch: Callable[[Row], None] = ignore_epoch,
+) -> tuple[nn.Module, pd.DataFrame]:
+    """Train a network by a fixed schedule and return its last averaged weights.
+
+    Args:
+        images: sample_id to uint8 (H, W, 3), all of one size.
+        masks: sample_id to uint8 (H, W), 0 or 1.
+        samples: sample_id and subset (train or validation); order of the rows is the order before shuffling.
+        settings: Network, optimiser, schedule, augmentation, hardware.
+        on_epoch: Called with the row of each epoch as it ends.
+
+    Returns:
+        The averaged network, on the CPU; and the history, one row an epoch. Its train_* columns come from the
+        running network on the augmented batches, its validation_* columns from the averaged one; loss is plain
+        binary cross-entropy, all are means over images.
+
+    Raises:
+        InputError: The batch is larger than the training set, or the loss is no longer finite.
+    """
+    subsets = {name: samples.loc[samples["subset"] == name, "sample_id"] for name in ("train", "validation")}
+    if settings.batch_size > len(subsets["train"]):
+        raise InputError(
+            f"training.batch_size is {settings.batch_size}, but there are only {len(subsets['train'])} training samples. "
+            "Choose a smaller batch."
+        )
+    hardware = choose_hardware(settings.device, settings.precision)
+    fabric = lightning.Fabric(accelerator=hardware.device, devices=1, precision=hardware.precision)  # type: ignore[arg-type]
+    train, validation = (_load(images, masks, ids, fabric.device) for ids in subsets.values())
+    with torch.random.fork_rng():
+        torch.manual_seed(settings.seed)
+        network = build_network(_metadata(settings, images, subsets["train"]))
+    trainer = _Trainer(fabric, network, settings, steps=settings.epochs * math.ceil(len(train) / settings.batch_size))
+    history = []
+    logger.info("Training on %s in %s: %d samples, %d for validation", *hardware, len(train), len(validation))
+    with tqdm(range(1, settings.epochs + 1), desc="training", unit="epoch") as progress:
+        for epoch in progress:
+            row = trainer.run_epoch(epoch, train, validation)
+            history.append(row)
+            on_epoch(row)
+            progress.set_postfix({name: f"{row[name]:.3f}" for name in ("train_dice", "validation_dice") if name in row})
+    return trainer.averaged.network.cpu(), pd.DataFrame(history)
+
+
+class _Trainer:
+    """What changes while a network is trained."""
+
+    def __init__(self, fabric: lightning.Fabric, network: nn.Module, settings: TrainingSettings, steps: int) -> None:
+        self.fabric, self.settings, self.metadata = fabric, settings, network.metadata
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = settings.batch_norm_momentum
+        network = network.to(fabric.device, memory_format=torch.channels_last)
+        self.averaged = AveragedNetwork(network, settings.ema_decay)
+        optimiser = build_optimiser(network, settings)
+        self.schedule = build_schedule(optimiser, settings, steps)
+        self.raw_network = network
+        self.network, self.optimiser = fabric.setup(network, optimiser)
+        self.loss = LOSSES[settings.loss]
+
+    def run_epoch(self, epoch: int, train: Pictures, validation: Pictures) -> dict[str, float]:
+        """Train once over all samples, then score the averaged network on the validation samples."""
+        start = time.perf_counter()
+        learning_rate = self.optimiser.param_groups[0]["lr"]
+        order, draws = self._draw_epoch(epoch, train)
+        tally = Tally()
+        finite = torch.ones((), dtype=torch.bool, device=self.fabric.device)
+        self.network.train()
+        for first in range(0, len(train), self.settings.batch_size):
+            chosen = slice(first, first + self.settings.batch_size)
+            pixels, masks = train.batch(order[chosen])
+            if draws is not None:
+                pixels, masks = augment(pixels, masks, draws.take(chosen))
+            finite &= self.step(pixels, masks, tally)
+        if not finite:
+            raise InputError(
+                f"the loss was no longer finite in epoch {epoch} (learning rate {learning_rate:.2g}). "
+                "Lower training.learning_rate."
+            )
+        row = {"epoch": epoch, "learning_rate": learning_rate}
+        row |= {f"train_{name}": score for name, score in tally.scores().items()}
+        if len(validation):
+            row |= {f"validation_{name}": score for name, score in self._validate(validation).items()}
+        return row | {"seconds": time.perf_counter() - start}
+
+    def step(self, pixels: Tensor, masks: Tensor, tally: Tally) -> Tensor:
+        """One update on pixels (n, 3, H, W), 0 to 255, and masks (n, 1, H, W); gives whether the loss was finite."""
+        inputs = scale(pixels, self.metadata).contiguous(memory_format=torch.channels_last)
+        logits = self.network(inputs)
+        loss = self.loss(logits, masks)
+        self.fabric.backward(loss)
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        self.schedule.step()
+        self.averaged.update(self.raw_network)
+        tally.add(logits.detach(), masks)
+        return loss.detach().isfinite()
+
+    def _draw_epoch(self, epoch: int, train: Pictures) -> tuple[Tensor, Draws | None]:
+        """The order of the samples and their augmentation: they depend on the seed and the epoch alone."""
+        generator = Generator().manual_seed(self.settings.seed * 1_000_003 + epoch)
+        order = torch.randperm(len(train), generator=generator).to(self.fabric.device)
+        if not self.settings.on_the_fly.enabled:
+            return order, None
+        height, width = train.images.shape[2:]
+        return order, draw(len(train), height, width, self.settings.on_the_fly, generator).to(self.fabric.device)
+
+    @torch.no_grad()
+    def _validate(self, validation: Pictures) -> dict[str, float]:
+        tally = Tally()
+        for indices in torch.arange(len(validation), device=self.fabric.device).split(self.settings.batch_size):
+            pixels, masks = validation.batch(indices)
+            inputs = scale(pixels, self.metadata).contiguous(memory_format=torch.channels_last)
+            with self.fabric.autocast():
+                logits = self.averaged.network(inputs)
+            tally.add(logits.float(), masks)
+        return tally.scores()
+
+
+def _load(
+    images: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray], sample_ids: pd.Series, device: torch.device
+) -> Pictures:
+    """All pictures of a subset as two tensors on the device: PH2 is small enough for any of them."""
+    if sample_ids.empty:
+        return Pictures(torch.empty(0, 3, 0, 0), torch.empty(0, 1, 0, 0))
+    stacked = torch.from_numpy(np.stack([images[sample_id] for sample_id in sample_ids])).permute(0, 3, 1, 2)
+    stacked_masks = torch.from_numpy(np.stack([masks[sample_id] for sample_id in sample_ids]))[:, None]
+    return Pictures(stacked.contiguous().to(device), stacked_masks.to(device))
+
+
+def _metadata(settings: TrainingSettings, images: Mapping[str, np.ndarray], train_ids: pd.Series) -> NetworkMetadata:
+    metadata = NetworkMetadata(settings.architecture, settings.width, settings.unpooling, settings.logit_batch_norm)
+    if settings.scaling == "raw":
+        return metadata
+    pixels = np.stack([images[sample_id] for sample_id in train_ids]).reshape(-1, 3)
+    mean, std = pixels.mean(axis=0, dtype=np.float64), pixels.std(axis=0, dtype=np.float64)
+    return replace(metadata, input_mean=tuple(map(float, mean)), input_std=tuple(float(max(s, 1.0)) for s in std))

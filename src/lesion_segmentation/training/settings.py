@@ -1,0 +1,76 @@
+"""What a training can be told. Imports no torch, so that the command line stays quick."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+_STRICT = ConfigDict(extra="forbid", frozen=True)
+
+
+class OnTheFlySettings(BaseModel):
+    """Random changes to each training picture each time it is seen; `enabled: false` leaves pictures as they are.
+
+    Attributes:
+        rotation: Degrees, drawn from [-rotation, rotation].
+        scale: The picture is enlarged by a factor from [1 / (1 + scale), 1 + scale].
+        shift: Fraction of height and width, each way.
+        flip: Mirror left and right, and up and down, each with probability 1/2.
+        brightness: Added, as a fraction of the range, from [-brightness, brightness].
+        contrast: Factor from [1 - contrast, 1 + contrast] about the picture's mean.
+        saturation: Factor from [1 - saturation, 1 + saturation] about grey.
+        channel_gain: Factor on each of red, green and blue from [1 - channel_gain, 1 + channel_gain].
+    """
+
+    model_config = _STRICT
+    enabled: bool = True
+    rotation: float = Field(180, ge=0, le=180)
+    scale: float = Field(0.25, ge=0, le=2)
+    shift: float = Field(0.08, ge=0, le=0.5)
+    flip: bool = True
+    brightness: float = Field(0.08, ge=0, le=0.5)
+    contrast: float = Field(0.2, ge=0, lt=1)
+    saturation: float = Field(0.2, ge=0, le=1)
+    channel_gain: float = Field(0.06, ge=0, lt=1)
+
+
+class TrainingSettings(BaseModel):
+    """The parameters `training`.
+
+    Attributes:
+        architecture, width, unpooling, logit_batch_norm: The network (lesion_segmentation.model).
+        scaling: `raw` feeds 0 to 255, as the paper; `standardised` by mean and deviation of the training samples.
+        epochs, batch_size, seed: A fixed schedule; the last averaged weights are what is kept.
+        loss: `bce`, or `bce_dice`: its sum with 1 - soft Dice.
+        optimiser: `sgd` (with `momentum`) or `adamw` (with `weight_decay`).
+        learning_rate: The highest of the schedule.
+        schedule: `inverse_time` divides by 1 + decay x updates (Keras' `decay`); `one_cycle` rises for 30% of
+            the updates and falls; `cosine` falls from the first update on.
+        decay: Of `inverse_time`.
+        batch_norm_momentum: As PyTorch counts it (Keras' 0.99 is 0.01).
+        ema_decay: Of the exponential moving average of weights and running statistics; 0 keeps the last weights.
+        device: `auto` takes a GPU where there is one.
+        precision: `auto` takes bf16 where the hardware computes with it, else float32.
+        on_the_fly: Augmentation while training.
+    """
+
+    model_config = _STRICT
+    architecture: str = "segnet"
+    width: float = Field(1.0, gt=0, le=4)
+    unpooling: Literal["indices", "nearest"] = "indices"
+    logit_batch_norm: bool = True
+    scaling: Literal["raw", "standardised"] = "standardised"
+    epochs: int = Field(100, ge=1)
+    batch_size: int = Field(10, ge=1)
+    seed: int = Field(0, ge=0)
+    loss: Literal["bce", "bce_dice"] = "bce_dice"
+    optimiser: Literal["sgd", "adamw"] = "adamw"
+    learning_rate: float = Field(0.002, gt=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(0.01, ge=0)
+    schedule: Literal["inverse_time", "one_cycle", "cosine"] = "one_cycle"
+    decay: float = Field(0.0005, ge=0)
+    batch_norm_momentum: float = Field(0.1, gt=0, le=1)
+    ema_decay: float = Field(0.995, ge=0, lt=1)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
+    on_the_fly: OnTheFlySettings = OnTheFlySettings()
