@@ -66,7 +66,7 @@ class CaseArrays(_FileDataset):
     def save(self, data: dict[str, np.ndarray]) -> None:
         """Write all arrays; what stood there before is replaced only when that succeeded."""
         with _replacing(self._filepath) as path:
-            np.savez_compressed(path, **data)
+            np.savez_compressed(path, **data)  # type: ignore[arg-type]
 
     def preview(self) -> ImagePreview:
         """The first arrays side by side, as a PNG."""

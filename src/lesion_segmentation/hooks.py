@@ -67,8 +67,13 @@ def _scores(table_ii: pd.DataFrame) -> list[str]:
     """One line a subset, in percent."""
     means = table_ii[table_ii["average"] == "per_image"]
     first = means.iloc[0]
-    lines = [f"Scores in percent, means over images, hard masks at 0.5 ({first['source']} cases, prediction: {first['prediction']}):"]
+    lines = [
+        "Scores in percent, means over images, hard masks at 0.5 "
+        f"({first['source']} cases, prediction: {first['prediction']}):"
+    ]
     for row in means.itertuples():
-        scores = "  ".join(f"{name} {100 * getattr(row, name):5.1f}" for name in ("accuracy", "precision", "recall", "iou", "dice"))
+        scores = "  ".join(
+            f"{name} {100 * getattr(row, name):5.1f}" for name in ("accuracy", "precision", "recall", "iou", "dice")
+        )
         lines.append(f"  {row.subset:<11}{scores}  (n = {row.n})")
     return lines

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,9 @@ class TrackedRun:
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        self.client.log_batch(self.run_id, metrics=[Metric(key, float(value), now, step) for key, value in metrics.items()])
+        self.client.log_batch(
+            self.run_id, metrics=[Metric(key, float(value), now, step) for key, value in metrics.items()]
+        )
 
     def log_epoch(self, row: Mapping[str, float]) -> None:
         """A row of the training history, on the epoch as its step."""
@@ -210,16 +212,17 @@ class TrackingHooks:
             self._run.end("FAILED")
 
     def _note(self, name: str, data: Any) -> None:
-        notes: dict[str, Callable[[TrackedRun, Any], None]] = {
-            "cases": lambda run, cases: (run.log_dataset(cases), run.set_tags({"data_hash": data_hash(cases)}))[1],
-            "split": lambda run, split: run.set_tags({"split_hash": split_hash(split)}),
-            "network": lambda run, network: run.set_tags({"trained_by": network.metadata.mlflow_run_id}),
-        }
         with self._lock:
-            if self._run is None or name not in notes or name in self._seen:
+            if self._run is None or name in self._seen:
                 return
             self._seen.add(name)
-        notes[name](self._run, data)
+        if name == "cases":
+            self._run.log_dataset(data)
+            self._run.set_tags({"data_hash": data_hash(data)})
+        elif name == "split":
+            self._run.set_tags({"split_hash": split_hash(data)})
+        elif name == "network":
+            self._run.set_tags({"trained_by": data.metadata.mlflow_run_id})
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -238,11 +241,15 @@ def scores_of_test(table_ii: pd.DataFrame) -> dict[str, float]:
     test = table_ii[table_ii["subset"] == "test"]
     suffixes = {"per_image": "", "pooled": "_pooled"}
     return {
-        f"test_{score}{suffixes[row.average]}": float(getattr(row, score)) for row in test.itertuples() for score in SCORES
+        f"test_{score}{suffixes[str(row.average)]}": float(getattr(row, score))
+        for row in test.itertuples()
+        for score in SCORES
     }
 
 
-def _describe_run(run_params: Mapping[str, Any], parameters: Mapping[str, Any], root: Path) -> tuple[str, dict[str, str]]:
+def _describe_run(
+    run_params: Mapping[str, Any], parameters: Mapping[str, Any], root: Path
+) -> tuple[str, dict[str, str]]:
     environment = run_params["env"] or "local"
     pipelines = ",".join(run_params["pipeline_names"] or ["all"])
     protocol, seed = parameters["split"]["protocol"], parameters["training"]["seed"]

@@ -63,7 +63,9 @@ def check_cases(ph2_images: RawPictures, ph2_masks: RawPictures, ph2_annotations
         problems.append("no image and no mask found")
     if problems:
         raise InputError.from_problems(
-            "The cases cannot be used", problems, "Mend or replace these files (make ph2 FROM=... checks a copy of PH2)."
+            "The cases cannot be used",
+            problems,
+            "Mend or replace these files (make ph2 FROM=... checks a copy of PH2).",
         )
     return _join(pd.DataFrame(rows), annotations)
 

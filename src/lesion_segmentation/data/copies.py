@@ -52,7 +52,11 @@ def copy_samples(
     train = development[development["subset"] == "train"]
     samples = [development.assign(transform="original")] + [train.assign(transform=copy) for copy in settings.copies]
     table = pd.concat(samples, ignore_index=True)
-    table.insert(0, "sample_id", np.where(table["transform"] == "original", table["case_id"], table["case_id"] + "_" + table["transform"]))
+    table.insert(
+        0,
+        "sample_id",
+        np.where(table["transform"] == "original", table["case_id"], table["case_id"] + "_" + table["transform"]),
+    )
     generator = np.random.default_rng(settings.seed)
     pairs = {
         row.sample_id: _TRANSFORMS[row.transform](Pair(images[row.case_id], masks[row.case_id]), generator)

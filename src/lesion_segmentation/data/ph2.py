@@ -21,7 +21,7 @@ ANNOTATIONS = "PH2_dataset.txt"
 MAX_UNPACKED_BYTES = 4 * 1024**3
 _OFFICIAL_IMAGE, _OFFICIAL_MASK = re.compile(r"(IMD\d{3})\.bmp", re.I), re.compile(r"(IMD\d{3})_lesion\.bmp", re.I)
 _KAGGLE_IMAGE, _KAGGLE_MASK = re.compile(r"X_img_(\d+)\.bmp", re.I), re.compile(r"Y_img_(\d+)\.bmp", re.I)
-_REMEDY = "Nothing was written. Get an unchanged copy of PH2 (README, \"The data\") and call make ph2 FROM=... again."
+_REMEDY = 'Nothing was written. Get an unchanged copy of PH2 (README, "The data") and call make ph2 FROM=... again.'
 
 Pair = tuple[Path | None, Path | None]
 """The files of an image and of its mask."""
@@ -76,7 +76,11 @@ def import_ph2(source: Path, target: Path, manifest: pd.DataFrame | None = None)
         finished = work / "ph2"
         _write(finished, pairs, annotations)
         _replace(finished, target)
-    note = "" if _has_diagnoses(annotations) else " It has no annotations: diagnoses stay empty, so split.protocol=stratified is refused."
+    note = (
+        ""
+        if _has_diagnoses(annotations)
+        else " It has no annotations: diagnoses stay empty, so split.protocol=stratified is refused."
+    )
     return f"PH2: {len(pairs)} cases checked and written to {target}.{note}"
 
 
@@ -102,18 +106,26 @@ def _opened(source: Path, scratch: Path) -> Iterator[Path]:
 
 def _unpack(source: Path, archive: zipfile.ZipFile, folder: Path) -> None:
     entries = archive.infolist()
-    escaping = [entry.filename for entry in entries if not (folder / entry.filename).resolve().is_relative_to(folder.resolve())]
+    escaping = [
+        entry.filename for entry in entries if not (folder / entry.filename).resolve().is_relative_to(folder.resolve())
+    ]
     if escaping:
         raise InputError.from_problems(
-            f"{source}: entries that would be written outside the target", escaping, "Nothing was unpacked. Do not trust this file."
+            f"{source}: entries that would be written outside the target",
+            escaping,
+            "Nothing was unpacked. Do not trust this file.",
         )
     size = sum(entry.file_size for entry in entries)
     if size > MAX_UNPACKED_BYTES:
-        raise InputError(f"{source}: would unpack to {size / 1024**3:.1f} GiB; PH2 takes less than 1. Nothing was unpacked.")
+        raise InputError(
+            f"{source}: would unpack to {size / 1024**3:.1f} GiB; PH2 takes less than 1. Nothing was unpacked."
+        )
     try:
         archive.extractall(folder)
     except (zipfile.BadZipFile, OSError, RuntimeError) as error:
-        raise InputError(f"{source} cannot be unpacked ({error}). Download it again, or free some disk space.") from error
+        raise InputError(
+            f"{source} cannot be unpacked ({error}). Download it again, or free some disk space."
+        ) from error
 
 
 @contextmanager
@@ -131,8 +143,8 @@ def _find_pairs(folder: Path, manifest: pd.DataFrame, problems: list[str]) -> di
     images, masks = _files(folder, _OFFICIAL_IMAGE, problems), _files(folder, _OFFICIAL_MASK, problems)
     if not images and not masks:
         images, masks = _find_kaggle(folder, manifest, problems)
-    for case_id in sorted((set(images) | set(masks)) - set(manifest.index)):
-        problems.append(f"{case_id}: extra, not a case of PH2")
+    extra = sorted((set(images) | set(masks)) - set(manifest.index))
+    problems += [f"{case_id}: extra, not a case of PH2" for case_id in extra]
     return {case_id: (images.get(case_id), masks.get(case_id)) for case_id in manifest.index}
 
 
@@ -143,7 +155,9 @@ def _files(folder: Path, pattern: re.Pattern[str], problems: list[str]) -> dict[
         if match := pattern.fullmatch(path.name):
             name = match[1].upper()
             if name in found:
-                problems.append(f"{name}: there twice, {found[name].relative_to(folder)} and {path.relative_to(folder)}")
+                problems.append(
+                    f"{name}: there twice, {found[name].relative_to(folder)} and {path.relative_to(folder)}"
+                )
             found[name] = path
     return found
 
@@ -151,7 +165,7 @@ def _files(folder: Path, pattern: re.Pattern[str], problems: list[str]) -> dict[
 def _find_kaggle(folder: Path, manifest: pd.DataFrame, problems: list[str]) -> tuple[dict[str, Path], dict[str, Path]]:
     """Kaggle's files bear numbers; a case is known by the pixels of its image."""
     numbered, numbered_masks = _files(folder, _KAGGLE_IMAGE, problems), _files(folder, _KAGGLE_MASK, problems)
-    known = {row.small_image_sha256: row.Index for row in manifest.itertuples()}
+    known = {str(row.small_image_sha256): str(row.Index) for row in manifest.itertuples()}
     images: dict[str, Path] = {}
     masks: dict[str, Path] = {}
     for number in sorted(set(numbered) | set(numbered_masks), key=int):
@@ -169,7 +183,7 @@ def _find_kaggle(folder: Path, manifest: pd.DataFrame, problems: list[str]) -> t
     return images, masks
 
 
-def _identify(path: Path, known: dict[object, object], problems: list[str]) -> str | None:
+def _identify(path: Path, known: dict[str, str], problems: list[str]) -> str | None:
     try:
         with Image.open(path) as image:
             case_id = known.get(small_image_hash(image))
@@ -179,7 +193,7 @@ def _identify(path: Path, known: dict[object, object], problems: list[str]) -> s
     if case_id is None:
         problems.append(f"{path.name}: its pixels are those of no case of PH2")
         return None
-    return str(case_id)
+    return case_id
 
 
 def _check_pair(case_id: str, image: Path | None, mask: Path | None, manifest: pd.DataFrame) -> list[str]:
@@ -193,7 +207,8 @@ def _check_pair(case_id: str, image: Path | None, mask: Path | None, manifest: p
         return [f"{case_id}: cannot be read ({error})"]
     expected = manifest.loc[case_id]
     if (found["width"], found["height"]) != (expected["width"], expected["height"]):
-        return [f"{case_id}: {found['width']} x {found['height']} pixels found, {expected['width']} x {expected['height']} expected"]
+        sizes = [f"{size['width']} x {size['height']} pixels" for size in (found, expected)]
+        return [f"{case_id}: {sizes[0]} found, {sizes[1]} expected"]
     parts = (("image", "image_sha256"), ("mask", "mask_sha256"))
     return [f"{case_id}: the {name}'s pixels differ from PH2's" for name, key in parts if found[key] != expected[key]]
 
@@ -222,7 +237,8 @@ def _write(work: Path, pairs: dict[str, Pair], annotations: str) -> None:
     for name in ("images", "masks"):
         (work / name).mkdir(parents=True)
     for case_id, (image, mask) in pairs.items():
-        assert image is not None and mask is not None
+        assert image is not None
+        assert mask is not None
         shutil.copyfile(image, work / "images" / f"{case_id}.bmp")
         shutil.copyfile(mask, work / "masks" / f"{case_id}.bmp")
     (work / ANNOTATIONS).write_text(annotations, encoding="utf-8")

@@ -1,6 +1,7 @@
 """Which case is for training, which for validation, which for the test: drawn by case, never by picture."""
 
 import hashlib
+from collections.abc import Callable
 from typing import Literal
 
 import pandas as pd
@@ -10,14 +11,63 @@ from lesion_segmentation.errors import InputError
 
 PAPER_TEST_CASES = tuple(
     f"IMD{number}"
-    for number in (
-        "004 008 018 021 022 024 031 035 041 042 044 048 050 058 061 078 085 092 101 118 132 133 143 149 152 "
-        "162 164 207 211 254 278 285 312 347 368 369 371 372 376 378 382 388 402 404 406 407 411 413 423 434"
-    ).split()
+    for number in [
+        "004",
+        "008",
+        "018",
+        "021",
+        "022",
+        "024",
+        "031",
+        "035",
+        "041",
+        "042",
+        "044",
+        "048",
+        "050",
+        "058",
+        "061",
+        "078",
+        "085",
+        "092",
+        "101",
+        "118",
+        "132",
+        "133",
+        "143",
+        "149",
+        "152",
+        "162",
+        "164",
+        "207",
+        "211",
+        "254",
+        "278",
+        "285",
+        "312",
+        "347",
+        "368",
+        "369",
+        "371",
+        "372",
+        "376",
+        "378",
+        "382",
+        "388",
+        "402",
+        "404",
+        "406",
+        "407",
+        "411",
+        "413",
+        "423",
+        "434",
+    ]
 )
 """scikit-learn's train_test_split(test_size=0.25, random_state=101) over PH2's 200 sorted ids, as the paper's code."""
 
 FOLDS = 5
+OVERFIT_CASES = 4
 
 
 class SplitSettings(BaseModel):
@@ -25,14 +75,15 @@ class SplitSettings(BaseModel):
 
     Attributes:
         protocol: `paper`: the paper's 50 test cases; `stratified`: 60/15/25 percent by diagnosis;
-            `folds`: the `fold`-th of five folds by diagnosis is the test set.
+            `folds`: the `fold`-th of five folds by diagnosis is the test set; `overfit`: the first four cases
+            for training, all others for the test, to see that a network can learn at all.
         validation_cases: Cases drawn for validation under `paper` and `folds`; 0 trains on all that are not test.
         fold: 0 to 4, under `folds`.
         seed: Of the draws.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    protocol: Literal["paper", "stratified", "folds"] = "paper"
+    protocol: Literal["paper", "stratified", "folds", "overfit"] = "paper"
     validation_cases: int = Field(30, ge=0)
     fold: int = Field(0, ge=0, lt=FOLDS)
     seed: int = 0
@@ -45,9 +96,9 @@ def split_cases(cases: pd.DataFrame, settings: SplitSettings) -> pd.DataFrame:
         InputError: The protocol cannot be applied to these cases.
     """
     table = cases.sort_values("case_id").set_index("case_id")
-    test = {"paper": _paper_test, "stratified": _stratified_test, "folds": _fold_test}[settings.protocol](table, settings)
+    test = _TEST_CASES[settings.protocol](table, settings)
     rest = table.drop(index=test)
-    count = round(0.2 * len(rest)) if settings.protocol == "stratified" else settings.validation_cases
+    count = {"stratified": round(0.2 * len(rest)), "overfit": 0}.get(settings.protocol, settings.validation_cases)
     if count >= len(rest):
         raise InputError(
             f"split.validation_cases is {count}, but only {len(rest)} cases are not in the test set: "
@@ -90,6 +141,18 @@ def _fold_test(table: pd.DataFrame, settings: SplitSettings) -> list[str]:
     return list(table.index[test])
 
 
+def _overfit_test(table: pd.DataFrame, settings: SplitSettings) -> list[str]:
+    return list(table.index[OVERFIT_CASES:])
+
+
+_TEST_CASES: dict[str, Callable[[pd.DataFrame, SplitSettings], list[str]]] = {
+    "paper": _paper_test,
+    "stratified": _stratified_test,
+    "folds": _fold_test,
+    "overfit": _overfit_test,
+}
+
+
 def _draw(table: pd.DataFrame, count: int, seed: int, stratify: bool) -> list[str]:
     from sklearn.model_selection import train_test_split
 
@@ -99,7 +162,9 @@ def _draw(table: pd.DataFrame, count: int, seed: int, stratify: bool) -> list[st
     try:
         _, drawn = train_test_split(list(table.index), test_size=count, random_state=seed, stratify=strata)
     except ValueError as error:
-        raise InputError(f"{len(table)} cases cannot be split: {error}. Use more cases or another split.protocol.") from error
+        raise InputError(
+            f"{len(table)} cases cannot be split: {error}. Use more cases or another split.protocol."
+        ) from error
     return list(drawn)
 
 

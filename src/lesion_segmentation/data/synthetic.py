@@ -58,8 +58,8 @@ def draw_case(number: int, seed: int = 0) -> SyntheticCase:
     canvas *= _vignette(generator, height, width)[..., None]
     picture = Image.fromarray(np.clip(canvas, 0, 255).astype(np.uint8))
     _draw_hairs(generator, picture)
-    pixels = np.asarray(picture, dtype=np.float32)
-    pixels = _bubbles(generator, pixels) + generator.normal(0, 2.5, pixels.shape)
+    pixels = _bubbles(generator, np.asarray(picture, dtype=np.float64))
+    pixels += generator.normal(0, 2.5, pixels.shape)
     image = np.clip(pixels, 0, 255).astype(np.uint8)
     return SyntheticCase(image, distance < 0, _codes(generator, number, diagnosis, irregularity, colors))
 
@@ -80,7 +80,9 @@ def _skin(generator: np.random.Generator, height: int, width: int) -> np.ndarray
     tone = np.array([205, 160, 140]) + generator.normal(0, 14) + generator.normal(0, 6, 3)
     blotches = 7 * _noise(generator, height, width, 28)
     furrows = 4 * _noise(generator, height, width, 1.6)
-    flush = np.stack([np.zeros((height, width)), *(5 * _noise(generator, height, width, 40) for _ in range(2))], axis=-1)
+    flush = np.stack(
+        [np.zeros((height, width)), *(5 * _noise(generator, height, width, 40) for _ in range(2))], axis=-1
+    )
     return tone + (blotches + furrows)[..., None] + flush
 
 
@@ -95,7 +97,8 @@ def _outline(generator: np.random.Generator, height: int, width: int, diagnosis:
     across = (-columns * np.sin(turn) + rows * np.cos(turn)) / aspect
     angle = np.arctan2(across, along)
     waves = [
-        generator.normal(0, 1 / order) * np.cos(order * angle + generator.uniform(0, 2 * np.pi)) for order in range(2, 9)
+        generator.normal(0, 1 / order) * np.cos(order * angle + generator.uniform(0, 2 * np.pi))
+        for order in range(2, 9)
     ]
     border = radius * (1 + irregularity * np.sum(waves, axis=0) + 0.02 * _noise(generator, height, width, 4))
     return np.hypot(along, across) - np.maximum(border, 0.06 * height), irregularity
@@ -134,7 +137,11 @@ def _draw_hairs(generator: np.random.Generator, picture: Image.Image) -> None:
         angles = direction + bend * np.arange(len(steps))
         points = start + 4 * np.cumsum(np.stack([np.cos(angles), np.sin(angles)], axis=1), axis=0)
         shade = int(generator.uniform(25, 70))
-        pen.line([(float(x), float(y)) for x, y in points], fill=(shade + 12, shade, shade - 8), width=int(generator.integers(1, 4)))
+        pen.line(
+            [(float(x), float(y)) for x, y in points],
+            fill=(shade + 12, shade, shade - 8),
+            width=int(generator.integers(1, 4)),
+        )
 
 
 def _bubbles(generator: np.random.Generator, pixels: np.ndarray) -> np.ndarray:

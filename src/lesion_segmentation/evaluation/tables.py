@@ -94,7 +94,15 @@ def summarise_cases(case_metrics: pd.DataFrame) -> pd.DataFrame:
         # All pictures have one size, so the mean loss over cases is the mean over pixels too.
         loss = part["loss"].mean()
         rows.append({"subset": subset, "average": "per_image", **part[scores].mean(), "loss": loss, **common})
-        rows.append({"subset": subset, "average": "pooled", **{name: float(pooled[name]) for name in scores}, "loss": loss, **common})
+        rows.append(
+            {
+                "subset": subset,
+                "average": "pooled",
+                **{name: float(pooled[name]) for name in scores},
+                "loss": loss,
+                **common,
+            }
+        )
     return pd.DataFrame(rows)
 
 

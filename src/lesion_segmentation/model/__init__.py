@@ -1,7 +1,7 @@
 """Networks by architecture, and their weights."""
 
-from lesion_segmentation.model.metadata import NetworkMetadata
+from lesion_segmentation.model.network import Network, NetworkMetadata
 from lesion_segmentation.model.segnet import SegNet
 from lesion_segmentation.model.weights import ARCHITECTURES, build_network, load_network, save_network
 
-__all__ = ["ARCHITECTURES", "NetworkMetadata", "SegNet", "build_network", "load_network", "save_network"]
+__all__ = ["ARCHITECTURES", "Network", "NetworkMetadata", "SegNet", "build_network", "load_network", "save_network"]

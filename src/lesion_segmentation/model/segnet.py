@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lesion_segmentation.model.metadata import NetworkMetadata, Unpooling
+from lesion_segmentation.model.network import Network, NetworkMetadata, Unpooling
 
 BATCH_NORM_EPSILON = 1e-3
 
@@ -28,7 +28,7 @@ class ConvBlock(nn.Sequential):
         )
 
 
-class SegNet(nn.Module):
+class SegNet(Network):
     """Scaled images to logits of the same height and width.
 
     Args:
@@ -90,7 +90,8 @@ class SegNet(nn.Module):
         for stage, (size, indices_or_none) in zip(self.decoder, reversed(places), strict=True):
             x = F.interpolate(x, size=size) if indices_or_none is None else unpool(x, indices_or_none, size)
             x = stage(x)
-        return self.head(x)
+        logits: Tensor = self.head(x)
+        return logits
 
 
 def unpool(x: Tensor, indices: Tensor, size: torch.Size) -> Tensor:
@@ -107,7 +108,7 @@ def unpool(x: Tensor, indices: Tensor, size: torch.Size) -> Tensor:
     indices = indices.repeat(1, x.shape[1] // indices.shape[1], 1, 1)
     # Autocast would cast to float32 and back: nothing is computed here, values only move.
     with torch.autocast(x.device.type, enabled=False):
-        return F.max_unpool2d(x, indices, 2, output_size=size)
+        return F.max_unpool2d(x, indices, [2, 2], output_size=list(size))
 
 
 def _blocks(inputs: int, outputs: list[int]) -> nn.Sequential:

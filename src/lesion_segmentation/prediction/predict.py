@@ -2,8 +2,9 @@
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from lesion_segmentation.model import Network
 from lesion_segmentation.model.scaling import scale
 
 MIRRORS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-1, -2))
@@ -11,7 +12,7 @@ MIRRORS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-1, -2))
 
 
 def predict(
-    network: nn.Module, images: np.ndarray, mirror_mean: bool = False, batch_size: int = 10, device: str | None = None
+    network: Network, images: np.ndarray, mirror_mean: bool = False, batch_size: int = 10, device: str | None = None
 ) -> np.ndarray:
     """Probability of lesion for each pixel.
 
@@ -39,7 +40,7 @@ def predict(
     return torch.cat(maps).numpy() if maps else np.empty(images.shape[:3], dtype=np.float32)
 
 
-def _predict_batch(network: nn.Module, pixels: Tensor, mirror_mean: bool) -> Tensor:
+def _predict_batch(network: Network, pixels: Tensor, mirror_mean: bool) -> Tensor:
     """(N, 3, H, W), 0 to 255, to (N, H, W)."""
     scaled = scale(pixels, network.metadata)
     mirrors = MIRRORS if mirror_mean else MIRRORS[:1]

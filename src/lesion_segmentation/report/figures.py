@@ -12,7 +12,10 @@ TRUTH, PREDICTION, TRAIN, VALIDATION = "#009E73", "#D55E00", "#0072B2", "#E69F00
 
 
 def draw_samples(
-    sample_images: Mapping[str, np.ndarray], sample_masks: Mapping[str, np.ndarray], samples: pd.DataFrame, cases: pd.DataFrame
+    sample_images: Mapping[str, np.ndarray],
+    sample_masks: Mapping[str, np.ndarray],
+    samples: pd.DataFrame,
+    cases: pd.DataFrame,
 ) -> Figure:
     """A sheet of the first four training cases, one a row, with every copy made of them and the mask's outline."""
     train = samples[samples["subset"] == "train"]

@@ -47,7 +47,11 @@ def draw(count: int, height: int, width: int, settings: OnTheFlySettings, genera
         return (2 * torch.rand(count, *shape, generator=generator) - 1) * limit
 
     zoom = torch.exp(uniform(1.0) * torch.log1p(torch.tensor(settings.scale)))
-    flips = torch.where(torch.rand(count, 2, generator=generator) < 0.5, -1.0, 1.0) if settings.flip else torch.ones(count, 2)
+    flips = (
+        torch.where(torch.rand(count, 2, generator=generator) < 0.5, -1.0, 1.0)
+        if settings.flip
+        else torch.ones(count, 2)
+    )
     matrix = kornia.geometry.get_affine_matrix2d(
         translations=uniform(settings.shift, 2) * torch.tensor([width, height]),
         center=torch.tensor([(width - 1) / 2, (height - 1) / 2]).expand(count, 2),

@@ -6,6 +6,8 @@ from itertools import chain
 import torch
 from torch import nn
 
+from lesion_segmentation.model import Network
+
 
 class AveragedNetwork:
     """A copy of a network that follows its weights and running statistics slowly.
@@ -15,7 +17,7 @@ class AveragedNetwork:
     at each update, for which the host would wait.
     """
 
-    def __init__(self, network: nn.Module, decay: float) -> None:
+    def __init__(self, network: Network, decay: float) -> None:
         self.network = copy.deepcopy(network).requires_grad_(False).eval()
         self.decay = decay
         self.updates = 0

@@ -14,7 +14,7 @@ from torch import Generator, Tensor, nn
 from tqdm.auto import tqdm
 
 from lesion_segmentation.errors import InputError
-from lesion_segmentation.model import NetworkMetadata, build_network
+from lesion_segmentation.model import Network, NetworkMetadata, build_network
 from lesion_segmentation.model.scaling import scale
 from lesion_segmentation.training.augmentation import Draws, augment, draw
 from lesion_segmentation.training.averaging import AveragedNetwork
@@ -26,6 +26,7 @@ from lesion_segmentation.training.settings import TrainingSettings
 from lesion_segmentation.training.tally import Tally
 
 logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Pictures:
@@ -48,7 +49,7 @@ def fit(
     samples: pd.DataFrame,
     settings: TrainingSettings,
     on_epoch: Callable[[Row], None] = ignore_epoch,
-) -> tuple[nn.Module, pd.DataFrame]:
+) -> tuple[Network, pd.DataFrame]:
     """Train a network by a fixed schedule and return its last averaged weights.
 
     Args:
@@ -69,11 +70,11 @@ def fit(
     subsets = {name: samples.loc[samples["subset"] == name, "sample_id"] for name in ("train", "validation")}
     if settings.batch_size > len(subsets["train"]):
         raise InputError(
-            f"training.batch_size is {settings.batch_size}, but there are only {len(subsets['train'])} training samples. "
-            "Choose a smaller batch."
+            f"training.batch_size is {settings.batch_size}, but there are only "
+            f"{len(subsets['train'])} training samples. Choose a smaller batch."
         )
     hardware = choose_hardware(settings.device, settings.precision)
-    fabric = lightning.Fabric(accelerator=hardware.device, devices=1, precision=hardware.precision)  # type: ignore[arg-type]
+    fabric = lightning.Fabric(accelerator=hardware.device, devices=1, precision=hardware.precision)
     train, validation = (_load(images, masks, ids, fabric.device) for ids in subsets.values())
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
@@ -86,19 +87,21 @@ def fit(
             row = trainer.run_epoch(epoch, train, validation)
             history.append(row)
             on_epoch(row)
-            progress.set_postfix({name: f"{row[name]:.3f}" for name in ("train_dice", "validation_dice") if name in row})
+            progress.set_postfix(
+                {name: f"{row[name]:.3f}" for name in ("train_dice", "validation_dice") if name in row}
+            )
     return trainer.averaged.network.cpu(), pd.DataFrame(history)
 
 
 class _Trainer:
     """What changes while a network is trained."""
 
-    def __init__(self, fabric: lightning.Fabric, network: nn.Module, settings: TrainingSettings, steps: int) -> None:
+    def __init__(self, fabric: lightning.Fabric, network: Network, settings: TrainingSettings, steps: int) -> None:
         self.fabric, self.settings, self.metadata = fabric, settings, network.metadata
         for module in network.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.momentum = settings.batch_norm_momentum
-        network = network.to(fabric.device, memory_format=torch.channels_last)
+        network = network.to(fabric.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.averaged = AveragedNetwork(network, settings.ema_decay)
         optimiser = build_optimiser(network, settings)
         self.schedule = build_schedule(optimiser, settings, steps)
@@ -182,4 +185,9 @@ def _metadata(settings: TrainingSettings, images: Mapping[str, np.ndarray], trai
         return metadata
     pixels = np.stack([images[sample_id] for sample_id in train_ids]).reshape(-1, 3)
     mean, std = pixels.mean(axis=0, dtype=np.float64), pixels.std(axis=0, dtype=np.float64)
-    return replace(metadata, input_mean=tuple(map(float, mean)), input_std=tuple(float(max(s, 1.0)) for s in std))
+    return replace(metadata, input_mean=_rgb(mean), input_std=_rgb(np.maximum(std, 1.0)))
+
+
+def _rgb(values: np.ndarray) -> tuple[float, float, float]:
+    red, green, blue = (float(value) for value in values)
+    return red, green, blue

@@ -7,7 +7,10 @@ import pandas as pd
 
 
 def draw_samples(
-    sample_images: dict[str, np.ndarray], sample_masks: dict[str, np.ndarray], samples: pd.DataFrame, cases: pd.DataFrame
+    sample_images: dict[str, np.ndarray],
+    sample_masks: dict[str, np.ndarray],
+    samples: pd.DataFrame,
+    cases: pd.DataFrame,
 ) -> Any:
     """A sheet of training samples."""
     from lesion_segmentation.report import figures

@@ -8,7 +8,7 @@ from lesion_segmentation.data.splits import split_cases
 
 
 def create_pipeline() -> Pipeline:
-    """raw pictures and annotations -> cases, images, masks, dataset_passport, split."""
+    """Raw pictures and annotations -> cases, images, masks, dataset_passport, split."""
     return Pipeline(
         [
             Node(check_cases, ["ph2_images", "ph2_masks", "ph2_annotations"], "cases", name="check_cases"),

@@ -10,7 +10,12 @@ def create_pipeline() -> Pipeline:
     """network, images, masks, cases, split -> probabilities, case_metrics, table_ii, figures."""
     return Pipeline(
         [
-            Node(nodes.predict_cases, ["network", "images", "split", "params:reporting"], "probabilities", name="predict_cases"),
+            Node(
+                nodes.predict_cases,
+                ["network", "images", "split", "params:reporting"],
+                "probabilities",
+                name="predict_cases",
+            ),
             Node(nodes.threshold_cases, ["probabilities", "network"], "predicted_masks", name="threshold_cases"),
             Node(
                 nodes.score_cases,
@@ -27,7 +32,12 @@ def create_pipeline() -> Pipeline:
                 "predictions_beside_truth",
                 name="draw_predictions",
             ),
-            Node(nodes.summarise_architecture, ["network", "params:image_size"], "architecture", name="summarise_architecture"),
+            Node(
+                nodes.summarise_architecture,
+                ["network", "params:image_size"],
+                "architecture",
+                name="summarise_architecture",
+            ),
         ],
         namespace="reporting",
         prefix_datasets_with_namespace=False,

@@ -44,4 +44,6 @@ def _warn_of_cost(settings: TrainingSettings, samples: pd.DataFrame) -> None:
     minutes = estimate_minutes(hardware, images, settings.width)
     logger.info("Training on the CPU: about %.0f minutes, estimated from a matrix multiply", minutes)
     if minutes > PATIENCE_MINUTES:
-        logger.warning("No GPU is used: this will take about %.1f hours. For two cores: kedro run --env cpu", minutes / 60)
+        logger.warning(
+            "No GPU is used: this will take about %.1f hours. For two cores: kedro run --env cpu", minutes / 60
+        )

@@ -4,6 +4,8 @@ import json
 from dataclasses import asdict, dataclass, fields
 from typing import Literal
 
+from torch import nn
+
 Unpooling = Literal["indices", "nearest"]
 
 
@@ -43,3 +45,9 @@ class NetworkMetadata:
         values = {field.name: json.loads(strings[field.name]) for field in fields(cls)}
         values |= {name: tuple(values[name]) for name in ("input_mean", "input_std")}
         return cls(**values)
+
+
+class Network(nn.Module):
+    """Any of the project's networks: scaled images (N, 3, H, W) to logits (N, 1, H, W), and its metadata."""
+
+    metadata: NetworkMetadata

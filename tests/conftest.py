@@ -1,0 +1,119 @@
+"""What tests share: a few drawn cases, a project folder of their own, and the reasons to skip."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
+from PIL import Image
+
+from lesion_segmentation.data import synthetic
+from lesion_segmentation.data.cases import ImageSize, check_cases, resize_images, resize_masks
+
+ROOT = Path(__file__).parents[1]
+PH2 = ROOT / "data" / "01_raw" / "ph2"
+SMALL = ImageSize(height=64, width=96)
+
+# The smallest run of everything: demo's cases and protocol, a small network, small pictures.
+QUICK = {
+    "image_size.height": 64,
+    "image_size.width": 96,
+    "training.width": 0.0625,
+    "training.epochs": 2,
+    "training.batch_size": 4,
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip with a reason what cannot run here; REQUIRE_PH2 (set in CI where PH2 is at hand) forbids that for PH2."""
+    for item in items:
+        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+            item.add_marker(pytest.mark.skip(reason="no CUDA device on this machine"))
+        if item.get_closest_marker("ph2") and not PH2.is_dir() and not os.environ.get("REQUIRE_PH2"):
+            item.add_marker(pytest.mark.skip(reason="PH2 is not in data/01_raw/ph2 (make ph2 FROM=...)"))
+
+
+@pytest.fixture(scope="session")
+def raw() -> dict[str, Any]:
+    """Twenty drawn cases as the catalog gives them."""
+    ids = synthetic.case_ids(20)
+    cases = {case_id: synthetic.draw_case(number) for number, case_id in enumerate(ids, start=1)}
+    return {
+        "ph2_images": {case_id: (lambda case=case: Image.fromarray(case.image)) for case_id, case in cases.items()},
+        "ph2_masks": {case_id: (lambda case=case: Image.fromarray(case.mask)) for case_id, case in cases.items()},
+        "ph2_annotations": synthetic.annotations_text(20),
+    }
+
+
+@pytest.fixture(scope="session")
+def cases(raw: dict[str, Any]) -> pd.DataFrame:
+    return check_cases(**raw)
+
+
+@pytest.fixture(scope="session")
+def images(raw: dict[str, Any], cases: pd.DataFrame) -> dict[str, np.ndarray]:
+    return resize_images(raw["ph2_images"], cases, SMALL)
+
+
+@pytest.fixture(scope="session")
+def masks(raw: dict[str, Any], cases: pd.DataFrame) -> dict[str, np.ndarray]:
+    return resize_masks(raw["ph2_masks"], cases, SMALL)
+
+
+@pytest.fixture(scope="session")
+def empty_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project without data and runs; demo draws only twenty cases. MLflow's database is made once."""
+    from mlflow import MlflowClient
+
+    project = tmp_path_factory.mktemp("template") / "project"
+    project.mkdir()
+    shutil.copytree(ROOT / "conf", project / "conf", ignore=shutil.ignore_patterns("local"))
+    (project / "conf" / "local").mkdir()
+    shutil.copy(ROOT / "pyproject.toml", project)
+    (project / "src").symlink_to(ROOT / "src")
+    demo = project / "conf" / "demo" / "catalog_data_processing.yml"
+    demo.write_text(demo.read_text().replace("cases: 60", "cases: 20"))
+    MlflowClient(f"sqlite:///{project / 'mlflow.db'}").search_experiments()
+    return project
+
+
+@pytest.fixture
+def project(empty_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project of the test's own, which is also the working directory."""
+    copy = tmp_path / "project"
+    shutil.copytree(empty_project, copy, symlinks=True)
+    monkeypatch.chdir(copy)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return copy
+
+
+@pytest.fixture
+def run(project: Path) -> Callable[..., dict[str, Any]]:
+    """`kedro run` in this process: run(env, params, **what KedroSession.run takes)."""
+
+    def run_session(env: str = "demo", params: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
+        bootstrap_project(project)
+        nested = nest({**QUICK, **(params or {})})
+        with KedroSession.create(project, env=env, runtime_params=nested) as session:
+            return session.run(**options)
+
+    return run_session
+
+
+def nest(flat: dict[str, Any]) -> dict[str, Any]:
+    """{"a.b": 1} to {"a": {"b": 1}}, as --params does."""
+    nested: dict[str, Any] = {}
+    for key, value in flat.items():
+        *parents, last = key.split(".")
+        level = nested
+        for parent in parents:
+            level = level.setdefault(parent, {})
+        level[last] = value
+    return nested

@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from lesion_segmentation.data.cases import ImageSize, binary_mask, check_cases, resize_images, resize_masks
+from lesion_segmentation.data.passport import data_hash, describe_dataset
+from lesion_segmentation.data.synthetic import draw_case
+from lesion_segmentation.errors import InputError
+
+
+def test_one_row_a_case(cases):
+    first, drawn = cases.iloc[0], draw_case(1)
+    assert list(cases["case_id"]) == [f"SYN{number:03d}" for number in range(1, 21)]
+    assert (first["height"], first["width"]) == drawn.mask.shape
+    assert first["lesion_area"] == pytest.approx(drawn.mask.mean())
+    assert first["diagnosis"] == "atypical nevus"
+    assert set(cases["source"]) == {"synthetic"}
+
+
+def test_border_contact_is_seen(raw, cases):
+    mask = np.zeros((50, 60), bool)
+    mask[20:30, 55:] = True
+    changed = raw | {
+        "ph2_images": raw["ph2_images"] | {"SYN001": lambda: Image.new("RGB", (60, 50))},
+        "ph2_masks": raw["ph2_masks"] | {"SYN001": lambda: Image.fromarray(mask)},
+    }
+    assert check_cases(**changed).iloc[0]["touches_border"]
+
+
+def test_resizing_gives_shapes_types_and_binary_masks(raw, cases):
+    size = ImageSize(height=40, width=72)
+    images, masks = (
+        resize_images(raw["ph2_images"], cases, size),
+        resize_masks(raw["ph2_masks"], cases, size),
+    )
+    assert {image.shape for image in images.values()} == {(40, 72, 3)}
+    assert {mask.shape for mask in masks.values()} == {(40, 72)}
+    assert {mask.dtype for mask in masks.values()} == {np.dtype(np.uint8)}
+    assert {value for mask in masks.values() for value in np.unique(mask)} == {0, 1}
+
+
+def test_resizing_is_pillows(raw, cases):
+    image = resize_images(raw["ph2_images"], cases, ImageSize(height=192, width=256))["SYN003"]
+    expected = Image.fromarray(draw_case(3).image).resize((256, 192), Image.Resampling.LANCZOS)
+    assert np.array_equal(image, np.asarray(expected))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB"])
+def test_two_valued_masks_of_any_mode_are_read(mode):
+    mask = np.zeros((8, 8), bool)
+    mask[2:5, 3:7] = True
+    assert np.array_equal(binary_mask(Image.fromarray(mask).convert(mode)), mask)
+
+
+def test_every_fault_is_in_one_report(raw):
+    def fail() -> Image.Image:
+        raise OSError("image file is truncated")
+
+    images, masks = dict(raw["ph2_images"]), dict(raw["ph2_masks"])
+    del images["SYN002"], masks["SYN003"]
+    images["SYN004"] = fail
+    masks["SYN005"] = lambda: Image.fromarray(np.arange(100, dtype=np.uint8).reshape(10, 10))
+    masks["SYN006"] = lambda: Image.new("1", (10, 10))
+    images["SYN099"], masks["SYN099"] = images["SYN001"], masks["SYN001"]
+    with pytest.raises(InputError) as caught:
+        check_cases(images, masks, raw["ph2_annotations"])
+    report = str(caught.value)
+    assert "6 problems" in report
+    assert "SYN002: a mask without an image" in report
+    assert "SYN003: an image without a mask" in report
+    assert "SYN004: the image cannot be read (image file is truncated)" in report
+    assert "SYN005: the mask cannot be used (100 grey values found" in report
+    assert "SYN006: the image is" in report
+    assert "SYN099: not found in PH2_dataset.txt" in report
+
+
+def test_passport_counts_and_finds_duplicates(raw, cases):
+    passport = describe_dataset(cases)
+    assert passport["cases"] == 20
+    assert sum(passport["diagnoses"].values()) == sum(passport["sizes"].values()) == 20
+    assert passport["touches_border"] == cases["touches_border"].sum()
+    assert passport["duplicates"] == []
+    twice = cases.assign(image_sha256=["same", *cases["image_sha256"][1:-1], "same"])
+    assert describe_dataset(twice)["duplicates"] == [["SYN001", "SYN020"]]
+
+
+def test_data_hash_depends_on_pixels_and_not_on_order(cases):
+    assert data_hash(cases) == data_hash(cases.sample(frac=1, random_state=0))
+    assert data_hash(cases) != data_hash(cases.assign(mask_sha256="other"))

@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from monai.metrics import DiceMetric
+from sklearn.metrics import accuracy_score, jaccard_score, precision_score, recall_score
+from torchmetrics.functional.classification import binary_specificity
+
+from lesion_segmentation.evaluation import score_case
+from lesion_segmentation.evaluation.scores import METRICS, undefined
+
+masks = arrays(bool, (6, 7))
+
+
+@given(masks, masks)
+def test_scores_agree_with_independent_libraries(prediction, mask):
+    scores = score_case(prediction, mask)
+    y, p = mask.ravel(), prediction.ravel()
+    assert tuple(scores) == METRICS
+    assert scores["accuracy"] == pytest.approx(accuracy_score(y, p), abs=1e-6)
+    if prediction.any() and mask.any():
+        assert scores["precision"] == pytest.approx(precision_score(y, p), abs=1e-6)
+        assert scores["recall"] == pytest.approx(recall_score(y, p), abs=1e-6)
+        assert scores["iou"] == pytest.approx(jaccard_score(y, p), abs=1e-6)
+        dice = DiceMetric()(torch.tensor(prediction)[None, None], torch.tensor(mask)[None, None])
+        assert scores["dice"] == pytest.approx(float(dice), abs=1e-6)
+    if not mask.all():
+        reference = binary_specificity(torch.tensor(p).int(), torch.tensor(y).int())
+        assert scores["specificity"] == pytest.approx(float(reference), abs=1e-6)
+
+
+@given(masks, masks)
+def test_dice_and_iou_of_one_case_are_bound_to_each_other(prediction, mask):
+    scores = score_case(prediction, mask)
+    assert scores["dice"] == pytest.approx(2 * scores["iou"] / (1 + scores["iou"]))
+    assert all(0 <= score <= 1 for score in scores.values())
+
+
+def test_a_case_worked_by_hand():
+    prediction = np.array([[1, 1, 0, 0]], bool)
+    mask = np.array([[1, 0, 1, 0]], bool)
+    assert score_case(prediction, mask) == {
+        "accuracy": 0.5,
+        "precision": 0.5,
+        "recall": 0.5,
+        "specificity": 0.5,
+        "iou": pytest.approx(1 / 3),
+        "dice": 0.5,
+    }
+
+
+@pytest.mark.parametrize(("predicted", "lesion", "expected"), [(0, 0, 1.0), (1, 1, 1.0), (1, 0, 0.0), (0, 1, 0.0)])
+def test_empty_and_full_masks_in_all_combinations(predicted, lesion, expected):
+    scores = score_case(np.full((4, 4), predicted, bool), np.full((4, 4), lesion, bool))
+    assert set(scores.values()) == {expected}
+
+
+@given(st.lists(st.integers(0, 3), min_size=4, max_size=4))
+def test_undefined_says_where_a_ratio_is_zero_by_zero(counts):
+    tp, fp, fn, tn = counts
+    assert undefined(tp, fp, fn, tn) == (0 in (tp + fp, tp + fn, tn + fp))
+
+
+def test_other_types_and_shapes_are_refused():
+    with pytest.raises(ValueError, match="two boolean arrays of the same shape"):
+        score_case(np.zeros((2, 2)), np.zeros((2, 2), bool))
+    with pytest.raises(ValueError, match="two boolean arrays of the same shape"):
+        score_case(np.zeros((2, 2), bool), np.zeros((2, 3), bool))

@@ -1,0 +1,54 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from lesion_segmentation.model import SegNet
+from lesion_segmentation.prediction import predict
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    network = SegNet(0.0625).train()
+    network.metadata = replace(network.metadata, input_mean=(100.0, 90.0, 80.0), input_std=(50.0, 40.0, 30.0))
+    return network
+
+
+@pytest.fixture
+def pixels():
+    return np.random.default_rng(0).integers(0, 256, (5, 40, 48, 3), dtype=np.uint8)
+
+
+def test_probabilities_with_the_scaling_of_the_metadata(network, pixels):
+    probabilities = predict(network, pixels, batch_size=2)
+    scaled = (torch.tensor(pixels).float() - torch.tensor([100.0, 90, 80])) / torch.tensor([50.0, 40, 30])
+    with torch.no_grad():
+        expected = network.eval()(scaled.permute(0, 3, 1, 2)).sigmoid()[:, 0]
+    assert probabilities.dtype == np.float32
+    assert np.allclose(probabilities, expected, atol=1e-6)
+
+
+def test_mirror_mean_is_the_mean_over_four(network, pixels):
+    flips = [(), (1,), (2,), (1, 2)]
+    single = [np.flip(predict(network, np.flip(pixels, axes)), axes) for axes in flips]
+    assert np.allclose(predict(network, pixels, mirror_mean=True), np.mean(single, axis=0), atol=1e-6)
+
+
+def test_mirror_mean_commutes_with_mirroring(network, pixels):
+    mirrored = predict(network, np.flip(pixels, 2), mirror_mean=True)
+    assert np.allclose(mirrored, np.flip(predict(network, pixels, mirror_mean=True), 2), atol=1e-6)
+
+
+def test_the_network_is_left_as_it_was(network, pixels):
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    predict(network, pixels)
+    assert network.training
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_no_images_give_no_maps_and_others_are_refused(network, pixels):
+    assert predict(network, pixels[:0]).shape == (0, 40, 48)
+    with pytest.raises(ValueError, match="expected uint8"):
+        predict(network, pixels / 255)

@@ -1,0 +1,100 @@
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from lesion_segmentation.errors import InputError
+from lesion_segmentation.model.scaling import scale
+from lesion_segmentation.prediction import predict
+from lesion_segmentation.training.loop import fit
+from lesion_segmentation.training.settings import OnTheFlySettings, TrainingSettings
+
+QUICK = {"width": 0.0625, "epochs": 2, "batch_size": 4, "device": "cpu", "precision": "32-true"}
+
+
+@pytest.fixture(scope="module")
+def samples(cases) -> pd.DataFrame:
+    subset = ["train"] * 10 + ["validation"] * 4
+    return pd.DataFrame({"sample_id": cases["case_id"][:14], "subset": subset})
+
+
+def weights(network) -> dict[str, torch.Tensor]:
+    return network.state_dict()
+
+
+def test_history_and_listener_tell_the_same(images, masks, samples):
+    heard: list[dict[str, float]] = []
+    _, history = fit(images, masks, samples, TrainingSettings(**QUICK), heard.append)
+    assert history.to_dict("records") == heard
+    assert list(history["epoch"]) == [1, 2]
+    expected = {
+        f"{s}_{m}" for s in ("train", "validation") for m in ("loss", "accuracy", "precision", "recall", "iou", "dice")
+    }
+    assert set(history.columns) == expected | {"epoch", "learning_rate", "seconds"}
+
+
+def test_validation_columns_are_of_the_network_that_is_returned(images, masks, samples):
+    network, history = fit(images, masks, samples, TrainingSettings(**QUICK))
+    ids = samples.loc[samples["subset"] == "validation", "sample_id"]
+    probabilities = predict(network, np.stack([images[case_id] for case_id in ids]))
+    correct = [(p > 0.5) == masks[case_id].astype(bool) for p, case_id in zip(probabilities, ids, strict=True)]
+    assert history["validation_accuracy"].iloc[-1] == pytest.approx(np.mean(correct), abs=1e-6)
+
+
+def test_one_seed_gives_identical_weights_and_another_does_not(images, masks, samples):
+    one, two, other = (
+        weights(fit(images, masks, samples, TrainingSettings(**QUICK, seed=seed))[0]) for seed in (3, 3, 4)
+    )
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert any(not torch.equal(one[name], other[name]) for name in one)
+
+
+def test_training_does_not_depend_on_what_ran_before(images, masks, samples):
+    torch.manual_seed(1)
+    one = weights(fit(images, masks, samples, TrainingSettings(**QUICK))[0])
+    torch.rand(7)
+    two = weights(fit(images, masks, samples, TrainingSettings(**QUICK))[0])
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_the_loss_falls(images, masks, samples):
+    settings = TrainingSettings(**(QUICK | {"epochs": 12}), on_the_fly=OnTheFlySettings(enabled=False))
+    _, history = fit(images, masks, samples, settings)
+    assert history["train_loss"].iloc[-1] < 0.85 * history["train_loss"].iloc[0]
+
+
+def test_no_validation_cases_leave_no_validation_columns(images, masks, samples):
+    _, history = fit(images, masks, samples[samples["subset"] == "train"], TrainingSettings(**(QUICK | {"epochs": 1})))
+    assert not [name for name in history.columns if name.startswith("validation")]
+
+
+def test_scaling_is_that_of_the_training_samples(images, masks, samples):
+    network, _ = fit(images, masks, samples, TrainingSettings(**(QUICK | {"epochs": 1})))
+    train = np.stack([images[case_id] for case_id in samples.loc[samples["subset"] == "train", "sample_id"]])
+    scaled = scale(torch.tensor(train).permute(0, 3, 1, 2).float(), network.metadata)
+    assert scaled.mean(dim=(0, 2, 3)).abs().max() < 1e-3
+    assert (scaled.std(dim=(0, 2, 3)) - 1).abs().max() < 1e-3
+    raw, _ = fit(images, masks, samples, TrainingSettings(**(QUICK | {"epochs": 1, "scaling": "raw"})))
+    assert torch.equal(scale(torch.ones(1, 3, 1, 1), raw.metadata), torch.ones(1, 3, 1, 1))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"loss": "bce", "optimiser": "sgd", "schedule": "inverse_time", "ema_decay": 0},
+        {"schedule": "cosine", "unpooling": "nearest"},
+    ],
+)
+def test_every_choice_trains(images, masks, samples, changes):
+    _, history = fit(images, masks, samples, TrainingSettings(**(QUICK | changes)))
+    assert np.isfinite(history.to_numpy(float)).all()
+
+
+def test_mistakes_are_told(images, masks, samples):
+    with pytest.raises(InputError, match="batch_size is 11, but there are only 10"):
+        fit(images, masks, samples, TrainingSettings(**(QUICK | {"batch_size": 11})))
+    with pytest.raises(InputError, match="no longer finite in epoch 1"):
+        fit(images, masks, samples, TrainingSettings(**(QUICK | {"learning_rate": 1e30, "optimiser": "sgd"})))
+    if not torch.cuda.is_available():
+        with pytest.raises(InputError, match="PyTorch finds no GPU"):
+            fit(images, masks, samples, TrainingSettings(**(QUICK | {"device": "cuda"})))

@@ -1,0 +1,112 @@
+"""Losses, schedules, averaging and the tally, each against something independent."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from monai.losses import DiceLoss
+from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.optim.swa_utils import AveragedModel
+
+from lesion_segmentation.evaluation import score_case
+from lesion_segmentation.model import SegNet
+from lesion_segmentation.training.averaging import AveragedNetwork
+from lesion_segmentation.training.hardware import choose_hardware
+from lesion_segmentation.training.losses import LOSSES, dice_loss
+from lesion_segmentation.training.optimisation import build_optimiser, build_schedule
+from lesion_segmentation.training.settings import TrainingSettings
+from lesion_segmentation.training.tally import Tally
+
+
+@pytest.fixture
+def batch():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(3, 1, 16, 20, generator=generator)
+    return logits, (torch.rand(3, 1, 16, 20, generator=generator) > 0.6).float()
+
+
+def test_dice_loss_is_monais(batch):
+    reference = DiceLoss(sigmoid=True, smooth_nr=1.0, smooth_dr=1.0)(*batch)
+    assert dice_loss(*batch) == pytest.approx(float(reference), abs=1e-6)
+
+
+def test_bce_dice_is_the_sum(batch):
+    expected = binary_cross_entropy_with_logits(*batch) + dice_loss(*batch)
+    assert LOSSES["bce_dice"](*batch) == pytest.approx(float(expected))
+
+
+def rates(settings: TrainingSettings, steps: int) -> list[float]:
+    optimiser = build_optimiser(SegNet(0.0625), settings)
+    schedule = build_schedule(optimiser, settings, steps)
+    found = []
+    for _ in range(steps):
+        found.append(optimiser.param_groups[0]["lr"])
+        optimiser.step()
+        schedule.step()
+    return found
+
+
+def test_inverse_time_is_keras_decay():
+    found = rates(TrainingSettings(optimiser="sgd", schedule="inverse_time", learning_rate=0.001, decay=0.0005), 50)
+    assert found == pytest.approx([0.001 / (1 + 0.0005 * update) for update in range(50)])
+
+
+@pytest.mark.parametrize(("schedule", "peak"), [("one_cycle", 15), ("cosine", 0)])
+def test_schedules_peak_where_they_should_and_end_low(schedule, peak):
+    found = rates(TrainingSettings(schedule=schedule, learning_rate=0.01), 50)
+    assert max(found) == pytest.approx(0.01, rel=0.02)
+    assert abs(int(np.argmax(found)) - peak) <= 1
+    assert found[-1] < 0.0001
+
+
+def test_sgd_has_momentum_and_no_weight_decay():
+    group = build_optimiser(SegNet(0.0625), TrainingSettings(optimiser="sgd")).param_groups[0]
+    assert (group["momentum"], group["weight_decay"]) == (0.9, 0)
+
+
+def test_averaging_is_torchs_with_a_decay_that_grows():
+    network = SegNet(0.0625)
+    averaged = AveragedNetwork(network, 0.6)
+    updates = 0
+
+    def average(mean: torch.Tensor, value: torch.Tensor, count: object) -> torch.Tensor:
+        decay = min(0.6, (1 + updates) / (10 + updates))
+        return mean * decay + value * (1 - decay)
+
+    reference = AveragedModel(network, avg_fn=average, use_buffers=True)
+    reference.n_averaged += 1  # ours begins with the average as it is, torch's with a copy
+    for updates in range(12):  # noqa: B007 (read by average)
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter += torch.randn_like(parameter)
+        averaged.update(network)
+        reference.update_parameters(network)
+    for ours, theirs in zip(averaged.network.parameters(), reference.module.parameters(), strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-5)
+
+
+def test_without_averaging_the_last_weights_are_kept():
+    network = SegNet(0.0625)
+    averaged = AveragedNetwork(copy.deepcopy(network), 0)
+    with torch.no_grad():
+        network.encoder[0][0][0].weight += 1
+    averaged.update(network)
+    assert torch.allclose(averaged.network.encoder[0][0][0].weight, network.encoder[0][0][0].weight)
+
+
+def test_tally_is_the_mean_of_score_case(batch):
+    logits, masks = batch
+    tally = Tally()
+    tally.add(logits[:2], masks[:2])
+    tally.add(logits[2:], masks[2:])
+    scores = [score_case((x > 0).numpy()[0], (y > 0).numpy()[0]) for x, y in zip(logits, masks, strict=True)]
+    found = tally.scores()
+    for name in ("accuracy", "precision", "recall", "iou", "dice"):
+        assert found[name] == pytest.approx(np.mean([score[name] for score in scores]), abs=1e-6)
+    assert found["loss"] == pytest.approx(float(binary_cross_entropy_with_logits(logits, masks)), abs=1e-6)
+
+
+def test_hardware_is_what_was_asked_for():
+    assert choose_hardware("cpu", "32-true") == ("cpu", "32-true")
+    assert choose_hardware("cpu", "auto").precision in ("32-true", "bf16-mixed")
