@@ -76,8 +76,9 @@ def empty_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     project.mkdir()
     shutil.copytree(ROOT / "conf", project / "conf", ignore=shutil.ignore_patterns("local"))
     (project / "conf" / "local").mkdir()
-    shutil.copy(ROOT / "pyproject.toml", project)
-    (project / "src").symlink_to(ROOT / "src")
+    for name in ("pyproject.toml", ".telemetry"):
+        shutil.copy(ROOT / name, project)
+    (project / "src").mkdir()  # Kedro wants the folder; the package is the installed one
     demo = project / "conf" / "demo" / "catalog_data_processing.yml"
     demo.write_text(demo.read_text().replace("cases: 60", "cases: 20"))
     MlflowClient(f"sqlite:///{project / 'mlflow.db'}").search_experiments()
@@ -88,7 +89,7 @@ def empty_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def project(empty_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project of the test's own, which is also the working directory."""
     copy = tmp_path / "project"
-    shutil.copytree(empty_project, copy, symlinks=True)
+    shutil.copytree(empty_project, copy)
     monkeypatch.chdir(copy)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return copy

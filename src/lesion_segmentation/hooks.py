@@ -1,16 +1,30 @@
-"""What happens around a run, but for MLflow (tracking.py): the check that data are there, and the closing words."""
+"""What happens around a run: the check that data are there, what goes to MLflow and when, and the closing words."""
 
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
 import pandas as pd
+from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
 
+from lesion_segmentation.data.passport import data_hash
+from lesion_segmentation.data.splits import split_hash
 from lesion_segmentation.errors import InputError
+from lesion_segmentation.tracking import TrackedRun, absolute_uri, probe
+from lesion_segmentation.training.listener import Listener
 
+SCORES = ("accuracy", "precision", "recall", "iou", "dice")
 RAW = ("ph2_images", "ph2_masks", "ph2_annotations")
 
 
@@ -27,6 +41,91 @@ class InputHooks:
                 "Bring it in with: make ph2 FROM=<folder or zip of PH2> (the README says where PH2 comes from),\n"
                 "or run on synthetic cases: kedro run --env demo"
             )
+
+
+class TrackingHooks:
+    """What of a run goes to MLflow, and when."""
+
+    def __init__(self) -> None:
+        self._context: KedroContext | None = None
+        self._run: TrackedRun | None = None
+        self._seen: set[str] = set()
+        self._lock = threading.Lock()
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        """Remember where the configuration is."""
+        self._context = context
+
+    @hook_impl
+    def before_pipeline_run(self, run_params: dict[str, Any]) -> None:
+        """Reach the store, or stop before any work; then start the run."""
+        assert self._context is not None
+        parameters = self._context.config_loader["parameters"]
+        config = self._context.config_loader["mlflow"]
+        root = Path(run_params["project_path"])
+        tracking_uri = os.environ.get("MLFLOW_TRACKING_URI") or absolute_uri(config["tracking_uri"], root)
+        probe(tracking_uri)
+        self._seen = set()
+        name, tags = _describe_run(run_params, parameters, root)
+        self._run = TrackedRun(tracking_uri, config["experiment"], root / "mlruns", name, tags)
+        if threading.current_thread() is threading.main_thread():
+            # SystemExit runs what atexit holds, so the run ends as KILLED.
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+        self._run.log_parameters(parameters)
+
+    @hook_impl
+    def before_node_run(self, inputs: dict[str, Any]) -> dict[str, Any] | None:
+        """Give the training its listener."""
+        if "training_listener" not in inputs or self._run is None:
+            return None
+        self._run.set_tags({"device": _device_name(inputs["params:training"])})
+        return {"training_listener": Listener(self._run.log_epoch, self._run.run_id)}
+
+    @hook_impl
+    def after_dataset_loaded(self, dataset_name: str, data: Any) -> None:
+        """Note which cases, split and network the run used."""
+        self._note(dataset_name, data)
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
+        """Note them where the run made them; log the test scores."""
+        self._note(dataset_name, data)
+        if dataset_name == "table_ii" and self._run is not None:
+            self._run.log_metrics(scores_of_test(data))
+
+    @hook_impl
+    def after_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
+        """Upload what the catalog marks with `mlflow: artifact` or `mlflow: model`; then the run is FINISHED."""
+        if self._run is None:
+            return
+        for name in sorted(pipeline.all_outputs()):
+            dataset = catalog.get(name)
+            kind = (getattr(dataset, "metadata", None) or {}).get("mlflow")
+            if kind == "artifact" and catalog.exists(name):
+                self._run.log_artifact(Path(str(dataset._filepath)))
+            elif kind == "model" and catalog.exists(name):
+                self._run.log_model(dataset.load())
+        self._run.end("FINISHED")
+
+    @hook_impl
+    def on_pipeline_error(self) -> None:
+        """A node, or saving its output, raised an exception."""
+        if self._run is not None:
+            self._run.end("FAILED")
+
+    def _note(self, name: str, data: Any) -> None:
+        with self._lock:
+            if self._run is None or name in self._seen:
+                return
+            self._seen.add(name)
+        if name == "cases":
+            self._run.log_dataset(data)
+            self._run.set_tags({"data_hash": data_hash(data)})
+        elif name == "split":
+            self._run.set_tags({"split_hash": split_hash(data)})
+        elif name == "network":
+            self._run.set_tags({"trained_by": data.metadata.mlflow_run_id})
 
 
 class SummaryHooks:
@@ -46,11 +145,53 @@ class SummaryHooks:
         lines += [
             "",
             "Look at it:",
-            "  the figures and tables: data/08_reporting (open the .png and .csv files)",
+            "  the figures and tables: open the .png and .csv files named above",
             f"  the pipelines:          kedro viz run{option}",
             "  the runs, side by side: mlflow ui --backend-store-uri sqlite:///mlflow.db",
         ]
         click.echo("\n".join(lines))
+
+
+def scores_of_test(table_ii: pd.DataFrame) -> dict[str, float]:
+    """test_dice, ..., and test_dice_pooled, ...; nothing where the test cases were not scored."""
+    test = table_ii[table_ii["subset"] == "test"]
+    suffixes = {"per_image": "", "pooled": "_pooled"}
+    return {
+        f"test_{score}{suffixes[str(row.average)]}": float(getattr(row, score))
+        for row in test.itertuples()
+        for score in SCORES
+    }
+
+
+def _describe_run(
+    run_params: Mapping[str, Any], parameters: Mapping[str, Any], root: Path
+) -> tuple[str, dict[str, str]]:
+    environment = run_params["env"] if run_params["env"] not in (None, "local") else "base"
+    pipelines = ",".join(run_params["pipeline_names"] or ["all"])
+    protocol, seed = parameters["split"]["protocol"], parameters["training"]["seed"]
+    tags = {
+        "environment": environment,
+        "pipelines": pipelines,
+        "protocol": protocol,
+        "seed": str(seed),
+        "git_commit": _git(root, "rev-parse", "HEAD"),
+        "git_dirty": str(bool(_git(root, "status", "--porcelain"))).lower(),
+    }
+    return f"{environment} {pipelines} {protocol} seed {seed} {datetime.now():%m-%d %H:%M}", tags
+
+
+def _git(root: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else "unknown"
+
+
+def _device_name(settings: Any) -> str:
+    import torch
+
+    from lesion_segmentation.training.hardware import choose_hardware
+
+    device, precision = choose_hardware(settings.device, settings.precision)
+    return f"{torch.cuda.get_device_name() if device == 'cuda' else device} {precision}"
 
 
 def _path(catalog: DataCatalog, name: str) -> Path | None:
@@ -72,8 +213,6 @@ def _scores(table_ii: pd.DataFrame) -> list[str]:
         f"({first['source']} cases, prediction: {first['prediction']}):"
     ]
     for row in means.itertuples():
-        scores = "  ".join(
-            f"{name} {100 * getattr(row, name):5.1f}" for name in ("accuracy", "precision", "recall", "iou", "dice")
-        )
+        scores = "  ".join(f"{name} {100 * getattr(row, name):5.1f}" for name in SCORES)
         lines.append(f"  {row.subset:<11}{scores}  (n = {row.n})")
     return lines

@@ -2,8 +2,7 @@
 
 from kedro.config import OmegaConfigLoader
 
-from lesion_segmentation.hooks import InputHooks, SummaryHooks
-from lesion_segmentation.tracking import TrackingHooks
+from lesion_segmentation.hooks import InputHooks, SummaryHooks, TrackingHooks
 
 HOOKS = (TrackingHooks(), SummaryHooks(), InputHooks())
 

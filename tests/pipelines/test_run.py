@@ -1,0 +1,110 @@
+"""kedro run, whole and in slices, on drawn cases."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from kedro.runner import ThreadRunner
+from kedro.validation.exceptions import ParameterValidationError
+from safetensors import safe_open
+
+from lesion_segmentation.errors import InputError
+
+
+def test_the_whole_run_makes_everything_and_labels_it_synthetic(run, project):
+    run()
+    reporting = project / "data" / "08_reporting"
+    assert {path.name for path in reporting.iterdir()} == {
+        "architecture.csv",
+        "augmentation_preview.png",
+        "case_metrics.csv",
+        "dataset_passport.json",
+        "predictions_beside_truth.png",
+        "table_ii.csv",
+        "table_ii_beside_paper.csv",
+        "training_curves.png",
+        "training_history.csv",
+    }
+    assert json.loads((reporting / "dataset_passport.json").read_text())["source"] == "synthetic"
+    case_metrics, table = (pd.read_csv(reporting / name) for name in ("case_metrics.csv", "table_ii.csv"))
+    assert set(case_metrics["source"]) == set(table["source"]) == {"synthetic"}
+    assert set(table["prediction"]) == {"mirror_mean"}
+    assert list(table["average"]) == ["per_image", "pooled"] * 3
+    with safe_open(project / "data" / "06_models" / "network.safetensors", "np") as file:
+        metadata = {name: json.loads(text) for name, text in file.metadata().items()}
+    assert (metadata["architecture"], metadata["width"], metadata["threshold"]) == ("segnet", 0.0625, 0.5)
+    assert metadata["split_hash"]
+    assert metadata["mlflow_run_id"]
+    assert not list((project / "data").rglob(".*"))  # no temporary file is left
+
+
+def test_scores_stay_from_the_test_cases_when_asked(run, project):
+    run(params={"reporting.score_test": False})
+    table = pd.read_csv(project / "data" / "08_reporting" / "table_ii.csv")
+    assert set(table["subset"]) == {"train", "validation"}
+    assert len(np.load(project / "data" / "07_model_output" / "probabilities.npz").files) == 15
+
+
+def test_the_thread_runner_gives_the_same(run, project):
+    run()
+    path = project / "data" / "08_reporting" / "table_ii.csv"
+    sequential = pd.read_csv(path)
+    run(runner=ThreadRunner())
+    pd.testing.assert_frame_equal(pd.read_csv(path), sequential)
+
+
+def test_slices_run_from_what_is_there(run, project):
+    run(pipeline_names=["data_processing"])
+    run(pipeline_names=["augmentation"], params={"augmentation.copies": ["rotated", "flipped"]})
+    samples = pd.read_csv(project / "data" / "05_model_input" / "samples.csv")
+    assert set(samples["transform"]) == {"original", "rotated", "flipped"}
+    run(tags=["training"])
+    run(to_nodes=["reporting.predict_cases"], namespaces=["reporting"])
+    assert not (project / "data" / "08_reporting" / "table_ii.csv").exists()
+    run(from_nodes=["reporting.score_cases", "reporting.threshold_cases"])
+    assert (project / "data" / "08_reporting" / "table_ii.csv").is_file()
+
+
+def test_only_what_is_missing_is_made_again(run, project):
+    run()
+    network, table = (
+        project / "data" / name for name in ("06_models/network.safetensors", "08_reporting/table_ii.csv")
+    )
+    before = network.stat().st_mtime_ns
+    table.unlink()
+    run(only_missing_outputs=True)
+    assert table.is_file()
+    assert network.stat().st_mtime_ns == before
+
+
+def test_without_ph2_nothing_is_begun(run, project):
+    with pytest.raises(InputError, match="make ph2 FROM="):
+        run(env="cpu")
+    assert not (project / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"training.epoch": 3}, "epoch"),
+        ({"training.width": -1}, "width"),
+        ({"split.protocol": "none"}, "protocol"),
+        ({"reporting.mirror": True}, "mirror"),
+    ],
+)
+def test_wrong_parameters_are_refused_before_any_work(run, project, params, message):
+    with pytest.raises(ParameterValidationError, match=message):
+        run(params=params)
+    assert not (project / "data").exists()
+
+
+def test_the_papers_settings_run(run, project):
+    """conf/paper's recipe on drawn cases, which only its protocol cannot split."""
+    paper = {"training.unpooling": "nearest", "training.scaling": "raw", "training.loss": "bce",
+             "training.optimiser": "sgd", "training.schedule": "inverse_time", "training.ema_decay": 0,
+             "training.on_the_fly.enabled": False, "augmentation.copies": ["rotated", "flipped"]}  # fmt: skip
+    run(params=paper)
+    history = pd.read_csv(project / "data" / "08_reporting" / "training_history.csv")
+    assert len(pd.read_csv(project / "data" / "05_model_input" / "samples.csv")) == 15 + 2 * 12
+    assert np.isfinite(history.to_numpy(float)).all()

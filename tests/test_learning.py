@@ -1,0 +1,54 @@
+"""Whether the networks of conf/demo and conf/overfit learn: the real environments, whole."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
+from kornia.filters import otsu_threshold
+from PIL import Image
+
+from lesion_segmentation.evaluation import score_case
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def run_environment(project):
+    """`kedro run --env ...` with the configuration as committed."""
+
+    def run(env: str) -> pd.DataFrame:
+        catalog = project / "conf" / env / "catalog_data_processing.yml"
+        catalog.write_text((ROOT / "conf" / env / catalog.name).read_text())
+        bootstrap_project(project)
+        with KedroSession.create(project, env=env) as session:
+            session.run()
+        return pd.read_csv(project / "data" / "08_reporting" / "table_ii.csv").set_index(["subset", "average"])
+
+    return run
+
+
+def test_demo_learns_what_otsus_threshold_cannot_see(run_environment, project):
+    table = run_environment("demo")
+    images, masks = (np.load(project / "data" / "03_primary" / f"{name}.npz") for name in ("images", "masks"))
+    split = pd.read_csv(project / "data" / "05_model_input" / "split.csv")
+    test = split.loc[split["subset"] == "test", "case_id"]
+    otsu = np.mean([score_case(otsu_lesion(images[case_id]), masks[case_id] > 0)["dice"] for case_id in test])
+    assert otsu < 0.80
+    assert table.loc[("test", "per_image"), "dice"] >= otsu + 0.05
+
+
+def test_four_cases_are_learned_by_heart(run_environment):
+    table = run_environment("overfit")
+    assert table.loc[("train", "per_image"), "n"] == 4
+    assert table.loc[("train", "per_image"), "dice"] >= 0.99
+
+
+def otsu_lesion(image: np.ndarray) -> np.ndarray:
+    """Where the picture is darker than Otsu's threshold."""
+    grey = np.asarray(Image.fromarray(image).convert("L"))
+    _, threshold = otsu_threshold(torch.tensor(grey).float()[None, None], nbins=256)
+    return grey <= float(threshold)
