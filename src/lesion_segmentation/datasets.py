@@ -56,8 +56,6 @@ class CaseArrays(_FileDataset):
           filepath: data/03_primary/images.npz
     """
 
-    PREVIEW_CASES = 6
-
     def load(self) -> dict[str, np.ndarray]:
         """Read all arrays."""
         with np.load(self._filepath) as file:
@@ -69,11 +67,12 @@ class CaseArrays(_FileDataset):
             np.savez_compressed(path, **data)  # type: ignore[arg-type]
 
     def preview(self) -> ImagePreview:
-        """The first arrays side by side, as a PNG."""
+        """The first four arrays in two rows (the shape of kedro-viz's panel), as a PNG."""
         with np.load(self._filepath) as file:
-            pictures = [_to_picture(file[name]) for name in file.files[: self.PREVIEW_CASES]]
+            pictures = [_to_picture(file[name]) for name in file.files[:4]]
+        rows = [np.concatenate(pictures[first : first + 2], axis=1) for first in (0, 2) if len(pictures) >= first + 2]
         buffer = io.BytesIO()
-        Image.fromarray(np.concatenate(pictures, axis=1)).save(buffer, format="PNG")
+        Image.fromarray(np.concatenate(rows or pictures)).save(buffer, format="PNG")
         return ImagePreview(base64.b64encode(buffer.getvalue()).decode())
 
 

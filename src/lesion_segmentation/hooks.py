@@ -72,7 +72,8 @@ class TrackingHooks:
         if threading.current_thread() is threading.main_thread():
             # SystemExit runs what atexit holds, so the run ends as KILLED.
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-        self._run.log_parameters(parameters)
+        # Beside the groups stand paths and names given on the command line (data_root): they are no parameters.
+        self._run.log_parameters({key: group for key, group in parameters.items() if isinstance(group, Mapping)})
 
     @hook_impl
     def before_node_run(self, inputs: dict[str, Any]) -> dict[str, Any] | None:
@@ -137,8 +138,9 @@ class SummaryHooks:
         made = sorted(name for name in pipeline.all_outputs() if _path(catalog, name) is not None)
         if not made:
             return
+        project = run_params["project_path"]
         lines = ["", "Done. This run made:"]
-        lines += [f"  {name:<26}{_shown(_path(catalog, name), run_params['project_path'])}" for name in made]
+        lines += [f"  {name:<26}{_shown(_path(catalog, name), project)}" for name in made]
         if "table_ii" in made:
             lines += ["", *_scores(catalog.load("table_ii"))]
         option = f" --env {run_params['env']}" if run_params["env"] not in (None, "local") else ""
@@ -146,8 +148,8 @@ class SummaryHooks:
             "",
             "Look at it:",
             "  the figures and tables: open the .png and .csv files named above",
-            f"  the pipelines:          kedro viz run{option}",
-            "  the runs, side by side: mlflow ui --backend-store-uri sqlite:///mlflow.db",
+            f"  the pipelines:          {_command('kedro', project)} viz run{option}",
+            f"  the runs, side by side: {_command('mlflow', project)} ui --backend-store-uri sqlite:///mlflow.db",
         ]
         click.echo("\n".join(lines))
 
@@ -202,6 +204,12 @@ def _path(catalog: DataCatalog, name: str) -> Path | None:
 def _shown(path: Path | None, project: str) -> str:
     assert path is not None
     return str(path.relative_to(project)) if path.is_relative_to(project) else str(path)
+
+
+def _command(name: str, project: str) -> str:
+    """The command as it can be called from the project, whether its environment is activated or not."""
+    folder = Path(sys.executable).parent
+    return str(folder.relative_to(project) / name) if folder.is_relative_to(project) else name
 
 
 def _scores(table_ii: pd.DataFrame) -> list[str]:

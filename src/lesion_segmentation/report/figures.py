@@ -21,7 +21,7 @@ def draw_samples(
     train = samples[samples["subset"] == "train"]
     case_ids = list(train["case_id"].unique()[:4])
     transforms = list(train["transform"].unique())
-    figure, axes = _grid(len(case_ids), len(transforms), f"Training samples ({_source(cases)}), outline: expert mask")
+    figure, axes = _grid(len(case_ids), len(transforms), f"Training samples ({_source(cases)}), outline: ground truth")
     for row, case_id in enumerate(case_ids):
         of_case = train[train["case_id"] == case_id].set_index("transform")["sample_id"]
         for column, transform in enumerate(transforms):
@@ -57,7 +57,7 @@ def draw_predictions(
 ) -> Figure:
     """The worst, the median and the best two cases by Dice, of the test cases where they are scored.
 
-    A row a case: image, expert mask, predicted mask, both outlines on the image.
+    A row a case: image, ground truth, predicted mask, both outlines on the image.
     """
     subset = next(name for name in ("test", "validation", "train") if (case_metrics["subset"] == name).any())
     ranked = case_metrics[case_metrics["subset"] == subset].sort_values("dice").reset_index(drop=True)
@@ -71,9 +71,9 @@ def draw_predictions(
     for row, case in enumerate(chosen.itertuples()):
         image, mask, predicted = images[case.case_id], masks[case.case_id], predicted_masks[case.case_id]
         _show(axes[row, 0], image, case.case_id)
-        _show(axes[row, 1], mask, "expert mask")
+        _show(axes[row, 1], mask, "ground truth")
         _show(axes[row, 2], predicted, f"predicted, Dice {100 * case.dice:.1f}")
-        _show(axes[row, 3], image, "expert green, predicted orange")
+        _show(axes[row, 3], image, "truth green, predicted orange")
         _outline(axes[row, 3], mask, TRUTH)
         _outline(axes[row, 3], predicted, PREDICTION)
     return figure
