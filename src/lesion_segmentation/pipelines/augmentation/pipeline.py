@@ -3,7 +3,7 @@
 from kedro.pipeline import Node, Pipeline
 
 from lesion_segmentation.data.copies import copy_samples
-from lesion_segmentation.pipelines.augmentation.nodes import draw_samples
+from lesion_segmentation.report.figures import draw_samples
 
 
 def create_pipeline() -> Pipeline:

@@ -1,4 +1,4 @@
-"""What must be imported late (torch, Matplotlib) or put together from several parts of the library."""
+"""What must be imported late (torch) or put together from several parts of the library."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from lesion_segmentation.data.cases import ImageSize
+from lesion_segmentation.evaluation import tables
 from lesion_segmentation.report.settings import ReportingSettings
 
 
@@ -37,28 +38,7 @@ def score_cases(
     settings: ReportingSettings,
 ) -> pd.DataFrame:
     """One row of scores a case."""
-    from lesion_segmentation.evaluation import tables
-
     return tables.score_cases(probabilities, masks, cases, split, network.metadata.threshold, settings.prediction)
-
-
-def draw_curves(training_history: pd.DataFrame, cases: pd.DataFrame) -> Any:
-    """Loss, accuracy and Dice over the epochs."""
-    from lesion_segmentation.report import figures
-
-    return figures.draw_curves(training_history, cases)
-
-
-def draw_predictions(
-    images: dict[str, np.ndarray],
-    masks: dict[str, np.ndarray],
-    predicted_masks: dict[str, np.ndarray],
-    case_metrics: pd.DataFrame,
-) -> Any:
-    """Predictions beside the ground truth."""
-    from lesion_segmentation.report import figures
-
-    return figures.draw_predictions(images, masks, predicted_masks, case_metrics)
 
 
 def summarise_architecture(network: Any, image_size: ImageSize) -> pd.DataFrame:

@@ -4,6 +4,7 @@ from kedro.pipeline import Node, Pipeline
 
 from lesion_segmentation.evaluation.tables import compare_with_paper, summarise_cases
 from lesion_segmentation.pipelines.reporting import nodes
+from lesion_segmentation.report.figures import draw_curves, draw_predictions
 
 
 def create_pipeline() -> Pipeline:
@@ -25,9 +26,9 @@ def create_pipeline() -> Pipeline:
             ),
             Node(summarise_cases, "case_metrics", "table_ii", name="summarise_cases"),
             Node(compare_with_paper, "table_ii", "table_ii_beside_paper", name="compare_with_paper"),
-            Node(nodes.draw_curves, ["training_history", "cases"], "training_curves", name="draw_curves"),
+            Node(draw_curves, ["training_history", "cases"], "training_curves", name="draw_curves"),
             Node(
-                nodes.draw_predictions,
+                draw_predictions,
                 ["images", "masks", "predicted_masks", "case_metrics"],
                 "predictions_beside_truth",
                 name="draw_predictions",

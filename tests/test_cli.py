@@ -1,0 +1,24 @@
+"""The commands as people call them."""
+
+import os
+import subprocess
+import sys
+
+from click.testing import CliRunner
+
+from lesion_segmentation.cli import cli
+
+
+def test_the_package_runs_without_the_kedro_command(project):
+    command = [sys.executable, "-m", "lesion_segmentation", "--env", "demo", "--pipelines", "data_processing"]
+    done = subprocess.run(command, cwd=project, env=os.environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Done. This run made:" in done.stdout
+    assert (project / "data" / "03_primary" / "cases.csv").is_file()
+
+
+def test_a_missing_copy_of_ph2_is_told_without_a_stack_trace(tmp_path):
+    result = CliRunner().invoke(cli, ["import-ph2", str(tmp_path / "nowhere"), "--target", str(tmp_path / "ph2")])
+    assert result.exit_code == 1
+    assert "no such folder or file" in result.output
+    assert "Traceback" not in result.output
