@@ -149,6 +149,7 @@ def test_a_killed_run_is_killed(run, project, number):
     [
         ("training.batch_size=500", "batch_size is 500"),
         ("training.widht=1", "widht"),
+        ("trainning.width=1", "Unknown parameters: trainning"),
         ("split.protocol=paper", "test cases are not there"),
     ],
 )

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 from kedro.framework.cli.project import run as kedro_run
+from kedro.utils import find_kedro_project
 from kedro.validation.exceptions import ParameterValidationError
 
 from lesion_segmentation.errors import InputError
@@ -37,10 +38,11 @@ cli.add_command(run)
 
 @cli.command("import-ph2")
 @click.argument("source", type=click.Path(path_type=Path))
-@click.option("--target", type=click.Path(path_type=Path), default=Path("data/01_raw/ph2"), show_default=True)
+@click.option("--target", type=click.Path(path_type=Path), help="By default data/01_raw/ph2 of the project.")
 @_plain_errors
-def import_ph2_command(source: Path, target: Path) -> None:
+def import_ph2_command(source: Path, target: Path | None) -> None:
     """Check PH2 in SOURCE (a folder or a zip; the official or the Kaggle layout) and bring it to TARGET."""
     from lesion_segmentation.data.ph2 import import_ph2
 
-    click.echo(import_ph2(source, target))
+    project = find_kedro_project(Path.cwd()) or Path.cwd()
+    click.echo(import_ph2(source, target or project / "data" / "01_raw" / "ph2"))

@@ -24,16 +24,32 @@ from lesion_segmentation.errors import InputError
 from lesion_segmentation.tracking import TrackedRun, absolute_uri, probe
 from lesion_segmentation.training.listener import Listener
 
+UNKNOWN = "unknown"
 SCORES = ("accuracy", "precision", "recall", "iou", "dice")
+PARAMETER_GROUPS = ("image_size", "split", "augmentation", "training", "reporting")
+RUNTIME_PARAMETERS = ("data_root", "experiment")
+"""Given on the command line only: where the outputs stand and which MLflow experiment they belong to."""
 RAW = ("ph2_images", "ph2_masks", "ph2_annotations")
 
 
 class InputHooks:
-    """Refuses a run without PH2 before any work is done."""
+    """Refuses a run with unknown parameters or without PH2 before any work is done."""
+
+    def __init__(self) -> None:
+        self._parameters: Mapping[str, Any] = {}
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        """Remember the parameters; Kedro checks what is in the groups that nodes ask for, but no group's name."""
+        self._parameters = context.config_loader["parameters"]
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
-        """Look for the raw data that this run reads."""
+        """Look at the names of the parameters and for the raw data that this run reads."""
+        known = (*PARAMETER_GROUPS, *RUNTIME_PARAMETERS)
+        unknown = [name for name in self._parameters if name not in known]
+        if unknown:
+            raise InputError(f"Unknown parameters: {', '.join(unknown)}. Expected one of: {', '.join(known)}")
         missing = [name for name in RAW if name in pipeline.inputs() and not catalog.exists(name)]
         if missing:
             raise InputError(
@@ -50,6 +66,7 @@ class TrackingHooks:
         self._context: KedroContext | None = None
         self._run: TrackedRun | None = None
         self._seen: set[str] = set()
+        self._made: set[str] = set()
         self._lock = threading.Lock()
 
     @hook_impl
@@ -66,14 +83,13 @@ class TrackingHooks:
         root = Path(run_params["project_path"])
         tracking_uri = os.environ.get("MLFLOW_TRACKING_URI") or absolute_uri(config["tracking_uri"], root)
         probe(tracking_uri)
-        self._seen = set()
+        self._seen, self._made = set(), set()
         name, tags = _describe_run(run_params, parameters, root)
         self._run = TrackedRun(tracking_uri, config["experiment"], root / "mlruns", name, tags)
         if threading.current_thread() is threading.main_thread():
             # SystemExit runs what atexit holds, so the run ends as KILLED.
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-        # Beside the groups stand paths and names given on the command line (data_root): they are no parameters.
-        self._run.log_parameters({key: group for key, group in parameters.items() if isinstance(group, Mapping)})
+        self._run.log_parameters({name: parameters[name] for name in PARAMETER_GROUPS})
 
     @hook_impl
     def before_node_run(self, inputs: dict[str, Any]) -> dict[str, Any] | None:
@@ -91,22 +107,27 @@ class TrackingHooks:
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
         """Note them where the run made them; log the test scores."""
+        self._made.add(dataset_name)
         self._note(dataset_name, data)
         if dataset_name == "table_ii" and self._run is not None:
             self._run.log_metrics(scores_of_test(data))
 
     @hook_impl
-    def after_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
-        """Upload what the catalog marks with `mlflow: artifact` or `mlflow: model`; then the run is FINISHED."""
+    def after_pipeline_run(self, catalog: DataCatalog) -> None:
+        """Upload what the run made and the catalog marks with `mlflow: artifact` or `mlflow: model`."""
         if self._run is None:
             return
-        for name in sorted(pipeline.all_outputs()):
-            dataset = catalog.get(name)
-            kind = (getattr(dataset, "metadata", None) or {}).get("mlflow")
-            if kind == "artifact" and catalog.exists(name):
-                self._run.log_artifact(Path(str(dataset._filepath)))
-            elif kind == "model" and catalog.exists(name):
-                self._run.log_model(dataset.load())
+        try:
+            for name in sorted(self._made):
+                dataset = catalog.get(name)
+                kind = (getattr(dataset, "metadata", None) or {}).get("mlflow")
+                if kind == "artifact":
+                    self._run.log_artifact(Path(str(dataset._filepath)))
+                elif kind == "model":
+                    self._run.log_model(dataset.load())
+        except Exception:
+            self._run.end("FAILED")
+            raise
         self._run.end("FINISHED")
 
     @hook_impl
@@ -132,10 +153,23 @@ class TrackingHooks:
 class SummaryHooks:
     """Says at the end, in plain words, what was made and how to look at it."""
 
+    def __init__(self) -> None:
+        self._made: set[str] = set()
+
+    @hook_impl
+    def before_pipeline_run(self) -> None:
+        """Nothing is made yet."""
+        self._made = set()
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str) -> None:
+        """Remember what was made."""
+        self._made.add(dataset_name)
+
     @hook_impl(trylast=True)
-    def after_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
+    def after_pipeline_run(self, run_params: dict[str, Any], catalog: DataCatalog) -> None:
         """Print the scores and where everything is."""
-        made = sorted(name for name in pipeline.all_outputs() if _path(catalog, name) is not None)
+        made = sorted(name for name in self._made if _path(catalog, name) is not None)
         if not made:
             return
         project = run_params["project_path"]
@@ -177,14 +211,16 @@ def _describe_run(
         "protocol": protocol,
         "seed": str(seed),
         "git_commit": _git(root, "rev-parse", "HEAD"),
-        "git_dirty": str(bool(_git(root, "status", "--porcelain"))).lower(),
+        "git_dirty": {"": "false", UNKNOWN: UNKNOWN}.get(_git(root, "status", "--porcelain"), "true"),
     }
     return f"{environment} {pipelines} {protocol} seed {seed} {datetime.now():%m-%d %H:%M}", tags
 
 
 def _git(root: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
-    return done.stdout.strip() if done.returncode == 0 else "unknown"
+    try:
+        return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):  # no git, or a project that is no repository
+        return UNKNOWN
 
 
 def _device_name(settings: Any) -> str:

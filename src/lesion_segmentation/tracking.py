@@ -9,6 +9,7 @@ import os
 import socket
 import tempfile
 import time
+import uuid
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -31,7 +32,7 @@ class TrackedRun:
         self.client = MlflowClient(tracking_uri)
         self.experiment_id = self._experiment(experiment, artifacts if tracking_uri.startswith("sqlite:") else None)
         self._end_stale_runs()
-        own = {"host": socket.gethostname(), "pid": str(os.getpid()), "mlflow.user": os.environ.get("USER", "")}
+        own = {"host": _host(), "pid": str(os.getpid()), "mlflow.user": os.environ.get("USER", "")}
         self.run_id: str = self.client.create_run(self.experiment_id, run_name=name, tags={**own, **tags}).info.run_id
         self.ended = False
         atexit.register(self.end, "KILLED")
@@ -121,7 +122,7 @@ class TrackedRun:
 
     def _end_stale_runs(self) -> None:
         """Runs of this machine whose process was ended by SIGKILL could not say so themselves."""
-        mine = f"attributes.status = 'RUNNING' and tags.host = '{socket.gethostname()}'"
+        mine = f"attributes.status = 'RUNNING' and tags.host = '{_host()}'"
         for run in self.client.search_runs([self.experiment_id], mine):
             pid = int(run.data.tags.get("pid", os.getpid()))
             if pid != os.getpid() and not _is_alive(pid):
@@ -170,6 +171,11 @@ def probe(tracking_uri: str) -> None:
     finally:
         for key, value in before.items():
             os.environ.pop(key) if value is None else os.environ.update({key: value})
+
+
+def _host() -> str:
+    """Name this machine, told from others of the same name by its network address."""
+    return f"{socket.gethostname()}-{uuid.getnode():x}"
 
 
 def _is_alive(pid: int) -> bool:

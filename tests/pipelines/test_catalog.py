@@ -9,6 +9,7 @@ import pytest
 import yaml
 from kedro.config import OmegaConfigLoader
 
+from lesion_segmentation.hooks import PARAMETER_GROUPS
 from lesion_segmentation.pipeline_registry import register_pipelines
 from lesion_segmentation.settings import CONFIG_LOADER_ARGS
 
@@ -42,6 +43,11 @@ def catalog() -> dict[str, Any]:
 def test_every_dataset_of_every_pipeline_is_in_the_catalog(catalog):
     used = {name for name in register_pipelines()["__default__"].datasets() if not name.startswith("params:")}
     assert used == set(catalog)
+
+
+def test_every_group_of_parameters_is_used_and_known():
+    used = {name.removeprefix("params:") for name in register_pipelines()["__default__"].inputs() if ":" in name}
+    assert used == set(PARAMETER_GROUPS) == set(config("base")["parameters"])
 
 
 def test_fixed_names_and_places(catalog):
