@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 from kedro.framework.cli.project import run as kedro_run
+from kedro.io import DatasetError
 from kedro.utils import find_kedro_project
 from kedro.validation.exceptions import ParameterValidationError
 
@@ -21,8 +22,22 @@ def _plain_errors(function: Callable[..., Any]) -> Callable[..., Any]:
             return function(*args, **kwargs)
         except (InputError, ParameterValidationError) as error:
             raise click.ClickException(str(error)) from error
+        except DatasetError as error:
+            cause = _users_cause(error)
+            if cause is None:
+                raise
+            raise click.ClickException(str(cause)) from error
 
     return wrapped
+
+
+def _users_cause(error: BaseException) -> InputError | None:
+    """Kedro wraps what a data set raises."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+        if isinstance(error, InputError):
+            return error
+    return None
 
 
 @click.group(name="lesion_segmentation")

@@ -10,9 +10,10 @@ class InputError(ValueError):
     """
 
     @classmethod
-    def from_problems(cls, title: str, problems: Sequence[str], remedy: str) -> "InputError":
-        """All problems of one input in one report."""
-        lines = [f"{title}: {len(problems)} problem{'s' if len(problems) > 1 else ''}"]
+    def from_problems(cls, title: str, problems: Sequence[str], remedy: str, count: int | None = None) -> "InputError":
+        """All problems of one input in one report; `count` where only the first of them are listed."""
+        count = len(problems) if count is None else count
+        lines = [f"{title}: {count} problem{'s' if count > 1 else ''}"]
         lines += [f"  - {problem}" for problem in problems]
         lines.append(remedy)
         return cls("\n".join(lines))

@@ -57,7 +57,7 @@ def test_every_fault_is_in_one_report(raw):
         raise OSError("image file is truncated")
 
     images, masks = dict(raw["ph2_images"]), dict(raw["ph2_masks"])
-    del images["SYN002"], masks["SYN003"]
+    del images["SYN002"], masks["SYN003"], images["SYN007"], masks["SYN007"]
     images["SYN004"] = fail
     masks["SYN005"] = lambda: Image.fromarray(np.arange(100, dtype=np.uint8).reshape(10, 10))
     masks["SYN006"] = lambda: Image.new("1", (10, 10))
@@ -65,23 +65,35 @@ def test_every_fault_is_in_one_report(raw):
     with pytest.raises(InputError) as caught:
         check_cases(images, masks, raw["ph2_annotations"])
     report = str(caught.value)
-    assert "6 problems" in report
+    assert "8 problems" in report
     assert "SYN002: a mask without an image" in report
     assert "SYN003: an image without a mask" in report
     assert "SYN004: the image cannot be read (image file is truncated)" in report
-    assert "SYN005: the mask cannot be used (100 grey values found" in report
+    assert "SYN005: the mask cannot be used (100 grey values found (0, 1, 2, 3, 4, 5, ...), expected two" in report
     assert "SYN006: the image is" in report
+    assert "SYN007: in PH2_dataset.txt, but there is neither an image nor a mask" in report
     assert "SYN099: not found in PH2_dataset.txt" in report
+    assert "SYN099: the image equals that of SYN001 in every pixel" in report
+    assert "make ph2 FROM=" in report
 
 
-def test_passport_counts_and_finds_duplicates(raw, cases):
-    passport = describe_dataset(cases)
+@pytest.mark.parametrize(("value", "word"), [(False, "empty"), (True, "full")])
+def test_empty_and_full_masks_are_accepted_with_a_warning(raw, value, word, caplog):
+    size = raw["ph2_images"]["SYN001"]().size
+    masks = raw["ph2_masks"] | {"SYN001": lambda: Image.new("1", size, int(value))}
+    cases = check_cases(raw["ph2_images"], masks, raw["ph2_annotations"])
+    assert cases.iloc[0]["lesion_area"] == float(value)
+    assert f"SYN001: the mask is {word}" in caplog.text
+
+
+def test_passport_counts_and_names_the_pair_most_alike(images, cases):
+    passport = describe_dataset(cases, images)
     assert passport["cases"] == 20
     assert sum(passport["diagnoses"].values()) == sum(passport["sizes"].values()) == 20
     assert passport["touches_border"] == cases["touches_border"].sum()
-    assert passport["duplicates"] == []
-    twice = cases.assign(image_sha256=["same", *cases["image_sha256"][1:-1], "same"])
-    assert describe_dataset(twice)["duplicates"] == [["SYN001", "SYN020"]]
+    assert passport["most_alike"]["differing_bits"] > 42
+    twice = describe_dataset(cases, images | {"SYN020": images["SYN003"][:, ::-1]})
+    assert twice["most_alike"] == {"cases": ["SYN003", "SYN020"], "differing_bits": 0, "of_bits": 256}
 
 
 def test_data_hash_depends_on_pixels_and_not_on_order(cases):

@@ -4,14 +4,27 @@ import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy
 
+from lesion_segmentation.data.copies import AugmentationSettings, copy_samples, list_scored
 from lesion_segmentation.data.splits import SplitSettings, split_cases
-from lesion_segmentation.evaluation import score_case
-from lesion_segmentation.evaluation.tables import compare_with_paper, score_cases, summarise_cases
+from lesion_segmentation.evaluation import legacy_scores, score_case
+from lesion_segmentation.evaluation.tables import (
+    compare_with_paper,
+    pick_epochs,
+    score_cases,
+    summarise_cases,
+    summarise_legacy,
+)
 
 
 @pytest.fixture(scope="module")
 def split(cases) -> pd.DataFrame:
     return split_cases(cases, SplitSettings(protocol="stratified"))
+
+
+@pytest.fixture(scope="module")
+def scored(images, masks, split) -> pd.DataFrame:
+    samples, _, _ = copy_samples(images, masks, split, AugmentationSettings(copies=("flipped",)))
+    return list_scored(samples, split)
 
 
 @pytest.fixture(scope="module")
@@ -21,8 +34,13 @@ def probabilities(masks) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def case_metrics(probabilities, masks, cases, split) -> pd.DataFrame:
-    return score_cases(probabilities, masks, cases, split, 0.5, "plain")
+def case_metrics(probabilities, masks, cases, scored) -> pd.DataFrame:
+    return score_cases(probabilities, masks, cases, scored, 0.5, "plain")
+
+
+@pytest.fixture(scope="module")
+def enhanced(probabilities, masks, cases, scored) -> pd.DataFrame:
+    return score_cases(probabilities, masks, cases, scored, 0.2, "plain")
 
 
 def test_each_case_has_its_scores(case_metrics, probabilities, masks, split):
@@ -37,30 +55,53 @@ def test_each_case_has_its_scores(case_metrics, probabilities, masks, split):
     assert row["loss"] == pytest.approx(float(reference), abs=1e-6)
 
 
-def test_both_averages(case_metrics):
-    table = summarise_cases(case_metrics).set_index(["subset", "average"])
-    test = case_metrics[case_metrics["subset"] == "test"]
-    assert table.loc[("test", "per_image"), "dice"] == pytest.approx(test["dice"].mean())
-    tp, fp, fn = (test[name].sum() for name in ("tp", "fp", "fn"))
-    assert table.loc[("test", "pooled"), "dice"] == pytest.approx(2 * tp / (2 * tp + fp + fn))
-    assert table.loc[("test", "pooled"), "n"] == len(test)
+def test_both_averages_at_both_thresholds(case_metrics, enhanced):
+    table = summarise_cases(case_metrics, enhanced).set_index(["subset", "average", "threshold"])
+    assert len(table) == 3 * 2 * 2
+    for metrics, threshold in ((case_metrics, 0.5), (enhanced, 0.2)):
+        test = metrics[metrics["subset"] == "test"]
+        assert table.loc[("test", "per_image", threshold), "dice"] == pytest.approx(test["dice"].mean())
+        tp, fp, fn = (test[name].sum() for name in ("tp", "fp", "fn"))
+        assert table.loc[("test", "pooled", threshold), "dice"] == pytest.approx(2 * tp / (2 * tp + fp + fn))
+        assert table.loc[("test", "pooled", threshold), "n"] == len(test)
+    # A lower threshold can only add lesion.
+    assert table.loc[("test", "pooled", 0.2), "recall"] >= table.loc[("test", "pooled", 0.5), "recall"]
 
 
-def test_test_cases_without_a_map_are_left_out(probabilities, masks, cases, split):
+def test_test_cases_without_a_map_are_left_out(probabilities, masks, cases, split, scored):
     seen = set(split.loc[split["subset"] != "test", "case_id"])
     part = {case_id: value for case_id, value in probabilities.items() if case_id in seen}
-    table = summarise_cases(score_cases(part, masks, cases, split, 0.5, "plain"))
+    metrics = score_cases(part, masks, cases, scored, 0.5, "plain")
+    table = summarise_cases(metrics, metrics)
     assert list(table["subset"].unique()) == ["train", "validation"]
-    assert list(compare_with_paper(table)["subset"].unique()) == ["train", "validation"]
+    both = compare_with_paper(table, summarise_legacy(part, masks, metrics))
+    assert list(both["subset"].unique()) == ["train", "validation"]
 
 
 def test_undefined_scores_are_counted(case_metrics):
     empty = case_metrics.assign(tp=0, fp=0)
-    assert (summarise_cases(empty)["n_undefined"] == summarise_cases(empty)["n"]).all()
+    table = summarise_cases(empty, empty)
+    assert (table["n_undefined"] == table["n"]).all()
 
 
-def test_the_papers_rows_stand_below(case_metrics):
-    both = compare_with_paper(summarise_cases(case_metrics))
+def test_the_papers_rows_stand_below_ours_in_its_own_formulas(case_metrics, enhanced, probabilities, masks):
+    legacy = summarise_legacy(probabilities, masks, case_metrics)
+    both = compare_with_paper(summarise_cases(case_metrics, enhanced), legacy)
     paper = both[both["source"] == "paper"].set_index("subset")
     assert paper.loc["test", ["accuracy", "iou", "dice"]].tolist() == [0.93, 0.92, 0.74]
-    assert set(paper["average"]) == {"legacy"}
+    assert set(paper["protocol"]) == {"paper_leaky"}
+    ours = both[(both["source"] == "synthetic") & (both["average"] == "legacy")].set_index("subset")
+    test = case_metrics.loc[case_metrics["subset"] == "test", "case_id"]
+    expected = legacy_scores(np.stack([probabilities[c] for c in test]), np.stack([masks[c] for c in test]))
+    assert ours.loc["test", "iou"] == expected["iou"]
+
+
+def test_the_papers_epochs_and_the_last_are_picked():
+    metrics = ("loss", "accuracy", "precision", "recall", "iou", "dice")
+    history = pd.DataFrame({"epoch": range(1, 36), **{f"train_{name}": np.linspace(0, 1, 35) for name in metrics}})
+    without = pick_epochs(history)
+    assert list(without["epoch"]) == [1, 10, 20, 30, 35]
+    assert set(without["subset"]) == {"train"}
+    both = pick_epochs(history.assign(**{f"validation_{name}": 0.5 for name in metrics}))
+    assert list(both["subset"].unique()) == ["validation", "train"]
+    assert (both.loc[both["subset"] == "validation", "dice"] == 0.5).all()

@@ -16,8 +16,9 @@ def test_parameter_counts_of_the_paper(unpooling):
     assert total["parameters"] == 33_377_795
     assert total["statistics"] == 15_874
     kinds = table["kind"].value_counts()
-    assert kinds["convolution"] == 13 + 2 + 13  # the two dense layers are 1 x 1 convolutions
-    assert kinds["batch norm"] == 26
+    expected = {"convolution": 26, "batch norm": 26, "dense": 2, "pooling": 5, "unpooling": 5}
+    assert {kind: kinds[kind] for kind in expected} == expected
+    assert list(table["number"].dropna()) == list(range(1, 65))  # the paper's 64 layers
 
 
 def test_shapes_of_the_papers_table():

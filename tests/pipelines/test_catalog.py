@@ -9,7 +9,7 @@ import pytest
 import yaml
 from kedro.config import OmegaConfigLoader
 
-from lesion_segmentation.hooks import PARAMETER_GROUPS
+from lesion_segmentation.hooks.checks import PARAMETER_GROUPS
 from lesion_segmentation.pipeline_registry import register_pipelines
 from lesion_segmentation.settings import CONFIG_LOADER_ARGS
 

@@ -10,27 +10,26 @@ from kedro.validation.exceptions import ParameterValidationError
 from safetensors import safe_open
 
 from lesion_segmentation.errors import InputError
+from lesion_segmentation.hooks.origins import read_origins
 
 
 def test_the_whole_run_makes_everything_and_labels_it_synthetic(run, project):
     run()
     reporting = project / "data" / "08_reporting"
-    assert {path.name for path in reporting.iterdir()} == {
-        "architecture.csv",
-        "augmentation_preview.png",
-        "case_metrics.csv",
-        "dataset_passport.json",
-        "predictions_beside_truth.png",
-        "table_ii.csv",
-        "table_ii_beside_paper.csv",
-        "training_curves.png",
-        "training_history.csv",
-    }
+    tables = {"architecture", "case_metrics", "case_metrics_enhanced", "case_metrics_native", "metrics_by_epoch",
+              "native_size_comparison", "table_ii", "table_ii_beside_paper", "table_ii_legacy",
+              "training_history"}  # fmt: skip
+    figures = {"augmentation_preview", "before_and_after_resizing", "data_flow", "dataset_examples", "image_as_loaded",
+               "metrics_by_epoch_curves", "network_layers", "predictions_beside_truth", "predictions_enhanced",
+               "split_overview", "training_curves"}  # fmt: skip
+    files = {f"{name}.csv" for name in tables} | {f"{name}.png" for name in figures}
+    assert {path.name for path in reporting.iterdir()} == files | {"dataset_passport.json", "made_by.json"}
     assert json.loads((reporting / "dataset_passport.json").read_text())["source"] == "synthetic"
     case_metrics, table = (pd.read_csv(reporting / name) for name in ("case_metrics.csv", "table_ii.csv"))
     assert set(case_metrics["source"]) == set(table["source"]) == {"synthetic"}
     assert set(table["prediction"]) == {"mirror_mean"}
-    assert list(table["average"]) == ["per_image", "pooled"] * 3
+    assert list(table["average"]) == ["per_image", "pooled"] * 6
+    assert list(table["threshold"]) == [0.5] * 6 + [0.2] * 6
     with safe_open(project / "data" / "06_models" / "network.safetensors", "np") as file:
         metadata = {name: json.loads(text) for name, text in file.metadata().items()}
     assert (metadata["architecture"], metadata["width"], metadata["threshold"]) == ("segnet", 0.0625, 0.5)
@@ -108,3 +107,30 @@ def test_the_papers_settings_run(run, project):
     history = pd.read_csv(project / "data" / "08_reporting" / "training_history.csv")
     assert len(pd.read_csv(project / "data" / "05_model_input" / "samples.csv")) == 15 + 2 * 12
     assert np.isfinite(history.to_numpy(float)).all()
+
+
+def test_a_network_of_another_split_is_not_scored(run, project):
+    """Its training cases may be test cases now."""
+    run()
+    with pytest.raises(InputError, match="trained under split"):
+        run(params={"split.seed": 1}, pipeline_names=["data_processing", "augmentation", "reporting"])
+
+
+def test_without_validation_cases_everything_else_is_made(run, project):
+    run(params={"split.protocol": "overfit"})
+    reporting = project / "data" / "08_reporting"
+    assert set(pd.read_csv(reporting / "table_ii.csv")["subset"]) == {"train", "test"}
+    assert set(pd.read_csv(reporting / "metrics_by_epoch.csv")["subset"]) == {"train"}
+
+
+def test_each_file_names_the_run_that_made_it_and_a_mixture_is_told(run, project, capsys):
+    run()
+    first = read_origins(project / "data" / "08_reporting")
+    assert len(set(first.values())) == 1
+    assert {"table_ii.csv", "training_curves.png"} <= set(first)
+    assert "holds files of" not in capsys.readouterr().out
+    run(pipeline_names=["reporting"])
+    second = read_origins(project / "data" / "08_reporting")
+    assert second["training_history.csv"] == first["training_history.csv"]
+    assert second["table_ii.csv"] != first["table_ii.csv"]
+    assert "08_reporting holds files of 2 runs" in capsys.readouterr().out

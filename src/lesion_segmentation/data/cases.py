@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import warnings
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -47,11 +48,14 @@ def check_cases(ph2_images: RawPictures, ph2_masks: RawPictures, ph2_annotations
     """
     annotations = parse_annotations(ph2_annotations).set_index("case_id")
     case_ids = sorted(set(ph2_images) | set(ph2_masks))
-    problems: list[str] = []
+    problems = [f"{case_id}: not found in PH2_dataset.txt" for case_id in case_ids if case_id not in annotations.index]
+    problems += [
+        f"{case_id}: in PH2_dataset.txt, but there is neither an image nor a mask"
+        for case_id in annotations.index
+        if case_id not in case_ids
+    ]
     rows = []
     for case_id in case_ids:
-        if case_id not in annotations.index:
-            problems.append(f"{case_id}: not found in PH2_dataset.txt")
         image = _read_image(case_id, ph2_images, problems)
         mask = _read_mask(case_id, ph2_masks, problems)
         if image is None or mask is None:
@@ -59,13 +63,14 @@ def check_cases(ph2_images: RawPictures, ph2_masks: RawPictures, ph2_annotations
         if image.shape[:2] != mask.shape:
             problems.append(f"{case_id}: the image is {_size(image)}, its mask {_size(mask)}; expected the same size")
         rows.append({"case_id": case_id, **_measure(image, mask)})
+    problems += _find_duplicates(rows)
     if not case_ids:
         problems.append("no image and no mask found")
     if problems:
         raise InputError.from_problems(
             "The cases cannot be used",
             problems,
-            "Mend or replace these files (make ph2 FROM=... checks a copy of PH2).",
+            "Nothing was written. Mend or replace these files; make ph2 FROM=... checks a whole copy of PH2.",
         )
     return _join(pd.DataFrame(rows), annotations)
 
@@ -90,6 +95,11 @@ def resize_masks(ph2_masks: RawPictures, cases: pd.DataFrame, image_size: ImageS
     }
 
 
+def read_native_masks(ph2_masks: RawPictures, cases: pd.DataFrame) -> dict[str, np.ndarray]:
+    """The masks at the size they came in: case_id to uint8 (H, W), 0 or 1, each of its own H and W."""
+    return {case_id: binary_mask(ph2_masks[case_id]()).astype(np.uint8) for case_id in cases["case_id"]}
+
+
 def binary_mask(picture: Image.Image) -> np.ndarray:
     """A mask picture of at most two values, in whatever mode it is stored, as a boolean array (H, W).
 
@@ -100,7 +110,7 @@ def binary_mask(picture: Image.Image) -> np.ndarray:
     values = np.unique(grey)
     if len(values) > 2:
         shown = ", ".join(str(value) for value in values[:6])
-        raise ValueError(f"{len(values)} grey values found ({shown}, ...), expected two")
+        raise ValueError(f"{len(values)} grey values found ({shown}, ...), expected two at most")
     # One value alone: an empty mask is black, a full one is not.
     return grey > (values[0] if len(values) == 2 else 127)
 
@@ -117,7 +127,7 @@ def _read_image(case_id: str, pictures: RawPictures, problems: list[str]) -> np.
         problems.append(f"{case_id}: a mask without an image")
         return None
     try:
-        return np.asarray(pictures[case_id]().convert("RGB"))
+        return np.asarray(_decode(pictures[case_id]).convert("RGB"))
     except Exception as error:  # Pillow raises many kinds for damaged files; each is reported, none hidden
         problems.append(f"{case_id}: the image cannot be read ({_cause(error)})")
         return None
@@ -128,13 +138,29 @@ def _read_mask(case_id: str, pictures: RawPictures, problems: list[str]) -> np.n
         problems.append(f"{case_id}: an image without a mask")
         return None
     try:
-        mask = binary_mask(pictures[case_id]())
+        mask = binary_mask(_decode(pictures[case_id]))
     except Exception as error:
         problems.append(f"{case_id}: the mask cannot be used ({_cause(error)})")
         return None
     if mask.all() or not mask.any():
         logger.warning("%s: the mask is %s", case_id, "full" if mask.all() else "empty")
     return mask
+
+
+def _decode(read: Callable[[], Image.Image]) -> Image.Image:
+    """Read a picture; one of more pixels than Pillow thinks safe is an error, not just a warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        return read()
+
+
+def _find_duplicates(rows: list[dict[str, object]]) -> list[str]:
+    first: dict[object, object] = {}
+    return [
+        f"{row['case_id']}: the image equals that of {known} in every pixel; expected one id a picture"
+        for row in rows
+        if (known := first.setdefault(row["image_sha256"], row["case_id"])) != row["case_id"]
+    ]
 
 
 def _cause(error: Exception) -> str:

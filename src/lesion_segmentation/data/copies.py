@@ -8,6 +8,8 @@ import pandas as pd
 from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
+from lesion_segmentation.data.splits import DEVELOPMENT, LEAKY_PROTOCOL
+
 Transform = Literal["rotated", "flipped"]
 MAX_ROTATION = 40
 """Degrees; the paper's code draws a whole number of degrees from [-40, 40)."""
@@ -38,6 +40,9 @@ def copy_samples(
 ) -> tuple[pd.DataFrame, dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Make the samples that training sees: originals of training and validation, copies of training cases only.
 
+    Under `paper_leaky` the split knows development cases only: all of them are copied, and then samples, not cases,
+    are dealt to training and validation, as in the paper's code.
+
     Args:
         images: case_id to uint8 (H, W, 3).
         masks: case_id to uint8 (H, W), 0 or 1.
@@ -48,10 +53,12 @@ def copy_samples(
         The sample table (sample_id, case_id, transform, subset; first all originals, then all copies of one kind
         after the other), sample_id to image, sample_id to mask. Test cases are in none of them.
     """
-    development = split[split["subset"] != "test"].sort_values("case_id")
-    train = development[development["subset"] == "train"]
-    samples = [development.assign(transform="original")] + [train.assign(transform=copy) for copy in settings.copies]
+    seen = split.loc[split["subset"] != "test", ["case_id", "subset"]].sort_values("case_id")
+    copied = seen[seen["subset"] != "validation"]
+    samples = [seen.assign(transform="original")] + [copied.assign(transform=copy) for copy in settings.copies]
     table = pd.concat(samples, ignore_index=True)
+    if (table["subset"] == DEVELOPMENT).any():
+        table["subset"] = _deal_samples(len(table))
     table.insert(
         0,
         "sample_id",
@@ -65,6 +72,27 @@ def copy_samples(
     sample_images = {sample_id: pair.image for sample_id, pair in pairs.items()}
     sample_masks = {sample_id: pair.mask for sample_id, pair in pairs.items()}
     return table[["sample_id", "case_id", "transform", "subset"]], sample_images, sample_masks
+
+
+def list_scored(samples: pd.DataFrame, split: pd.DataFrame) -> pd.DataFrame:
+    """What is scored: each case once; under `paper_leaky`, as in the paper, each copy of a development case too.
+
+    Returns:
+        sample_id, case_id, subset, protocol.
+    """
+    leaky = split["protocol"].iloc[0] == LEAKY_PROTOCOL
+    seen = samples if leaky else samples[samples["transform"] == "original"]
+    test = split[split["subset"] == "test"].assign(sample_id=lambda table: table["case_id"])
+    columns = ["sample_id", "case_id", "subset"]
+    return pd.concat([seen[columns], test[columns]], ignore_index=True).assign(protocol=split["protocol"].iloc[0])
+
+
+def _deal_samples(count: int) -> np.ndarray:
+    """As the paper's code: a fifth of the samples for validation, whatever case they show."""
+    from sklearn.model_selection import train_test_split
+
+    _, validation = train_test_split(np.arange(count), test_size=0.20, random_state=101)
+    return np.where(np.isin(np.arange(count), validation), "validation", "train")
 
 
 def rotate(pair: Pair, degrees: float) -> Pair:

@@ -1,13 +1,22 @@
 """The dataset passport: what a reader should know of the data before reading any score."""
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from lesion_segmentation.data.likeness import HASH_BITS, hash_distances
 
-def describe_dataset(cases: pd.DataFrame) -> dict[str, Any]:
-    """Counts, sizes, lesion areas (fractions of the picture), border contact and exact duplicates of the cases."""
+
+def describe_dataset(cases: pd.DataFrame, images: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Counts, sizes, lesion areas (fractions of the picture), border contact, and the two pictures most alike.
+
+    Args:
+        cases: As check_cases gives them, which refuses pictures that are equal in every pixel.
+        images: case_id to uint8 (H, W, 3), all of one size.
+    """
     sizes = (cases["width"].astype(str) + " x " + cases["height"].astype(str)).value_counts()
     area = cases["lesion_area"]
     return {
@@ -19,7 +28,7 @@ def describe_dataset(cases: pd.DataFrame) -> dict[str, Any]:
         "sizes": {str(size): int(count) for size, count in sizes.items()},
         "lesion_area": {name: float(getattr(area, name)()) for name in ("min", "median", "mean", "max")},
         "touches_border": int(cases["touches_border"].sum()),
-        "duplicates": _duplicates(cases),
+        "most_alike": _most_alike(images),
     }
 
 
@@ -34,7 +43,10 @@ def _counts(column: pd.Series) -> dict[str, int]:
     return {str(name) or "unknown": int(count) for name, count in column.fillna("").value_counts().items()}
 
 
-def _duplicates(cases: pd.DataFrame) -> list[list[str]]:
-    """Groups of case ids whose images are equal in every pixel."""
-    groups = cases.groupby("image_sha256")["case_id"].apply(list)
-    return [sorted(group) for group in groups if len(group) > 1]
+def _most_alike(images: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The pair of cases with the least distance of perceptual hashes: a duplicate is near 0."""
+    case_ids = sorted(images)
+    distances = hash_distances([images[case_id] for case_id in case_ids])
+    np.fill_diagonal(distances, HASH_BITS)
+    i, j = np.unravel_index(distances.argmin(), distances.shape)
+    return {"cases": sorted([case_ids[i], case_ids[j]]), "differing_bits": int(distances[i, j]), "of_bits": HASH_BITS}

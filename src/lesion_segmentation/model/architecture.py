@@ -4,22 +4,28 @@ import pandas as pd
 import torch
 from torch import nn
 
-LEAF_NAMES = {nn.Conv2d: "convolution", nn.BatchNorm2d: "batch norm", nn.ReLU: "ReLU"}
+from lesion_segmentation.model.segnet import Pool, Unpool
+
+UNNUMBERED = "ReLU"
+"""The paper counts 64 layers: every layer but activations and the input."""
 
 
 def summarise_architecture(network: nn.Module, height: int = 192, width: int = 256) -> pd.DataFrame:
-    """One row a layer in the order they run: layer, kind, output_shape (h x w x c), parameters (trainable), statistics.
+    """The layers in the order in which they run.
 
-    The last row holds the totals.
+    Returns:
+        number (from 1; none for activations), layer (its name in the network), kind, output_shape (h x w x c),
+        parameters (trainable), statistics (running means and variances). The last row holds the totals.
     """
     rows: list[dict[str, object]] = []
 
-    def record(name: str, module: nn.Module, output: torch.Tensor) -> None:
-        _, channels, rows_out, columns_out = output.shape
+    def record(name: str, module: nn.Module, output: torch.Tensor | tuple[torch.Tensor, object]) -> None:
+        features = output[0] if isinstance(output, tuple) else output
+        _, channels, rows_out, columns_out = features.shape
         rows.append(
             {
                 "layer": name,
-                "kind": LEAF_NAMES.get(type(module), type(module).__name__),
+                "kind": _kind(module),
                 "output_shape": f"{rows_out} x {columns_out} x {channels}",
                 "parameters": sum(p.numel() for p in module.parameters()),
                 "statistics": sum(b.numel() for n, b in module.named_buffers() if n != "num_batches_tracked"),
@@ -39,5 +45,14 @@ def summarise_architecture(network: nn.Module, height: int = 192, width: int = 2
         for handle in handles:
             handle.remove()
     table = pd.DataFrame(rows)
-    total = {"layer": "total", "kind": "", "output_shape": "", **table[["parameters", "statistics"]].sum().to_dict()}
-    return pd.concat([table, pd.DataFrame([total])], ignore_index=True)
+    counted = table["kind"] != UNNUMBERED
+    table.insert(0, "number", counted.cumsum().where(counted).astype("Int64"))
+    total = {"layer": "total", **table[["parameters", "statistics"]].sum().to_dict()}
+    return pd.concat([table, pd.DataFrame([total])], ignore_index=True).fillna({"kind": "", "output_shape": ""})
+
+
+def _kind(module: nn.Module) -> str:
+    if isinstance(module, nn.Conv2d):
+        return "dense" if module.kernel_size == (1, 1) else "convolution"
+    names = {nn.BatchNorm2d: "batch norm", nn.ReLU: "ReLU", Pool: "pooling", Unpool: "unpooling"}
+    return names.get(type(module), type(module).__name__)

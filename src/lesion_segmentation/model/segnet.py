@@ -3,6 +3,8 @@
 After Badrinarayanan, Kendall and Cipolla, "SegNet" (2017), as Harlapur and Handur's 64 layers have it.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -26,6 +28,39 @@ class ConvBlock(nn.Sequential):
             nn.BatchNorm2d(outputs, eps=BATCH_NORM_EPSILON),
             nn.ReLU(inplace=True),
         )
+
+
+class Place(NamedTuple):
+    """Where a pooling took its maxima from: the (H, W) before it, and flat positions (N, C, h, w) in it, or None."""
+
+    size: torch.Size
+    indices: Tensor | None
+
+
+class Pool(nn.Module):
+    """The maximum of each 2 x 2 window: (N, C, H, W) to (N, C, ceil(H / 2), ceil(W / 2)) and its place."""
+
+    def __init__(self, with_indices: bool) -> None:
+        super().__init__()
+        self.with_indices = with_indices
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Place]:
+        """Ceil mode keeps the last row and column of odd sizes."""
+        size = x.shape[2:]
+        if not self.with_indices:
+            return F.max_pool2d(x, 2, ceil_mode=True), Place(size, None)
+        x, indices = F.max_pool2d(x, 2, ceil_mode=True, return_indices=True)
+        return x, Place(size, indices)
+
+
+class Unpool(nn.Module):
+    """Back to the size before a pooling: by its indices where it kept them, else by repeating each value."""
+
+    def forward(self, x: Tensor, place: Place) -> Tensor:
+        """(N, C, h, w) to (N, C, H, W)."""
+        if place.indices is None:
+            return F.interpolate(x, size=place.size)
+        return unpool(x, place.indices, place.size)
 
 
 class SegNet(Network):
@@ -53,6 +88,7 @@ class SegNet(Network):
         for stage in _ENCODER:
             self.encoder.append(_blocks(channels, [unit * base for unit in stage]))
             channels = stage[-1] * base
+        self.pools = nn.ModuleList(Pool(unpooling == "indices") for _ in _ENCODER)
         self.dense = nn.Sequential(
             nn.Conv2d(channels, _DENSE * base, 1),
             nn.ReLU(inplace=True),
@@ -60,6 +96,7 @@ class SegNet(Network):
             nn.ReLU(inplace=True),
         )
         channels = _DENSE * base
+        self.unpools = nn.ModuleList(Unpool() for _ in _ENCODER)
         self.decoder = nn.ModuleList()
         for stage in _DECODER:
             self.decoder.append(_blocks(channels, [unit * base for unit in stage]))
@@ -74,22 +111,13 @@ class SegNet(Network):
         """Scaled images (N, 3, H, W), H and W at least 32, to logits (N, 1, H, W)."""
         if x.ndim != 4 or x.shape[1] != 3 or min(x.shape[2:]) < 32:
             raise ValueError(f"input is {tuple(x.shape)}, expected (N, 3, H, W) with H and W at least 32")
-        with_indices = self.metadata.unpooling == "indices"
-        places: list[tuple[torch.Size, Tensor | None]] = []
-        for stage in self.encoder:
-            x = stage(x)
-            size = x.shape[2:]
-            # Ceil mode keeps the last row and column of odd sizes; unpooling returns to the remembered size.
-            if with_indices:
-                x, indices = F.max_pool2d(x, 2, ceil_mode=True, return_indices=True)
-                places.append((size, indices))
-            else:
-                x = F.max_pool2d(x, 2, ceil_mode=True)
-                places.append((size, None))
+        places: list[Place] = []
+        for stage, pool in zip(self.encoder, self.pools, strict=True):
+            x, place = pool(stage(x))
+            places.append(place)
         x = self.dense(x)  # (N, 16 base, H / 32, W / 32)
-        for stage, (size, indices_or_none) in zip(self.decoder, reversed(places), strict=True):
-            x = F.interpolate(x, size=size) if indices_or_none is None else unpool(x, indices_or_none, size)
-            x = stage(x)
+        for up, stage, place in zip(self.unpools, self.decoder, reversed(places), strict=True):
+            x = stage(up(x, place))
         logits: Tensor = self.head(x)
         return logits
 

@@ -3,11 +3,12 @@
 from kedro.pipeline import Node, Pipeline
 
 from lesion_segmentation.data.copies import copy_samples
-from lesion_segmentation.report.figures import draw_samples
+from lesion_segmentation.data.leaks import guard_samples
+from lesion_segmentation.report.data import draw_samples
 
 
 def create_pipeline() -> Pipeline:
-    """cases, images, masks, split -> samples, sample_images, sample_masks, augmentation_preview."""
+    """cases, images, masks, split -> samples, sample_images, sample_masks, guarded_samples, augmentation_preview."""
     return Pipeline(
         [
             Node(
@@ -15,6 +16,12 @@ def create_pipeline() -> Pipeline:
                 ["images", "masks", "split", "params:augmentation"],
                 ["samples", "sample_images", "sample_masks"],
                 name="copy_samples",
+            ),
+            Node(
+                guard_samples,
+                ["samples", "split", "images", "params:leak_guard"],
+                "guarded_samples",
+                name="guard_samples",
             ),
             Node(
                 draw_samples,

@@ -1,44 +1,82 @@
-"""What must be imported late (torch) or put together from several parts of the library."""
+"""What must be imported late (torch, the registry) or put together from several parts of the library."""
 
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from lesion_segmentation.data.cases import ImageSize
+from lesion_segmentation.data.copies import list_scored
+from lesion_segmentation.data.splits import split_hash
+from lesion_segmentation.errors import InputError
 from lesion_segmentation.evaluation import tables
+from lesion_segmentation.report import diagrams
 from lesion_segmentation.report.settings import ReportingSettings
+
+Arrays = dict[str, np.ndarray]
 
 
 def predict_cases(
-    network: Any, images: dict[str, np.ndarray], split: pd.DataFrame, settings: ReportingSettings
-) -> dict[str, np.ndarray]:
-    """One probability map a case, on a GPU where there is one; test cases only where they are to be scored."""
+    network: Any,
+    images: Arrays,
+    sample_images: Arrays,
+    samples: pd.DataFrame,
+    split: pd.DataFrame,
+    settings: ReportingSettings,
+) -> Arrays:
+    """One probability map a case, on a GPU where there is one; test cases only where they are to be scored.
+
+    Raises:
+        InputError: The network was trained under another split, whose training cases may be test cases of this one.
+    """
     from lesion_segmentation.prediction import predict
     from lesion_segmentation.training.hardware import choose_hardware
 
-    wanted = split if settings.score_test else split[split["subset"] != "test"]
-    case_ids = list(wanted["case_id"])
+    trained_under, here = network.metadata.split_hash, split_hash(split)
+    if trained_under != here:
+        raise InputError(
+            f"The network was trained under split {trained_under}, but the split is {here} now: some of its training "
+            "cases may be test cases here. Train again (kedro run), or go back to that split's parameters."
+        )
+    scored = list_scored(samples, split)
+    wanted = scored if settings.score_test else scored[scored["subset"] != "test"]
+    pictures = sample_images | images
     device = choose_hardware().device
-    maps = predict(network, np.stack([images[case_id] for case_id in case_ids]), settings.mirror_mean, device=device)
-    return dict(zip(case_ids, maps, strict=True))
+    stacked = np.stack([pictures[sample_id] for sample_id in wanted["sample_id"]])
+    maps = predict(network, stacked, settings.mirror_mean, device=device)
+    return dict(zip(wanted["sample_id"], maps, strict=True))
 
 
-def threshold_cases(probabilities: dict[str, np.ndarray], network: Any) -> dict[str, np.ndarray]:
+def threshold_cases(probabilities: Arrays, network: Any) -> Arrays:
     """Hard masks, boolean (H, W), at the network's threshold."""
-    return {case_id: probability > network.metadata.threshold for case_id, probability in probabilities.items()}
+    return {name: probability > network.metadata.threshold for name, probability in probabilities.items()}
 
 
 def score_cases(
-    probabilities: dict[str, np.ndarray],
-    masks: dict[str, np.ndarray],
+    probabilities: Arrays,
+    masks: Arrays,
+    sample_masks: Arrays,
     cases: pd.DataFrame,
+    samples: pd.DataFrame,
     split: pd.DataFrame,
     network: Any,
     settings: ReportingSettings,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """One row of scores a case: at the network's threshold, and at that of the paper's enhancement."""
+    scored, truths = list_scored(samples, split), sample_masks | masks
+    normal, enhanced = (
+        tables.score_cases(probabilities, truths, cases, scored, threshold, settings.prediction)
+        for threshold in (network.metadata.threshold, settings.enhanced_threshold)
+    )
+    return normal, enhanced
+
+
+def summarise_legacy(
+    probabilities: Arrays, masks: Arrays, sample_masks: Arrays, case_metrics: pd.DataFrame
 ) -> pd.DataFrame:
-    """One row of scores a case."""
-    return tables.score_cases(probabilities, masks, cases, split, network.metadata.threshold, settings.prediction)
+    """Table II as the paper's code computes it."""
+    return tables.summarise_legacy(probabilities, sample_masks | masks, case_metrics)
 
 
 def summarise_architecture(network: Any, image_size: ImageSize) -> pd.DataFrame:
@@ -46,3 +84,21 @@ def summarise_architecture(network: Any, image_size: ImageSize) -> pd.DataFrame:
     from lesion_segmentation.model.architecture import summarise_architecture
 
     return summarise_architecture(network, image_size.height, image_size.width)
+
+
+def draw_flow() -> Figure:
+    """The project's pipelines as they are registered."""
+    from kedro.framework.project import pipelines
+
+    steps = [
+        {
+            "pipeline": name,
+            "step": node.short_name.split(".")[-1],
+            "inputs": [dataset for dataset in node.inputs if not dataset.startswith("params:")],
+            "outputs": node.outputs,
+        }
+        for name, pipeline in pipelines.items()
+        if name != "__default__"
+        for node in pipeline.nodes
+    ]
+    return diagrams.draw_flow(pd.DataFrame(steps))

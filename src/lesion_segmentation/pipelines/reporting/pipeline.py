@@ -2,45 +2,85 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from lesion_segmentation.evaluation.tables import compare_with_paper, summarise_cases
+from lesion_segmentation.evaluation.native import compare_sizes, score_native_size
+from lesion_segmentation.evaluation.tables import compare_with_paper, pick_epochs, summarise_cases
 from lesion_segmentation.pipelines.reporting import nodes
-from lesion_segmentation.report.figures import draw_curves, draw_predictions
+from lesion_segmentation.report.curves import draw_curves, draw_epochs
+from lesion_segmentation.report.diagrams import draw_network
+from lesion_segmentation.report.predictions import draw_predictions
 
 
 def create_pipeline() -> Pipeline:
-    """network, images, masks, cases, split -> probabilities, case_metrics, table_ii, figures."""
+    """network, images, masks, native_masks, cases, samples, split -> probabilities, scores, tables, figures."""
     return Pipeline(
-        [
-            Node(
-                nodes.predict_cases,
-                ["network", "images", "split", "params:reporting"],
-                "probabilities",
-                name="predict_cases",
-            ),
-            Node(nodes.threshold_cases, ["probabilities", "network"], "predicted_masks", name="threshold_cases"),
-            Node(
-                nodes.score_cases,
-                ["probabilities", "masks", "cases", "split", "network", "params:reporting"],
-                "case_metrics",
-                name="score_cases",
-            ),
-            Node(summarise_cases, "case_metrics", "table_ii", name="summarise_cases"),
-            Node(compare_with_paper, "table_ii", "table_ii_beside_paper", name="compare_with_paper"),
-            Node(draw_curves, ["training_history", "cases"], "training_curves", name="draw_curves"),
-            Node(
-                draw_predictions,
-                ["images", "masks", "predicted_masks", "case_metrics"],
-                "predictions_beside_truth",
-                name="draw_predictions",
-            ),
-            Node(
-                nodes.summarise_architecture,
-                ["network", "params:image_size"],
-                "architecture",
-                name="summarise_architecture",
-            ),
-        ],
+        [*_predict_and_score(), *_tabulate(), *_draw()],
         namespace="reporting",
         prefix_datasets_with_namespace=False,
         tags="reporting",
     )
+
+
+def _predict_and_score() -> list[Node]:
+    return [
+        Node(
+            nodes.predict_cases,
+            ["network", "images", "sample_images", "samples", "split", "params:reporting"],
+            "probabilities",
+            name="predict_cases",
+        ),
+        Node(nodes.threshold_cases, ["probabilities", "network"], "predicted_masks", name="threshold_cases"),
+        Node(
+            nodes.score_cases,
+            ["probabilities", "masks", "sample_masks", "cases", "samples", "split", "network", "params:reporting"],
+            ["case_metrics", "case_metrics_enhanced"],
+            name="score_cases",
+        ),
+        Node(
+            score_native_size,
+            ["probabilities", "native_masks", "case_metrics"],
+            "case_metrics_native",
+            name="score_native_size",
+        ),
+    ]
+
+
+def _tabulate() -> list[Node]:
+    return [
+        Node(summarise_cases, ["case_metrics", "case_metrics_enhanced"], "table_ii", name="summarise_cases"),
+        Node(
+            nodes.summarise_legacy,
+            ["probabilities", "masks", "sample_masks", "case_metrics"],
+            "table_ii_legacy",
+            name="summarise_legacy",
+        ),
+        Node(compare_with_paper, ["table_ii", "table_ii_legacy"], "table_ii_beside_paper", name="compare_with_paper"),
+        Node(compare_sizes, ["case_metrics", "case_metrics_native"], "native_size_comparison", name="compare_sizes"),
+        Node(pick_epochs, "training_history", "metrics_by_epoch", name="pick_epochs"),
+        Node(
+            nodes.summarise_architecture,
+            ["network", "params:image_size"],
+            "architecture",
+            name="summarise_architecture",
+        ),
+    ]
+
+
+def _draw() -> list[Node]:
+    return [
+        Node(nodes.draw_flow, None, "data_flow", name="draw_flow"),
+        Node(draw_network, "architecture", "network_layers", name="draw_network"),
+        Node(draw_curves, ["training_history", "cases", "split"], "training_curves", name="draw_curves"),
+        Node(draw_epochs, ["metrics_by_epoch", "cases", "split"], "metrics_by_epoch_curves", name="draw_epochs"),
+        Node(
+            draw_predictions,
+            ["images", "masks", "probabilities", "case_metrics"],
+            "predictions_beside_truth",
+            name="draw_predictions",
+        ),
+        Node(
+            draw_predictions,
+            ["images", "masks", "probabilities", "case_metrics_enhanced"],
+            "predictions_enhanced",
+            name="draw_enhanced_predictions",
+        ),
+    ]

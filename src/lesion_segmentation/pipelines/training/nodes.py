@@ -19,7 +19,7 @@ PATIENCE_MINUTES = 45
 def fit_network(
     sample_images: dict[str, np.ndarray],
     sample_masks: dict[str, np.ndarray],
-    samples: pd.DataFrame,
+    guarded_samples: pd.DataFrame,
     split: pd.DataFrame,
     settings: TrainingSettings,
     listener: Listener | None,
@@ -27,9 +27,9 @@ def fit_network(
     """Train; the network's metadata then name the split and the run that made it."""
     from lesion_segmentation.training.loop import fit
 
-    _warn_of_cost(settings, samples)
+    _warn_of_cost(settings, guarded_samples)
     watcher = listener or Listener()
-    network, history = fit(sample_images, sample_masks, samples, settings, watcher.on_epoch)
+    network, history = fit(sample_images, sample_masks, guarded_samples, settings, watcher.on_epoch)
     network.metadata = replace(network.metadata, split_hash=split_hash(split), mlflow_run_id=watcher.run_id)
     return network, history
 

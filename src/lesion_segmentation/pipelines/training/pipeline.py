@@ -6,12 +6,12 @@ from lesion_segmentation.pipelines.training.nodes import fit_network
 
 
 def create_pipeline() -> Pipeline:
-    """samples, sample_images, sample_masks -> network, training_history."""
+    """guarded_samples, sample_images, sample_masks -> network, training_history."""
     return Pipeline(
         [
             Node(
                 fit_network,
-                ["sample_images", "sample_masks", "samples", "split", "params:training", "training_listener"],
+                ["sample_images", "sample_masks", "guarded_samples", "split", "params:training", "training_listener"],
                 ["network", "training_history"],
                 name="fit_network",
             )

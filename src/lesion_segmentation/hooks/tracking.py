@@ -1,4 +1,4 @@
-"""What happens around a run: the check that data are there, what goes to MLflow and when, and the closing words."""
+"""What of a run goes to MLflow, and when."""
 
 import os
 import signal
@@ -10,53 +10,21 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import click
 import pandas as pd
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog
-from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from lesion_segmentation.data.passport import data_hash
-from lesion_segmentation.data.splits import split_hash
-from lesion_segmentation.errors import InputError
+from lesion_segmentation.data.splits import LEAKY_PROTOCOL, split_hash
+from lesion_segmentation.hooks.checks import PARAMETER_GROUPS, file_of
+from lesion_segmentation.hooks.origins import record_origin
 from lesion_segmentation.tracking import TrackedRun, absolute_uri, probe
 from lesion_segmentation.training.listener import Listener
 
 UNKNOWN = "unknown"
 SCORES = ("accuracy", "precision", "recall", "iou", "dice")
-PARAMETER_GROUPS = ("image_size", "split", "augmentation", "training", "reporting")
-RUNTIME_PARAMETERS = ("data_root", "experiment")
-"""Given on the command line only: where the outputs stand and which MLflow experiment they belong to."""
-RAW = ("ph2_images", "ph2_masks", "ph2_annotations")
-
-
-class InputHooks:
-    """Refuses a run with unknown parameters or without PH2 before any work is done."""
-
-    def __init__(self) -> None:
-        self._parameters: Mapping[str, Any] = {}
-
-    @hook_impl
-    def after_context_created(self, context: KedroContext) -> None:
-        """Remember the parameters; Kedro checks what is in the groups that nodes ask for, but no group's name."""
-        self._parameters = context.config_loader["parameters"]
-
-    @hook_impl(tryfirst=True)
-    def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
-        """Look at the names of the parameters and for the raw data that this run reads."""
-        known = (*PARAMETER_GROUPS, *RUNTIME_PARAMETERS)
-        unknown = [name for name in self._parameters if name not in known]
-        if unknown:
-            raise InputError(f"Unknown parameters: {', '.join(unknown)}. Expected one of: {', '.join(known)}")
-        missing = [name for name in RAW if name in pipeline.inputs() and not catalog.exists(name)]
-        if missing:
-            raise InputError(
-                f"PH2 is not in place: {', '.join(missing)} not found in data/01_raw/ph2.\n"
-                "Bring it in with: make ph2 FROM=<folder or zip of PH2> (the README says where PH2 comes from),\n"
-                "or run on synthetic cases: kedro run --env demo"
-            )
 
 
 class TrackingHooks:
@@ -64,6 +32,7 @@ class TrackingHooks:
 
     def __init__(self) -> None:
         self._context: KedroContext | None = None
+        self._catalog: DataCatalog | None = None
         self._run: TrackedRun | None = None
         self._seen: set[str] = set()
         self._made: set[str] = set()
@@ -75,9 +44,10 @@ class TrackingHooks:
         self._context = context
 
     @hook_impl
-    def before_pipeline_run(self, run_params: dict[str, Any]) -> None:
+    def before_pipeline_run(self, run_params: dict[str, Any], catalog: DataCatalog) -> None:
         """Reach the store, or stop before any work; then start the run."""
         assert self._context is not None
+        self._catalog = catalog
         parameters = self._context.config_loader["parameters"]
         config = self._context.config_loader["mlflow"]
         root = Path(run_params["project_path"])
@@ -106,11 +76,15 @@ class TrackingHooks:
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
-        """Note them where the run made them; log the test scores."""
+        """Note them where the run made them, and beside each file whose it is; log the test scores."""
         self._made.add(dataset_name)
         self._note(dataset_name, data)
-        if dataset_name == "table_ii" and self._run is not None:
+        if self._run is None:
+            return
+        if dataset_name == "table_ii":
             self._run.log_metrics(scores_of_test(data))
+        if self._catalog is not None and (path := file_of(self._catalog, dataset_name)) is not None:
+            record_origin(path, self._run.run_id)
 
     @hook_impl
     def after_pipeline_run(self, catalog: DataCatalog) -> None:
@@ -150,47 +124,12 @@ class TrackingHooks:
             self._run.set_tags({"trained_by": data.metadata.mlflow_run_id})
 
 
-class SummaryHooks:
-    """Says at the end, in plain words, what was made and how to look at it."""
-
-    def __init__(self) -> None:
-        self._made: set[str] = set()
-
-    @hook_impl
-    def before_pipeline_run(self) -> None:
-        """Nothing is made yet."""
-        self._made = set()
-
-    @hook_impl
-    def after_dataset_saved(self, dataset_name: str) -> None:
-        """Remember what was made."""
-        self._made.add(dataset_name)
-
-    @hook_impl(trylast=True)
-    def after_pipeline_run(self, run_params: dict[str, Any], catalog: DataCatalog) -> None:
-        """Print the scores and where everything is."""
-        made = sorted(name for name in self._made if _path(catalog, name) is not None)
-        if not made:
-            return
-        project = run_params["project_path"]
-        lines = ["", "Done. This run made:"]
-        lines += [f"  {name:<26}{_shown(_path(catalog, name), project)}" for name in made]
-        if "table_ii" in made:
-            lines += ["", *_scores(catalog.load("table_ii"))]
-        option = f" --env {run_params['env']}" if run_params["env"] not in (None, "local") else ""
-        lines += [
-            "",
-            "Look at it:",
-            "  the figures and tables: open the .png and .csv files named above",
-            f"  the pipelines:          {_command('kedro', project)} viz run{option}",
-            f"  the runs, side by side: {_command('mlflow', project)} ui --backend-store-uri sqlite:///mlflow.db",
-        ]
-        click.echo("\n".join(lines))
-
-
 def scores_of_test(table_ii: pd.DataFrame) -> dict[str, float]:
-    """test_dice, ..., and test_dice_pooled, ...; nothing where the test cases were not scored."""
-    test = table_ii[table_ii["subset"] == "test"]
+    """test_dice, ..., and test_dice_pooled, ..., at the network's threshold, whose rows stand first in the table.
+
+    Nothing where the test cases were not scored.
+    """
+    test = table_ii[(table_ii["subset"] == "test") & (table_ii["threshold"] == table_ii["threshold"].iloc[0])]
     suffixes = {"per_image": "", "pooled": "_pooled"}
     return {
         f"test_{score}{suffixes[str(row.average)]}": float(getattr(row, score))
@@ -209,6 +148,7 @@ def _describe_run(
         "environment": environment,
         "pipelines": pipelines,
         "protocol": protocol,
+        "leak": str(protocol == LEAKY_PROTOCOL).lower(),
         "seed": str(seed),
         "git_commit": _git(root, "rev-parse", "HEAD"),
         "git_dirty": {"": "false", UNKNOWN: UNKNOWN}.get(_git(root, "status", "--porcelain"), "true"),
@@ -230,33 +170,3 @@ def _device_name(settings: Any) -> str:
 
     device, precision = choose_hardware(settings.device, settings.precision)
     return f"{torch.cuda.get_device_name() if device == 'cuda' else device} {precision}"
-
-
-def _path(catalog: DataCatalog, name: str) -> Path | None:
-    filepath = getattr(catalog.get(name), "_filepath", None)
-    return Path(str(filepath)) if filepath else None
-
-
-def _shown(path: Path | None, project: str) -> str:
-    assert path is not None
-    return str(path.relative_to(project)) if path.is_relative_to(project) else str(path)
-
-
-def _command(name: str, project: str) -> str:
-    """The command as it can be called from the project, whether its environment is activated or not."""
-    folder = Path(sys.executable).parent
-    return str(folder.relative_to(project) / name) if folder.is_relative_to(project) else name
-
-
-def _scores(table_ii: pd.DataFrame) -> list[str]:
-    """One line a subset, in percent."""
-    means = table_ii[table_ii["average"] == "per_image"]
-    first = means.iloc[0]
-    lines = [
-        "Scores in percent, means over images, hard masks at 0.5 "
-        f"({first['source']} cases, prediction: {first['prediction']}):"
-    ]
-    for row in means.itertuples():
-        scores = "  ".join(f"{name} {100 * getattr(row, name):5.1f}" for name in SCORES)
-        lines.append(f"  {row.subset:<11}{scores}  (n = {row.n})")
-    return lines

@@ -1,0 +1,60 @@
+"""The same predictions scored at the size of the original pictures: what the reduction to 192 x 256 costs."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from lesion_segmentation.evaluation.intervals import mean_interval
+from lesion_segmentation.evaluation.scores import METRICS, score_case
+
+
+def enlarge(probability: np.ndarray, height: int, width: int) -> np.ndarray:
+    """A probability map (h, w) at another size (height, width), bilinear, float32."""
+    picture = Image.fromarray(probability.astype(np.float32))
+    return np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR))
+
+
+def score_native_size(
+    probabilities: Mapping[str, np.ndarray],
+    native_masks: Mapping[str, np.ndarray],
+    case_metrics: pd.DataFrame,
+) -> pd.DataFrame:
+    """Score each case against the mask as the expert drew it, at its own size.
+
+    Args:
+        probabilities: case_id to float (h, w), 0 to 1.
+        native_masks: case_id to uint8 (H, W), 0 or 1, untouched.
+        case_metrics: Which cases, at which threshold; copies of cases have no native mask and are left out.
+
+    Returns:
+        subset, case_id, width, height, the METRICS as fractions; in the order of case_metrics.
+    """
+    rows = []
+    for case in case_metrics[case_metrics["sample_id"] == case_metrics["case_id"]].itertuples():
+        mask = native_masks[case.case_id].astype(bool)
+        prediction = enlarge(probabilities[case.case_id], *mask.shape) > case.threshold
+        size = {"width": mask.shape[1], "height": mask.shape[0]}
+        rows.append({"subset": case.subset, "case_id": case.case_id, **size, **score_case(prediction, mask)})
+    return pd.DataFrame(rows)
+
+
+def compare_sizes(case_metrics: pd.DataFrame, case_metrics_native: pd.DataFrame) -> pd.DataFrame:
+    """Whether the size at which predictions are scored matters, case by case.
+
+    Returns:
+        subset, metric, n, resized and native (means over cases, fractions), difference (native - resized) and its
+        95% interval low to high (paired, over cases).
+    """
+    both = case_metrics.merge(case_metrics_native, on=["subset", "case_id"], suffixes=("_resized", "_native"))
+    both = both[both["sample_id"] == both["case_id"]]
+    rows = []
+    for subset in both["subset"].unique():
+        part = both[both["subset"] == subset]
+        for metric in METRICS:
+            resized, native = part[f"{metric}_resized"].to_numpy(), part[f"{metric}_native"].to_numpy()
+            low, high = mean_interval(native - resized)
+            means = {"resized": resized.mean(), "native": native.mean(), "difference": (native - resized).mean()}
+            rows.append({"subset": subset, "metric": metric, "n": len(part), **means, "low": low, "high": high})
+    return pd.DataFrame(rows)

@@ -1,0 +1,73 @@
+"""What is refused before any work is done."""
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kedro.framework.context import KedroContext
+from kedro.framework.hooks import hook_impl
+from kedro.io import DataCatalog
+from kedro.pipeline import Pipeline
+
+from lesion_segmentation.errors import InputError
+from lesion_segmentation.files import existing_parent
+
+PARAMETER_GROUPS = ("image_size", "split", "augmentation", "leak_guard", "training", "reporting")
+RUNTIME_PARAMETERS = ("data_root", "experiment")
+"""Given on the command line only: where the outputs stand and which MLflow experiment they belong to."""
+RAW = ("ph2_images", "ph2_masks", "ph2_annotations")
+MIN_FREE_MIB = 300
+"""About what a run at width 1.0 with copies writes: weights 134 MiB, samples 60, maps and masks the rest."""
+
+
+class InputHooks:
+    """Refuses unknown parameters, missing PH2 and folders that cannot be written."""
+
+    def __init__(self) -> None:
+        self._parameters: Mapping[str, Any] = {}
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        """Remember the parameters; Kedro checks what is in the groups that nodes ask for, but no group's name."""
+        self._parameters = context.config_loader["parameters"]
+
+    @hook_impl(tryfirst=True)
+    def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
+        """Look at the names of the parameters, for the raw data that this run reads, and at where it writes."""
+        known = (*PARAMETER_GROUPS, *RUNTIME_PARAMETERS)
+        unknown = [name for name in self._parameters if name not in known]
+        if unknown:
+            raise InputError(f"Unknown parameters: {', '.join(unknown)}. Expected one of: {', '.join(known)}")
+        missing = [name for name in RAW if name in pipeline.inputs() and not catalog.exists(name)]
+        if missing:
+            raise InputError(
+                f"PH2 is not in place: {', '.join(missing)} not found in data/01_raw/ph2.\n"
+                "Bring it in with: make ph2 FROM=<folder or zip of PH2> (the README says where PH2 comes from),\n"
+                "or run on synthetic cases: kedro run --env demo"
+            )
+        _check_folders({path.parent for name in pipeline.all_outputs() if (path := file_of(catalog, name)) is not None})
+
+
+def file_of(catalog: DataCatalog, name: str) -> Path | None:
+    """The file of a data set, where it has one."""
+    filepath = getattr(catalog.get(name), "_filepath", None)
+    return Path(str(filepath)) if filepath else None
+
+
+def _check_folders(folders: set[Path]) -> None:
+    problems = []
+    for folder in sorted(folders):
+        parent = existing_parent(folder / "file")
+        free = shutil.disk_usage(parent).free / 1024**2
+        if not (parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)):
+            problems.append(f"{folder}: no permission to write in {parent}")
+        elif free < MIN_FREE_MIB:
+            problems.append(f"{folder}: {free:.0f} MiB free, {MIN_FREE_MIB} expected")
+    if problems:
+        raise InputError.from_problems(
+            "The outputs cannot be written",
+            problems,
+            "Nothing was begun. Free some space or get permission, or name another folder: --params data_root=<folder>",
+        )

@@ -1,0 +1,58 @@
+"""Figures of the training: the paper's figures 9 and 10, and its step 7."""
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from lesion_segmentation.data.splits import describe_protocol
+from lesion_segmentation.report.canvas import (
+    BLUE,
+    GREEN,
+    ORANGE,
+    PINK,
+    SUBSET_COLORS,
+    YELLOW,
+    describe_source,
+)
+
+CURVE_LABELS = {"train": "train (running network, augmented batches)", "validation": "validation (averaged network)"}
+
+
+def draw_curves(training_history: pd.DataFrame, cases: pd.DataFrame, split: pd.DataFrame) -> Figure:
+    """Loss, accuracy and Dice over the epochs, on train (running, augmented batches) and on validation."""
+    figure = Figure(figsize=(13, 4), layout="constrained")
+    figure.suptitle(
+        f"Training ({describe_source(cases)}, {describe_protocol(split['protocol'].iloc[0])}); "
+        "loss is binary cross-entropy, scores are means over images",
+        fontsize="medium",
+    )
+    panels = figure.subplots(1, 3)
+    for axes, metric in zip(panels, ("loss", "accuracy", "dice"), strict=True):
+        for subset, label in CURVE_LABELS.items():
+            if f"{subset}_{metric}" in training_history:
+                values = training_history[f"{subset}_{metric}"]
+                axes.plot(training_history["epoch"], values, color=SUBSET_COLORS[subset], label=label)
+        axes.set(xlabel="epoch", ylabel="Dice" if metric == "dice" else metric)
+        axes.grid(alpha=0.3)
+    panels[0].legend(fontsize="small")
+    return figure
+
+
+def draw_epochs(epoch_metrics: pd.DataFrame, cases: pd.DataFrame, split: pd.DataFrame) -> Figure:
+    """The paper's step 7: all metrics as the epochs increase, on validation where there is one, else on train."""
+    subset = epoch_metrics["subset"].iloc[0]
+    table = epoch_metrics[epoch_metrics["subset"] == subset]
+    names = {"accuracy": BLUE, "precision": YELLOW, "recall": PINK, "iou": ORANGE, "dice": GREEN}
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for name, color in names.items():
+        axes.plot(table["epoch"], 100 * table[name], marker="o", color=color, label=name)
+    axes.set_xticks(table["epoch"])
+    axes.set(
+        xlabel="epoch",
+        ylabel="percent, means over images",
+        title=f"{subset.capitalize()} metrics by epoch\n"
+        f"({describe_source(cases)}, {describe_protocol(split['protocol'].iloc[0])})",
+    )
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return figure

@@ -1,0 +1,118 @@
+"""Figures of the data: the paper's figures 2 and 4 to 6, and the sheet of training samples."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from lesion_segmentation.data.cases import RawPictures
+from lesion_segmentation.data.splits import describe_protocol
+from lesion_segmentation.report.canvas import (
+    SUBSET_COLORS,
+    TRUTH,
+    describe_source,
+    grid,
+    outline,
+    show,
+)
+
+SUBSET_ORDER = ("development", "train", "validation", "test")
+
+
+def draw_examples(images: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray], cases: pd.DataFrame) -> Figure:
+    """The paper's figure 2: four cases of each diagnosis, evenly spread over lesion sizes, with the mask's outline."""
+    groups = [group.sort_values("lesion_area") for _, group in cases.groupby("diagnosis")]
+    figure, axes = grid(len(groups), 4, f"The data set: {describe_source(cases)}, outline: ground truth")
+    for row, group in enumerate(groups):
+        chosen = group.iloc[np.linspace(0, len(group) - 1, min(4, len(group))).round().astype(int)]
+        for column, case in enumerate(chosen.itertuples()):
+            name = case.diagnosis or "diagnosis unknown"
+            show(axes[row, column], images[case.case_id], f"{case.case_id}, {name}, {100 * case.lesion_area:.0f}%")
+            outline(axes[row, column], masks[case.case_id], TRUTH)
+        for column in range(len(chosen), 4):
+            axes[row, column].set_axis_off()
+    return figure
+
+
+def draw_loaded_image(ph2_images: RawPictures, cases: pd.DataFrame) -> Figure:
+    """The paper's figure 4: the first case as loaded, with its size in pixels on the axes."""
+    case = cases.iloc[0]
+    figure = Figure(figsize=(6.4, 5.2), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(np.asarray(ph2_images[case["case_id"]]().convert("RGB")))
+    axes.set(
+        title=f"{case['case_id']} as loaded: {case['width']} x {case['height']} ({describe_source(cases)})",
+        xlabel="pixels",
+        ylabel="pixels",
+    )
+    return figure
+
+
+def draw_resizing(
+    ph2_images: RawPictures,
+    images: Mapping[str, np.ndarray],
+    masks: Mapping[str, np.ndarray],
+    native_masks: Mapping[str, np.ndarray],
+    cases: pd.DataFrame,
+) -> Figure:
+    """The paper's figure 5: the first, the smallest and the largest picture and mask before and after resizing."""
+    pixels = cases["width"] * cases["height"]
+    chosen = cases.loc[list(dict.fromkeys([cases.index[0], pixels.idxmin(), pixels.idxmax()]))]
+    figure, axes = grid(len(chosen), 4, f"Before and after resizing ({describe_source(cases)})")
+    for row, case in enumerate(chosen.itertuples()):
+        small, small_mask = images[case.case_id], masks[case.case_id]
+        before, after = f"{case.width} x {case.height}", f"{small.shape[1]} x {small.shape[0]}"
+        show(axes[row, 0], np.asarray(ph2_images[case.case_id]().convert("RGB")), f"{case.case_id}, {before}")
+        show(axes[row, 1], small, f"{after}, Lanczos")
+        show(axes[row, 2], native_masks[case.case_id], f"mask, {before}")
+        show(axes[row, 3], small_mask, f"mask, {after}, nearest")
+    return figure
+
+
+def draw_split(split: pd.DataFrame, cases: pd.DataFrame) -> Figure:
+    """The paper's figure 6: how many cases each subset has, by diagnosis."""
+    table = split.merge(cases[["case_id", "diagnosis"]], on="case_id").replace({"diagnosis": {"": "unknown"}})
+    counts = pd.crosstab(table["subset"], table["diagnosis"])
+    counts = counts.loc[[name for name in SUBSET_ORDER if name in counts.index]]
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    axes = figure.subplots()
+    places = np.arange(counts.shape[1])
+    breadth = 0.8 / len(counts)
+    for number, (subset, row) in enumerate(counts.iterrows()):
+        bars = axes.bar(
+            places + breadth * (number - (len(counts) - 1) / 2),
+            row,
+            breadth,
+            color=SUBSET_COLORS[str(subset)],
+            label=f"{subset} ({row.sum()})",
+        )
+        axes.bar_label(bars)
+    axes.set_xticks(places, counts.columns)
+    axes.set(
+        ylabel="cases",
+        title=f"{len(split)} {describe_source(cases)}, {describe_protocol(split['protocol'].iloc[0])}",
+    )
+    axes.legend()
+    return figure
+
+
+def draw_samples(
+    sample_images: Mapping[str, np.ndarray],
+    sample_masks: Mapping[str, np.ndarray],
+    samples: pd.DataFrame,
+    cases: pd.DataFrame,
+) -> Figure:
+    """A sheet of the first four cases in training, one a row, with every copy made of them and the mask's outline."""
+    case_ids = list(samples.loc[samples["subset"] == "train", "case_id"].unique()[:4])
+    transforms = list(samples["transform"].unique())
+    title = f"Training samples ({describe_source(cases)}), outline: ground truth"
+    figure, axes = grid(len(case_ids), len(transforms), title)
+    for row, case_id in enumerate(case_ids):
+        of_case = samples[samples["case_id"] == case_id].set_index("transform")
+        for column, transform in enumerate(transforms):
+            sample_id, subset = of_case.loc[transform, ["sample_id", "subset"]]
+            note = "" if subset == "train" else f" ({subset})"
+            show(axes[row, column], sample_images[sample_id], f"{case_id}, {transform}{note}")
+            outline(axes[row, column], sample_masks[sample_id], TRUTH)
+    return figure

@@ -1,0 +1,113 @@
+"""The paper's figures 1 and 3, drawn from the pipelines and the network as they are."""
+
+from itertools import pairwise
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
+
+from lesion_segmentation.report.canvas import BLUE, GREEN, GREY, ORANGE, PINK, SKY, YELLOW
+
+KIND_COLORS = {
+    "convolution": BLUE,
+    "batch norm": SKY,
+    "pooling": ORANGE,
+    "dense": PINK,
+    "unpooling": GREEN,
+}
+_BOX, _GAP, _ROW, _FONT = 5.0, 2.0, 0.42, 7
+
+
+def draw_network(architecture: pd.DataFrame) -> Figure:
+    """Every numbered layer as a bar whose height stands for the rows of its output, and the size of each stage.
+
+    Args:
+        architecture: number, layer, kind, output_shape (h x w x c), parameters; activations have no number.
+    """
+    layers = architecture[architecture["number"].notna()].reset_index(drop=True)
+    sizes = layers["output_shape"].str.split(" x ", expand=True).astype(int)
+    figure = Figure(figsize=(17, 5), layout="constrained")
+    axes = figure.subplots()
+    for row in layers.itertuples():
+        height = 0.6 + 2.4 * (sizes[0][row.Index] / sizes[0].max()) ** 0.5
+        color = KIND_COLORS.get(row.kind, GREY)
+        axes.add_patch(Rectangle((row.Index + 0.1, -height / 2), 0.8, height, color=color))
+        axes.text(row.Index + 0.5, 0, str(row.number), ha="center", va="center", fontsize=7, rotation=90, color="white")
+    starts = [0, *(i for i in layers.index[1:] if layers["output_shape"][i] != layers["output_shape"][i - 1])]
+    for start, end in pairwise([*starts, len(layers)]):
+        middle = (start + end) / 2
+        axes.text(middle, -1.7, layers["output_shape"][start], rotation=60, ha="right", va="top", fontsize=7)
+    for kind, color in KIND_COLORS.items():
+        axes.bar(0, 0, color=color, label=f"{kind} ({(layers['kind'] == kind).sum()})")
+    axes.legend(loc="upper center", ncols=len(KIND_COLORS), frameon=False)
+    axes.set(xlim=(-1, len(layers) + 1), ylim=(-3.4, 2.4))
+    axes.set_title(f"The network's {len(layers)} layers (activations not counted); below, output as h x w x c")
+    axes.set_axis_off()
+    return figure
+
+
+def draw_flow(steps: pd.DataFrame) -> Figure:
+    """The pipelines from left to right, each with its steps and what they make; arrows name what is passed on.
+
+    Args:
+        steps: pipeline, step, inputs and outputs (lists of data set names), in the order in which they run.
+    """
+    names = list(dict.fromkeys(steps["pipeline"]))
+    lefts = {name: number * (_BOX + _GAP) for number, name in enumerate(names)}
+    bottoms = {name: -_ROW * (count + 1.4) for name, count in steps["pipeline"].value_counts().items()}
+    figure = Figure(figsize=(17, 8.5), layout="constrained")
+    axes = figure.subplots()
+    for name in names:
+        _draw_pipeline(axes, name, steps[steps["pipeline"] == name], lefts[name], bottoms[name])
+    raw = sorted(_inputs(steps[steps["pipeline"] == names[0]]) - _outputs(steps))
+    _arrow(axes, (-_GAP, -1), (0, -1), raw)
+    depth = 0.8 - min(bottoms.values())
+    for number, source in enumerate(names):
+        for target in names[number + 1 :]:
+            passed = sorted(_outputs(steps[steps["pipeline"] == source]) & _inputs(steps[steps["pipeline"] == target]))
+            if passed and target == names[number + 1]:
+                _arrow(axes, (lefts[source] + _BOX, -1), (lefts[target], -1), passed)
+            elif passed:
+                shift = 0.2 * number  # so that arrows into one box do not hide each other
+                start = (lefts[source] + _BOX / 2 + shift, bottoms[source])
+                end = (lefts[target] + _BOX / 2 - shift, bottoms[target])
+                _detour(axes, start, end, -depth, passed)
+                depth += 0.7
+    axes.set(xlim=(-_GAP - 0.2, len(names) * (_BOX + _GAP) - _GAP + 0.2), ylim=(-depth + 0.4, 0.3))
+    axes.set_title("Flow of the data, drawn from the pipelines")
+    axes.set_axis_off()
+    return figure
+
+
+def _draw_pipeline(axes: Axes, name: str, steps: pd.DataFrame, left: float, bottom: float) -> None:
+    axes.add_patch(
+        FancyBboxPatch((left, bottom), _BOX, -bottom, boxstyle="round,pad=0.05", facecolor="#f5f5f5", edgecolor=BLUE)
+    )
+    axes.text(left + _BOX / 2, -_ROW / 2, name, ha="center", va="center", weight="bold")
+    for number, step in enumerate(steps.itertuples(), start=1):
+        place = -_ROW * (number + 0.6)
+        made = ", ".join(name for name in step.outputs if name != step.step)
+        axes.text(left + 0.1, place, f"{step.step}  →  {made}", va="center", fontsize=_FONT)
+
+
+def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], passed: list[str]) -> None:
+    axes.add_patch(FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=16, color=ORANGE))
+    axes.text((start[0] + end[0]) / 2, start[1] + 0.08, "\n".join(passed), ha="center", va="bottom", fontsize=_FONT)
+
+
+def _detour(axes: Axes, start: tuple[float, float], end: tuple[float, float], depth: float, passed: list[str]) -> None:
+    """Below the boxes, from under one to under another."""
+    axes.plot([start[0], start[0], end[0]], [start[1], depth, depth], color=YELLOW, zorder=0)
+    axes.add_patch(
+        FancyArrowPatch((end[0], depth), end, arrowstyle="-|>", mutation_scale=16, color=YELLOW, shrinkA=0, zorder=0)
+    )
+    axes.text((start[0] + end[0]) / 2, depth + 0.06, ", ".join(passed), ha="center", va="bottom", fontsize=_FONT)
+
+
+def _inputs(steps: pd.DataFrame) -> set[str]:
+    return {name for names in steps["inputs"] for name in names}
+
+
+def _outputs(steps: pd.DataFrame) -> set[str]:
+    return {name for names in steps["outputs"] for name in names}

@@ -1,0 +1,47 @@
+"""Predictions beside the ground truth: the paper's figures 11, before and after its enhancement."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from lesion_segmentation.data.splits import describe_protocol
+from lesion_segmentation.report.canvas import PREDICTION, TRUTH, grid, outline, show
+
+
+def draw_predictions(
+    images: Mapping[str, np.ndarray],
+    masks: Mapping[str, np.ndarray],
+    probabilities: Mapping[str, np.ndarray],
+    case_metrics: pd.DataFrame,
+) -> Figure:
+    """The worst, the median and the best two cases by Dice, of the test cases where they are scored.
+
+    A row a case: image, ground truth, predicted mask at the threshold of case_metrics, both outlines on the image.
+    """
+    subset = next(name for name in ("test", "validation", "train") if (case_metrics["subset"] == name).any())
+    of_subset = case_metrics[(case_metrics["subset"] == subset) & case_metrics["sample_id"].isin(list(images))]
+    ranked = of_subset.sort_values("dice").reset_index(drop=True)
+    chosen = ranked.iloc[_ends_and_middle(len(ranked))]
+    first = chosen.iloc[0]
+    title = (
+        f"{subset.capitalize()} cases ({first['source']}, {describe_protocol(first['protocol'])}; prediction: "
+        f"{first['prediction']}, threshold {first['threshold']:g}): worst, median and best by Dice"
+    )
+    figure, axes = grid(len(chosen), 4, title)
+    for row, case in enumerate(chosen.itertuples()):
+        image, mask = images[case.sample_id], masks[case.sample_id]
+        predicted = probabilities[case.sample_id] > case.threshold
+        show(axes[row, 0], image, case.sample_id)
+        show(axes[row, 1], mask, "ground truth")
+        show(axes[row, 2], predicted, f"predicted, Dice {100 * case.dice:.1f}")
+        show(axes[row, 3], image, "truth green, predicted orange")
+        outline(axes[row, 3], mask, TRUTH)
+        outline(axes[row, 3], predicted, PREDICTION)
+    return figure
+
+
+def _ends_and_middle(count: int) -> list[int]:
+    middle = count // 2
+    return sorted({0, 1, middle - 1, middle, count - 2, count - 1} & set(range(count)))

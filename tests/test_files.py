@@ -1,0 +1,91 @@
+"""Outputs that are whole or not there: full disks, no permission, a save that fails half-way."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from kedro.io import DatasetError
+from matplotlib.figure import Figure as MatplotlibFigure
+
+from lesion_segmentation.datasets import CaseArrays, Figure, Record, Table
+from lesion_segmentation.errors import InputError
+from lesion_segmentation.files import replacing
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 KiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)], check=False)
+    if mounted.returncode:
+        pytest.skip("mounting a tmpfs needs root")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_leaves_the_former_file_and_says_so(small_disk):
+    import numpy as np
+
+    path = small_disk / "masks.npz"
+    dataset = CaseArrays(filepath=str(path))
+    dataset.save({"SYN001": np.zeros((8, 8), np.uint8)})
+    before = path.read_bytes()
+    noise = np.random.default_rng(0).integers(0, 255, (300, 300), dtype=np.uint8)
+    with pytest.raises(DatasetError) as caught:
+        dataset.save({"SYN001": noise})
+    told = caught.value.__cause__
+    assert isinstance(told, InputError)
+    assert "No space left on device. What an earlier run left there is unchanged" in str(told)
+    assert path.read_bytes() == before
+    assert [file.name for file in small_disk.iterdir()] == ["masks.npz"]
+
+
+def test_a_run_on_a_full_disk_is_refused_before_any_work(run, small_disk):
+    with pytest.raises(InputError, match="MiB free, 300 expected"):
+        run(params={"data_root": str(small_disk)})
+    assert not list(small_disk.iterdir())
+
+
+def test_a_folder_that_cannot_be_made_is_told_before_any_work(run, project, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="no permission to write in"):
+        run(params={"data_root": str(tmp_path / "file")})
+    assert not (project / "data").exists()
+
+
+def test_no_permission_is_told(tmp_path, monkeypatch):
+    """Root may write anywhere, so the system's refusal is played."""
+    path = tmp_path / "table.csv"
+    path.write_text("old")
+
+    def refuse(*arguments: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(InputError, match=r"table\.csv cannot be written: Permission denied"), replacing(path) as new:
+        new.write_text("new")
+    assert path.read_text() == "old"
+    assert [file.name for file in tmp_path.iterdir()] == ["table.csv"]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "good", "bad"),
+    [
+        (Table, pd.DataFrame({"a": [1]}), "no table"),
+        (Record, {"a": 1}, {"a": object()}),
+        (Figure, MatplotlibFigure(), "no figure"),
+    ],
+)
+def test_a_save_that_fails_leaves_what_was_there(dataset, good, bad, tmp_path):
+    path = tmp_path / "output.png"
+    data = dataset(filepath=str(path))
+    data.save(good)
+    before = path.read_bytes()
+    with pytest.raises(DatasetError):
+        data.save(bad)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["output.png"]
