@@ -1,20 +1,28 @@
 """Facts of the real PH2, where it is in place (make ph2 FROM=...)."""
 
+import shutil
 from pathlib import Path
 
+import damage
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from kedro_datasets.partitions import PartitionedDataset
+from PIL import Image, ImageEnhance
 from sklearn.model_selection import train_test_split
 
-from lesion_segmentation.data.cases import ImageSize, check_cases, resize_masks
+from lesion_segmentation.data.cases import ImageSize, check_cases, resize_images, resize_masks
+from lesion_segmentation.data.copies import AugmentationSettings, copy_samples
+from lesion_segmentation.data.leaks import LeakGuardSettings, guard_samples
+from lesion_segmentation.data.likeness import hash_distances
 from lesion_segmentation.data.passport import describe_dataset
 from lesion_segmentation.data.splits import PAPER_TEST_CASES, SplitSettings, split_cases
+from lesion_segmentation.errors import InputError
 from lesion_segmentation.evaluation import legacy_scores
 
 pytestmark = pytest.mark.ph2
 
+SIZE = ImageSize(height=192, width=256)
 PH2 = Path(__file__).parents[1] / "data" / "01_raw" / "ph2"
 
 
@@ -30,18 +38,18 @@ def cases() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def masks(cases) -> dict[str, np.ndarray]:
-    return resize_masks(pictures("masks"), cases, ImageSize(height=192, width=256))
+    return resize_masks(pictures("masks"), cases, SIZE)
 
 
 def test_the_passport_gives_ph2s_known_facts(cases):
-    passport = describe_dataset(cases)
+    passport = describe_dataset(cases, resize_images(pictures("images"), cases, SIZE))
     assert passport["source"] == "PH2"
     assert passport["diagnoses"] == {"common nevus": 80, "atypical nevus": 80, "melanoma": 40}
     assert (len(passport["sizes"]), passport["sizes"]["767 x 576"], passport["sizes"]["765 x 572"]) == (24, 94, 3)
     assert passport["lesion_area"]["mean"] == pytest.approx(0.323, abs=0.001)
     assert passport["touches_border"] == 50
     assert passport["histological_diagnosis_missing"] == 159
-    assert passport["duplicates"] == []
+    assert passport["most_alike"] == {"cases": ["IMD020", "IMD171"], "differing_bits": 56, "of_bits": 256}
 
 
 def test_the_papers_test_cases(cases):
@@ -70,3 +78,46 @@ def test_legacy_scores_of_constant_predictions(masks, value, test_only, iou, dic
     scores = {name: 100 * score for name, score in legacy_scores(np.full(chosen.shape, value), chosen).items()}
     expected = {"iou": iou, "dice": dice, "precision": precision, "recall": recall, "accuracy": accuracy}
     assert scores == pytest.approx(expected, abs=0.1)
+
+
+def test_ten_faults_in_a_copy_are_named_in_one_report(tmp_path):
+    """Through the catalog's own types; untouched files are links to the real ones."""
+    for part in ("images", "masks"):
+        (tmp_path / part).mkdir()
+        for path in (PH2 / part).glob("*.bmp"):
+            (tmp_path / part / path.name).symlink_to(path)
+    shutil.copy(PH2 / "PH2_dataset.txt", tmp_path)
+    case_ids = sorted(path.stem for path in (PH2 / "images").glob("*.bmp"))
+    expected = [harm(tmp_path, case_id) for harm, case_id in zip(damage.DAMAGES, case_ids[10:], strict=False)]
+    images, masks = (
+        PartitionedDataset(path=str(tmp_path / part), dataset="pillow.ImageDataset", filename_suffix=".bmp").load()
+        for part in ("images", "masks")
+    )
+    with pytest.raises(InputError) as caught:
+        check_cases(images, masks, (tmp_path / "PH2_dataset.txt").read_text())
+    report = str(caught.value)
+    assert len(expected) == 10
+    assert "10 problems" in report
+    assert [text for text in expected if text not in report] == []
+
+
+def test_the_guards_threshold_lies_between_copies_and_different_cases(cases):
+    """Different cases differ in at least 56 bits of 256, the same one in another form in at most 30."""
+    images = list(resize_images(pictures("images"), cases, SIZE).values())
+    distances = hash_distances(images)
+    others = distances[~np.eye(len(images), dtype=bool)]
+    threshold = LeakGuardSettings().max_distance
+    assert others.min() == 56 > threshold
+    for image in images[::10]:
+        brighter = np.asarray(ImageEnhance.Brightness(Image.fromarray(image)).enhance(1.2))
+        smaller = np.asarray(Image.fromarray(image).resize((128, 96)))
+        assert hash_distances([image, brighter, smaller, image[:, ::-1], np.rot90(image)])[0].max() <= 30 < threshold
+
+
+def test_the_published_protocol_is_stopped_by_the_guard(cases, masks):
+    """87 of its 90 validation samples have a sibling in training; no other pair of PH2 looks alike."""
+    images = resize_images(pictures("images"), cases, SIZE)
+    split = split_cases(cases, SplitSettings(protocol="paper_leaky"))
+    samples, _, _ = copy_samples(images, masks, split, AugmentationSettings(copies=("rotated", "flipped")))
+    with pytest.raises(InputError, match="87 problems"):
+        guard_samples(samples, split, images, LeakGuardSettings())

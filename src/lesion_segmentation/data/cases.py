@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from pydantic import BaseModel, ConfigDict, Field
 
 from lesion_segmentation.data.annotations import parse_annotations
@@ -165,8 +165,10 @@ def _find_duplicates(rows: list[dict[str, object]]) -> list[str]:
 
 def _cause(error: Exception) -> str:
     """The innermost message: Kedro's datasets wrap what Pillow says."""
-    while error.__cause__ is not None and isinstance(error.__cause__, Exception):
+    while isinstance(error.__cause__, Exception):
         error = error.__cause__
+    if isinstance(error, UnidentifiedImageError):
+        return "empty, or not a picture"
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 

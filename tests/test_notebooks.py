@@ -1,0 +1,34 @@
+"""The notebooks run from the first cell to the last on what demo runs left, and are committed without output."""
+
+import shutil
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+
+
+def test_no_output_is_committed():
+    for path in NOTEBOOKS.glob("*.ipynb"):
+        for cell in nbformat.read(path, as_version=4).cells:
+            assert not cell.get("outputs"), path.name
+            assert cell.get("execution_count") is None, path.name
+
+
+@pytest.fixture
+def project_with_runs(run, project) -> Path:
+    run()
+    run(params={"training.seed": 1})
+    shutil.copytree(NOTEBOOKS, project / "notebooks")
+    return project
+
+
+def test_notebooks_run_on_demo_data(project_with_runs):
+    for path in sorted((project_with_runs / "notebooks").glob("*.ipynb")):
+        notebook = nbformat.read(path, as_version=4)
+        NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(path.parent)}}).execute()
+        assert any(
+            output.get("data", {}).get("image/png") for cell in notebook.cells for output in cell.get("outputs", [])
+        )
