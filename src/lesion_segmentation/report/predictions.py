@@ -20,13 +20,40 @@ def draw_predictions(
 
     A row a case: image, ground truth, predicted mask at the threshold of case_metrics, both outlines on the image.
     """
+    return _draw_cases(images, masks, probabilities, _choose_cases(images, case_metrics))
+
+
+def draw_enhanced_predictions(
+    images: Mapping[str, np.ndarray],
+    masks: Mapping[str, np.ndarray],
+    probabilities: Mapping[str, np.ndarray],
+    case_metrics: pd.DataFrame,
+    case_metrics_enhanced: pd.DataFrame,
+) -> Figure:
+    """The cases that draw_predictions shows, at the threshold of the paper's enhancement."""
+    chosen = _choose_cases(images, case_metrics)["sample_id"]
+    return _draw_cases(
+        images, masks, probabilities, case_metrics_enhanced.set_index("sample_id").loc[chosen].reset_index()
+    )
+
+
+def _choose_cases(images: Mapping[str, np.ndarray], case_metrics: pd.DataFrame) -> pd.DataFrame:
     subset = next(name for name in ("test", "validation", "train") if (case_metrics["subset"] == name).any())
     of_subset = case_metrics[(case_metrics["subset"] == subset) & case_metrics["sample_id"].isin(list(images))]
     ranked = of_subset.sort_values("dice").reset_index(drop=True)
-    chosen = ranked.iloc[_ends_and_middle(len(ranked))]
+    middle, count = len(ranked) // 2, len(ranked)
+    return ranked.iloc[sorted({0, 1, middle - 1, middle, count - 2, count - 1} & set(range(count)))]
+
+
+def _draw_cases(
+    images: Mapping[str, np.ndarray],
+    masks: Mapping[str, np.ndarray],
+    probabilities: Mapping[str, np.ndarray],
+    chosen: pd.DataFrame,
+) -> Figure:
     first = chosen.iloc[0]
     title = (
-        f"{subset.capitalize()} cases ({first['source']}, {describe_protocol(first['protocol'])}; prediction: "
+        f"{first['subset'].capitalize()} cases ({first['source']}, {describe_protocol(first['protocol'])}; prediction: "
         f"{first['prediction']}, threshold {first['threshold']:g}): worst, median and best by Dice"
     )
     figure, axes = grid(len(chosen), 4, title)
@@ -40,8 +67,3 @@ def draw_predictions(
         outline(axes[row, 3], mask, TRUTH)
         outline(axes[row, 3], predicted, PREDICTION)
     return figure
-
-
-def _ends_and_middle(count: int) -> list[int]:
-    middle = count // 2
-    return sorted({0, 1, middle - 1, middle, count - 2, count - 1} & set(range(count)))

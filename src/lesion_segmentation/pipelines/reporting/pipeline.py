@@ -7,7 +7,7 @@ from lesion_segmentation.evaluation.tables import compare_with_paper, pick_epoch
 from lesion_segmentation.pipelines.reporting import nodes
 from lesion_segmentation.report.curves import draw_curves, draw_epochs
 from lesion_segmentation.report.diagrams import draw_network
-from lesion_segmentation.report.predictions import draw_predictions
+from lesion_segmentation.report.predictions import draw_enhanced_predictions, draw_predictions
 
 
 def create_pipeline() -> Pipeline:
@@ -78,8 +78,8 @@ def _draw() -> list[Node]:
             name="draw_predictions",
         ),
         Node(
-            draw_predictions,
-            ["images", "masks", "probabilities", "case_metrics_enhanced"],
+            draw_enhanced_predictions,
+            ["images", "masks", "probabilities", "case_metrics", "case_metrics_enhanced"],
             "predictions_enhanced",
             name="draw_enhanced_predictions",
         ),
