@@ -27,7 +27,7 @@ class LeakGuardSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     allow_leak: bool = False
-    max_distance: int = Field(42, ge=0, le=HASH_BITS)
+    max_distance: int = Field(46, ge=0, le=HASH_BITS)
 
 
 def guard_samples(
