@@ -5,14 +5,16 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from kedro.io import DatasetError
 from matplotlib.figure import Figure as MatplotlibFigure
 
-from lesion_segmentation.datasets import CaseArrays, Figure, Record, Table
+from lesion_segmentation.datasets import CaseArrays, Figure, NetworkDataset, Record, Table
 from lesion_segmentation.errors import InputError
-from lesion_segmentation.files import replacing
+from lesion_segmentation.files import existing_parent, replacing
+from lesion_segmentation.model import SegNet
 
 
 @pytest.fixture
@@ -27,21 +29,34 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_full_disk_leaves_the_former_file_and_says_so(small_disk):
-    import numpy as np
+def noise_figure() -> MatplotlibFigure:
+    figure = MatplotlibFigure(figsize=(8, 8))
+    figure.figimage(np.random.default_rng(0).random((700, 700)))
+    return figure
 
-    path = small_disk / "masks.npz"
-    dataset = CaseArrays(filepath=str(path))
-    dataset.save({"SYN001": np.zeros((8, 8), np.uint8)})
-    before = path.read_bytes()
-    noise = np.random.default_rng(0).integers(0, 255, (300, 300), dtype=np.uint8)
+
+@pytest.mark.parametrize(
+    ("dataset", "small", "large"),
+    [
+        (CaseArrays, {"a": np.zeros(8)}, {"a": np.random.default_rng(0).random(30_000)}),
+        (NetworkDataset, SegNet(1 / 64), SegNet(0.125)),
+        (Table, pd.DataFrame({"a": [1]}), pd.DataFrame({"a": np.random.default_rng(0).random(10_000)})),
+        (Record, {"a": 1}, {"a": "x" * 200_000}),
+        (Figure, MatplotlibFigure(figsize=(1, 1)), noise_figure()),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_full_disk_leaves_the_former_file_and_says_so(small_disk, dataset, small, large):
+    path = small_disk / "output.png"
+    data = dataset(filepath=str(path)) if dataset is not CaseArrays else dataset(filepath=str(path.with_suffix(".npz")))
+    data.save(small)
+    before = {file.name: file.read_bytes() for file in small_disk.iterdir()}
     with pytest.raises(DatasetError) as caught:
-        dataset.save({"SYN001": noise})
+        data.save(large)
     told = caught.value.__cause__
     assert isinstance(told, InputError)
     assert "No space left on device. What an earlier run left there is unchanged" in str(told)
-    assert path.read_bytes() == before
-    assert [file.name for file in small_disk.iterdir()] == ["masks.npz"]
+    assert {file.name: file.read_bytes() for file in small_disk.iterdir()} == before
 
 
 def test_a_run_on_a_full_disk_is_refused_before_any_work(run, small_disk):
@@ -52,7 +67,7 @@ def test_a_run_on_a_full_disk_is_refused_before_any_work(run, small_disk):
 
 def test_a_folder_that_cannot_be_made_is_told_before_any_work(run, project, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="no permission to write in"):
+    with pytest.raises(InputError, match="file is a file, expected a folder"):
         run(params={"data_root": str(tmp_path / "file")})
     assert not (project / "data").exists()
 
@@ -70,6 +85,19 @@ def test_no_permission_is_told(tmp_path, monkeypatch):
         new.write_text("new")
     assert path.read_text() == "old"
     assert [file.name for file in tmp_path.iterdir()] == ["table.csv"]
+
+
+def test_a_folder_that_may_not_be_entered_is_told_without_a_stack_trace(tmp_path):
+    """In a process without root's rights."""
+    if os.getuid() != 0:
+        pytest.skip("needs root, to give up its rights")
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    parent = os.fork()
+    if parent == 0:  # pragma: no cover
+        os.seteuid(65534)
+        os._exit(0 if existing_parent(closed / "out" / "file") in closed.parents else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(parent, 0)[1]) == 0
 
 
 @pytest.mark.parametrize(

@@ -82,8 +82,8 @@ def test_no_test_scores_when_a_recipe_is_searched(run, project):
 
 
 def test_a_run_that_fails_says_so(run, project):
-    with pytest.raises(InputError, match="batch_size"):
-        run(params={"training.batch_size": 500})
+    with pytest.raises(InputError, match="no longer finite"):
+        run(params={"training.learning_rate": 1e30, "training.optimiser": "sgd", "training.schedule": "cosine"})
     assert [tracked.info.status for tracked in runs(project)] == ["FAILED"]
 
 

@@ -61,3 +61,21 @@ def import_ph2_command(source: Path, target: Path | None) -> None:
 
     project = find_kedro_project(Path.cwd()) or Path.cwd()
     click.echo(import_ph2(source, target or project / "data" / "01_raw" / "ph2"))
+
+
+@cli.command("audit")
+@click.argument("table", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@_plain_errors
+def audit_command(table: Path) -> None:
+    """Say of each row of published scores in TABLE (a .csv) whether it can exist; docs/audit.md explains it."""
+    import pandas as pd
+
+    from lesion_segmentation.evaluation.audit import audit_table
+
+    verdicts = audit_table(pd.read_csv(table, dtype=str))
+    for column in ("implied_dice", "implied_iou"):
+        verdicts[column] = [
+            f"{100 * value:.1f}" if value == value and value is not None else "" for value in verdicts[column]
+        ]
+    lines = [list(verdicts.columns), ["---"] * verdicts.shape[1], *verdicts.to_numpy().tolist()]
+    click.echo("\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines))

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 class InputError(ValueError):
     """Data or settings that cannot be used; its text says what was found, what was expected and what to do.
 
-    The command line shows the text alone, without a stack trace.
+    The command line shows the text alone, without a stack trace. `problems` has the single ones of a report.
     """
+
+    problems: Sequence[str] = ()
 
     @classmethod
     def from_problems(cls, title: str, problems: Sequence[str], remedy: str, count: int | None = None) -> "InputError":
@@ -16,4 +18,6 @@ class InputError(ValueError):
         lines = [f"{title}: {count} problem{'s' if count > 1 else ''}"]
         lines += [f"  - {problem}" for problem in problems]
         lines.append(remedy)
-        return cls("\n".join(lines))
+        error = cls("\n".join(lines))
+        error.problems = problems
+        return error

@@ -28,23 +28,33 @@ def replacing(path: Path) -> Iterator[Path]:
         yield Path(name)
         os.chmod(name, 0o644)
         os.replace(name, path)
-    except OSError as error:
-        if error.errno not in _USERS_ERRORS:
+    except Exception as error:
+        cause = _users_error(error)
+        if cause is None:
             raise
-        raise InputError(_explain(path, error)) from error
+        raise InputError(_explain(path, cause)) from error
     finally:
         if name is not None:
             Path(name).unlink(missing_ok=True)
 
 
 def existing_parent(path: Path) -> Path:
-    """The nearest folder above `path` that exists."""
-    return next(folder for folder in path.absolute().parents if folder.exists())
+    """The nearest folder above `path` that exists, as far as may be seen."""
+    return next(folder for folder in path.absolute().parents if os.path.exists(folder))
+
+
+def _users_error(error: BaseException | None) -> OSError | None:
+    """The cause that a user can mend; Kedro's datasets wrap it."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _USERS_ERRORS:
+            return error
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _explain(path: Path, error: OSError) -> str:
-    remedy = "Get permission to write there, or name another folder with --params data_root=<folder>."
+    remedy = "Get permission to write there."
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         free = shutil.disk_usage(existing_parent(path)).free / 1024**2
-        remedy = f"{free:.1f} MiB are free there. Free some space, or use --params data_root=<folder>."
+        remedy = f"{free:.1f} MiB are free there: free some space."
     return f"{path} cannot be written: {error.strerror}. What an earlier run left there is unchanged. {remedy}"

@@ -57,6 +57,7 @@ def test_every_fault_is_in_one_report(raw):
         raise OSError("image file is truncated")
 
     images, masks = dict(raw["ph2_images"]), dict(raw["ph2_masks"])
+    images["SYN003"] = images["SYN001"]  # two faults in one case
     del images["SYN002"], masks["SYN003"], images["SYN007"], masks["SYN007"]
     images["SYN004"] = fail
     masks["SYN005"] = lambda: Image.fromarray(np.arange(100, dtype=np.uint8).reshape(10, 10))
@@ -65,7 +66,7 @@ def test_every_fault_is_in_one_report(raw):
     with pytest.raises(InputError) as caught:
         check_cases(images, masks, raw["ph2_annotations"])
     report = str(caught.value)
-    assert "8 problems" in report
+    assert "9 problems" in report
     assert "SYN002: a mask without an image" in report
     assert "SYN003: an image without a mask" in report
     assert "SYN004: the image cannot be read (image file is truncated)" in report
@@ -74,7 +75,24 @@ def test_every_fault_is_in_one_report(raw):
     assert "SYN007: in PH2_dataset.txt, but there is neither an image nor a mask" in report
     assert "SYN099: not found in PH2_dataset.txt" in report
     assert "SYN099: the image equals that of SYN001 in every pixel" in report
+    assert "SYN003: the image equals that of SYN001 in every pixel" in report
     assert "make ph2 FROM=" in report
+
+
+def test_a_damaged_annotation_table_hides_no_other_fault(raw):
+    lines = raw["ph2_annotations"].splitlines()
+    images = {case_id: picture for case_id, picture in raw["ph2_images"].items() if case_id != "SYN002"}
+    with pytest.raises(InputError) as caught:
+        check_cases(images, raw["ph2_masks"], "\n".join([*lines, lines[1]]))
+    assert "2 problems" in str(caught.value)
+    assert "PH2_dataset.txt: SYN001: stands there twice" in str(caught.value)
+    assert "SYN002: a mask without an image" in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [1, 37, 255])
+def test_a_mask_of_one_value_is_empty_only_if_black(value):
+    assert binary_mask(Image.new("L", (4, 4), value)).all()
+    assert not binary_mask(Image.new("L", (4, 4), 0)).any()
 
 
 @pytest.mark.parametrize(("value", "word"), [(False, "empty"), (True, "full")])

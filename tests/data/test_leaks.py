@@ -3,9 +3,15 @@ import pandas as pd
 import pytest
 
 from lesion_segmentation.data.copies import AugmentationSettings, copy_samples, list_scored
-from lesion_segmentation.data.leaks import LeakGuardSettings, find_near_duplicates, find_siblings, guard_samples
+from lesion_segmentation.data.leaks import (
+    LeakGuardSettings,
+    check_origin,
+    find_near_duplicates,
+    find_siblings,
+    guard_samples,
+)
 from lesion_segmentation.data.ph2 import read_manifest
-from lesion_segmentation.data.splits import SplitSettings, split_cases
+from lesion_segmentation.data.splits import SplitSettings, split_cases, split_hash
 from lesion_segmentation.errors import InputError
 
 COPIES = AugmentationSettings(copies=("rotated", "flipped"))
@@ -31,8 +37,25 @@ def leaky() -> tuple[pd.DataFrame, pd.DataFrame]:
     return copy_samples(blank, blank_masks, split, COPIES)[0], split
 
 
-def test_clean_samples_pass_unchanged(samples, split, images):
-    assert guard_samples(samples, split, images, LeakGuardSettings()) is samples
+@pytest.fixture
+def noise(leaky) -> dict[str, np.ndarray]:
+    """Pictures of the 200 ids, no two of which look alike."""
+    generator = np.random.default_rng(0)
+    return {case_id: generator.integers(0, 255, (32, 32, 3), dtype=np.uint8) for case_id in leaky[1]["case_id"]}
+
+
+def test_clean_samples_pass_and_name_their_split(samples, split, images):
+    guarded = guard_samples(samples, split, images, LeakGuardSettings())
+    pd.testing.assert_frame_equal(guarded.drop(columns="split_hash"), samples)
+    assert set(guarded["split_hash"]) == {split_hash(split)}
+    check_origin(guarded, split)
+
+
+def test_samples_guarded_under_another_split_are_refused(samples, split, images, cases):
+    guarded = guard_samples(samples, split, images, LeakGuardSettings())
+    other = split_cases(cases, SplitSettings(protocol="stratified", seed=1))
+    with pytest.raises(InputError, match="made and guarded under split"):
+        check_origin(guarded, other)
 
 
 def test_the_published_protocol_has_87_of_its_90_validation_samples_in_training(leaky):
@@ -57,8 +80,9 @@ def test_a_copy_of_a_scored_case_in_training_fails_the_run(samples, split, image
     victim = split.loc[split["subset"] == subset, "case_id"].iloc[0]
     stolen = pd.DataFrame([{"sample_id": f"{victim}_flipped", "case_id": victim, "transform": "flipped"}])
     leaking = pd.concat([samples, stolen.assign(subset="train")], ignore_index=True)
-    with pytest.raises(InputError, match=f"{subset} {victim}: the training sample {victim}_flipped shows the same"):
-        guard_samples(leaking, split, images, LeakGuardSettings())
+    for allow_leak in (False, True):  # allowed or not: this is not the published protocol
+        with pytest.raises(InputError, match=f"{subset} {victim}: the training sample {victim}_flipped shows the same"):
+            guard_samples(leaking, split, images, LeakGuardSettings(allow_leak=allow_leak))
 
 
 @pytest.mark.parametrize(
@@ -85,11 +109,22 @@ def test_near_duplicates_within_a_subset_do_no_harm(samples, split, images):
     assert find_near_duplicates(samples, split, images | {other: images[one]}, 46) == []
 
 
-def test_a_leak_gets_through_only_where_the_configuration_says_so(leaky, caplog):
+def test_the_published_leak_gets_through_only_where_the_configuration_says_so(leaky, noise, caplog):
     samples, split = leaky
-    generator = np.random.default_rng(0)
-    images = {c: generator.integers(0, 255, (32, 32, 3), dtype=np.uint8) for c in split["case_id"]}
     with pytest.raises(InputError, match="87 problems"):
-        guard_samples(samples, split, images, LeakGuardSettings())
-    assert guard_samples(samples, split, images, LeakGuardSettings(allow_leak=True)) is samples
+        guard_samples(samples, split, noise, LeakGuardSettings())
+    assert len(guard_samples(samples, split, noise, LeakGuardSettings(allow_leak=True))) == 450
     assert "LEAK, allowed by leak_guard.allow_leak: 87 pairs" in caplog.text
+
+
+def test_what_concerns_the_test_is_never_let_through(leaky, noise):
+    samples, split = leaky
+    test, seen = (split.loc[split["subset"] == name, "case_id"].iloc[0] for name in ("test", "development"))
+    with pytest.raises(InputError, match=r"1 problem\n.* look alike"):
+        guard_samples(samples, split, noise | {test: noise[seen]}, LeakGuardSettings(allow_leak=True))
+
+
+def test_the_published_protocol_needs_its_copies(leaky):
+    _, split = leaky
+    with pytest.raises(InputError, match=r"expected \[rotated, flipped\]"):
+        copy_samples({}, {}, split, AugmentationSettings())

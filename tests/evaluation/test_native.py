@@ -4,9 +4,8 @@ import pytest
 from torch import tensor
 from torch.nn.functional import interpolate
 
-from lesion_segmentation.evaluation.intervals import mean_interval
+from lesion_segmentation.evaluation.cases import CASE_METRICS
 from lesion_segmentation.evaluation.native import compare_sizes, enlarge, score_native_size
-from lesion_segmentation.evaluation.scores import METRICS
 
 
 def test_enlarging_is_bilinear():
@@ -17,9 +16,14 @@ def test_enlarging_is_bilinear():
 
 @pytest.fixture
 def case_metrics() -> pd.DataFrame:
-    rows = [{"subset": "test", "case_id": f"C{n}", "sample_id": f"C{n}", "threshold": 0.5} for n in range(3)]
-    rows.append({"subset": "validation", "case_id": "C0", "sample_id": "C0_flipped", "threshold": 0.5})
-    return pd.DataFrame(rows).assign(**dict.fromkeys(METRICS, 0.9))
+    rows = [
+        {"subset": "test", "case_id": f"C{n}", "sample_id": f"C{n}", "threshold": 0.5, "protocol": "paper"}
+        for n in range(3)
+    ]
+    rows.append(
+        {"subset": "validation", "case_id": "C0", "sample_id": "C0_flipped", "threshold": 0.5, "protocol": "paper"}
+    )
+    return pd.DataFrame(rows).assign(**dict.fromkeys(CASE_METRICS, 0.9))
 
 
 def test_a_perfect_map_is_nearly_perfect_at_native_size(case_metrics):
@@ -35,17 +39,3 @@ def test_a_perfect_map_is_nearly_perfect_at_native_size(case_metrics):
     dice = comparison.loc["dice"]
     assert dice["difference"] == pytest.approx(table["dice"].mean() - 0.9)
     assert dice["low"] <= dice["difference"] <= dice["high"]
-
-
-def test_intervals_of_few_or_equal_values():
-    assert mean_interval(np.full(5, 0.25)) == (0.25, 0.25)
-    assert np.isnan(mean_interval(np.array([0.5]))).all()
-
-
-def test_intervals_are_seeded_and_contain_the_mean():
-    values = np.random.default_rng(1).normal(0.9, 0.05, 50)
-    low, high = mean_interval(values)
-    assert (low, high) == mean_interval(values)
-    assert low < values.mean() < high
-    # About the normal interval, for values that are normal.
-    assert high - low == pytest.approx(2 * 1.96 * values.std(ddof=1) / np.sqrt(50), rel=0.1)

@@ -9,7 +9,8 @@ from sklearn.metrics import accuracy_score, jaccard_score, precision_score, reca
 from torchmetrics.functional.classification import binary_specificity
 
 from lesion_segmentation.evaluation import score_case
-from lesion_segmentation.evaluation.scores import METRICS, undefined
+from lesion_segmentation.evaluation.cases import CASE_METRICS
+from lesion_segmentation.evaluation.scores import undefined
 
 masks = arrays(bool, (6, 7))
 
@@ -18,7 +19,7 @@ masks = arrays(bool, (6, 7))
 def test_scores_agree_with_independent_libraries(prediction, mask):
     scores = score_case(prediction, mask)
     y, p = mask.ravel(), prediction.ravel()
-    assert tuple(scores) == METRICS
+    assert tuple(scores) == CASE_METRICS
     assert scores["accuracy"] == pytest.approx(accuracy_score(y, p), abs=1e-6)
     if prediction.any() and mask.any():
         assert scores["precision"] == pytest.approx(precision_score(y, p), abs=1e-6)
@@ -35,13 +36,14 @@ def test_scores_agree_with_independent_libraries(prediction, mask):
 def test_dice_and_iou_of_one_case_are_bound_to_each_other(prediction, mask):
     scores = score_case(prediction, mask)
     assert scores["dice"] == pytest.approx(2 * scores["iou"] / (1 + scores["iou"]))
-    assert all(0 <= score <= 1 for score in scores.values())
+    assert all(0 <= score <= 1 for name, score in scores.items() if name != "area_error")
 
 
 def test_a_case_worked_by_hand():
     prediction = np.array([[1, 1, 0, 0]], bool)
     mask = np.array([[1, 0, 1, 0]], bool)
-    assert score_case(prediction, mask) == {
+    scores = score_case(prediction, mask)
+    assert {name: scores[name] for name in ("accuracy", "precision", "recall", "specificity", "iou", "dice")} == {
         "accuracy": 0.5,
         "precision": 0.5,
         "recall": 0.5,
@@ -54,7 +56,20 @@ def test_a_case_worked_by_hand():
 @pytest.mark.parametrize(("predicted", "lesion", "expected"), [(0, 0, 1.0), (1, 1, 1.0), (1, 0, 0.0), (0, 1, 0.0)])
 def test_empty_and_full_masks_in_all_combinations(predicted, lesion, expected):
     scores = score_case(np.full((4, 4), predicted, bool), np.full((4, 4), lesion, bool))
+    errors = {name: scores.pop(name) for name in ("area_error", "border_error_share")}
     assert set(scores.values()) == {expected}
+    assert errors["area_error"] == 1 - expected
+
+
+def test_area_error_and_isics_limit_worked_by_hand():
+    mask = np.zeros((1, 100), bool)
+    mask[:, :50] = True
+    for lesion, iou in ((80, 50 / 80), (75, 50 / 75), (25, 0.5), (50, 1.0)):
+        prediction = np.arange(100)[None] < lesion
+        scores = score_case(prediction, mask)
+        assert scores["area_error"] == pytest.approx(abs(lesion - 50) / 50)
+        assert scores["iou"] == pytest.approx(iou)
+        assert scores["thresholded_jaccard"] == (0 if iou < 0.65 else scores["iou"])
 
 
 @given(st.lists(st.integers(0, 3), min_size=4, max_size=4))

@@ -9,6 +9,7 @@ from lesion_segmentation.data.splits import SplitSettings, split_cases
 from lesion_segmentation.evaluation import legacy_scores, score_case
 from lesion_segmentation.evaluation.tables import (
     compare_with_paper,
+    find_intervals,
     pick_epochs,
     score_cases,
     summarise_cases,
@@ -99,9 +100,22 @@ def test_the_papers_rows_stand_below_ours_in_its_own_formulas(case_metrics, enha
 def test_the_papers_epochs_and_the_last_are_picked():
     metrics = ("loss", "accuracy", "precision", "recall", "iou", "dice")
     history = pd.DataFrame({"epoch": range(1, 36), **{f"train_{name}": np.linspace(0, 1, 35) for name in metrics}})
-    without = pick_epochs(history)
+    split = pd.DataFrame({"protocol": ["folds"]})
+    without = pick_epochs(history, split)
+    assert set(without["protocol"]) == {"folds"}
     assert list(without["epoch"]) == [1, 10, 20, 30, 35]
     assert set(without["subset"]) == {"train"}
-    both = pick_epochs(history.assign(**{f"validation_{name}": 0.5 for name in metrics}))
+    both = pick_epochs(history.assign(**{f"validation_{name}": 0.5 for name in metrics}), split)
     assert list(both["subset"].unique()) == ["validation", "train"]
     assert (both.loc[both["subset"] == "validation", "dice"] == 0.5).all()
+
+
+def test_every_score_of_table_ii_has_its_interval(case_metrics, enhanced):
+    table = summarise_cases(case_metrics, enhanced)
+    intervals = find_intervals(case_metrics, enhanced)
+    assert len(intervals) == len(table) * 5
+    wide = intervals.pivot_table(index=["subset", "average", "threshold"], columns="metric", values="score")
+    for row in table.itertuples():
+        assert wide.loc[(row.subset, row.average, row.threshold), "dice"] == pytest.approx(row.dice)
+    assert (intervals["low"] <= intervals["score"]).all()
+    assert (intervals["score"] <= intervals["high"]).all()

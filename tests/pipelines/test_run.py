@@ -17,8 +17,8 @@ def test_the_whole_run_makes_everything_and_labels_it_synthetic(run, project):
     run()
     reporting = project / "data" / "08_reporting"
     tables = {"architecture", "case_metrics", "case_metrics_enhanced", "case_metrics_native", "metrics_by_epoch",
-              "native_size_comparison", "table_ii", "table_ii_beside_paper", "table_ii_legacy",
-              "training_history"}  # fmt: skip
+              "native_size_comparison", "paper_architecture", "score_intervals", "table_ii", "table_ii_beside_paper",
+              "table_ii_legacy", "training_history"}  # fmt: skip
     figures = {"augmentation_preview", "before_and_after_resizing", "data_flow", "dataset_examples", "image_as_loaded",
                "metrics_by_epoch_curves", "network_layers", "predictions_beside_truth", "predictions_enhanced",
                "split_overview", "training_curves"}  # fmt: skip
@@ -114,6 +114,32 @@ def test_a_network_of_another_split_is_not_scored(run, project):
     run()
     with pytest.raises(InputError, match="trained under split"):
         run(params={"split.seed": 1}, pipeline_names=["data_processing", "augmentation", "reporting"])
+
+
+def test_samples_of_another_split_are_not_trained_on(run, project):
+    """Stage by stage, with a split made anew in between: its test cases may be among the samples."""
+    run()
+    run(params={"split.seed": 1}, pipeline_names=["data_processing"])
+    for pipeline in ("training", "reporting"):
+        with pytest.raises(InputError, match="under split"):
+            run(pipeline_names=[pipeline])
+
+
+def test_the_papers_64_layers_are_drawn_whatever_was_trained(run, project):
+    run()
+    tables = {name: pd.read_csv(project / "data" / "08_reporting" / f"{name}.csv")
+              for name in ("architecture", "paper_architecture")}  # fmt: skip
+    assert tables["paper_architecture"]["number"].max() == 64
+    assert tables["paper_architecture"].iloc[-1][["parameters", "statistics"]].tolist() == [33_377_795, 15_874]
+    assert tables["architecture"]["number"].max() == 63  # demo leaves out the batch norm on the logit
+
+
+def test_a_batch_larger_than_the_training_set_is_refused_before_any_work(run, project):
+    with pytest.raises(InputError, match="batch_size is 13, but there are only 12 training samples"):
+        run(params={"training.batch_size": 13})
+    with pytest.raises(InputError, match="test cases are not there"):
+        run(params={"split.protocol": "paper"})
+    assert not (project / "data").exists()
 
 
 def test_without_validation_cases_everything_else_is_made(run, project):

@@ -46,24 +46,20 @@ def check_cases(ph2_images: RawPictures, ph2_masks: RawPictures, ph2_annotations
     Raises:
         InputError: Names every case that cannot be used, and why.
     """
-    annotations = parse_annotations(ph2_annotations).set_index("case_id")
     case_ids = sorted(set(ph2_images) | set(ph2_masks))
-    problems = [f"{case_id}: not found in PH2_dataset.txt" for case_id in case_ids if case_id not in annotations.index]
-    problems += [
-        f"{case_id}: in PH2_dataset.txt, but there is neither an image nor a mask"
-        for case_id in annotations.index
-        if case_id not in case_ids
-    ]
-    rows = []
+    annotations, problems = _read_annotations(ph2_annotations, case_ids)
+    rows, hashes = [], {}
     for case_id in case_ids:
         image = _read_image(case_id, ph2_images, problems)
         mask = _read_mask(case_id, ph2_masks, problems)
+        if image is not None:
+            hashes[case_id] = pixel_hash(image)
         if image is None or mask is None:
             continue
         if image.shape[:2] != mask.shape:
             problems.append(f"{case_id}: the image is {_size(image)}, its mask {_size(mask)}; expected the same size")
-        rows.append({"case_id": case_id, **_measure(image, mask)})
-    problems += _find_duplicates(rows)
+        rows.append({"case_id": case_id, **_measure(image, mask), "image_sha256": hashes[case_id]})
+    problems += _find_duplicates(hashes)
     if not case_ids:
         problems.append("no image and no mask found")
     if problems:
@@ -112,7 +108,7 @@ def binary_mask(picture: Image.Image) -> np.ndarray:
         shown = ", ".join(str(value) for value in values[:6])
         raise ValueError(f"{len(values)} grey values found ({shown}, ...), expected two at most")
     # One value alone: an empty mask is black, a full one is not.
-    return grey > (values[0] if len(values) == 2 else 127)
+    return grey > (values[0] if len(values) == 2 else 0)
 
 
 def pixel_hash(pixels: np.ndarray) -> str:
@@ -154,12 +150,27 @@ def _decode(read: Callable[[], Image.Image]) -> Image.Image:
         return read()
 
 
-def _find_duplicates(rows: list[dict[str, object]]) -> list[str]:
-    first: dict[object, object] = {}
+def _read_annotations(text: str, case_ids: list[str]) -> tuple[pd.DataFrame, list[str]]:
+    """The table by case id, and what is wrong with it, or with the pictures by it."""
+    try:
+        annotations = parse_annotations(text).set_index("case_id")
+    except InputError as error:  # which cases it names cannot be trusted then
+        return pd.DataFrame(), [f"PH2_dataset.txt: {problem}" for problem in error.problems]
+    problems = [f"{case_id}: not found in PH2_dataset.txt" for case_id in case_ids if case_id not in annotations.index]
+    problems += [
+        f"{case_id}: in PH2_dataset.txt, but there is neither an image nor a mask"
+        for case_id in annotations.index
+        if case_id not in case_ids
+    ]
+    return annotations, problems
+
+
+def _find_duplicates(hashes: dict[str, str]) -> list[str]:
+    first: dict[str, str] = {}
     return [
-        f"{row['case_id']}: the image equals that of {known} in every pixel; expected one id a picture"
-        for row in rows
-        if (known := first.setdefault(row["image_sha256"], row["case_id"])) != row["case_id"]
+        f"{case_id}: the image equals that of {known} in every pixel; expected one id a picture"
+        for case_id, digest in hashes.items()
+        if (known := first.setdefault(digest, case_id)) != case_id
     ]
 
 
@@ -183,7 +194,6 @@ def _measure(image: np.ndarray, mask: np.ndarray) -> dict[str, object]:
         "height": image.shape[0],
         "lesion_area": float(mask.mean()),
         "touches_border": bool(border.any()),
-        "image_sha256": pixel_hash(image),
         "mask_sha256": pixel_hash(mask),
     }
 

@@ -9,6 +9,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
 from lesion_segmentation.data.splits import DEVELOPMENT, LEAKY_PROTOCOL
+from lesion_segmentation.errors import InputError
 
 Transform = Literal["rotated", "flipped"]
 MAX_ROTATION = 40
@@ -52,12 +53,16 @@ def copy_samples(
     Returns:
         The sample table (sample_id, case_id, transform, subset; first all originals, then all copies of one kind
         after the other), sample_id to image, sample_id to mask. Test cases are in none of them.
+
+    Raises:
+        InputError: `paper_leaky` without both kinds of copies.
     """
     seen = split.loc[split["subset"] != "test", ["case_id", "subset"]].sort_values("case_id")
     copied = seen[seen["subset"] != "validation"]
     samples = [seen.assign(transform="original")] + [copied.assign(transform=copy) for copy in settings.copies]
     table = pd.concat(samples, ignore_index=True)
     if (table["subset"] == DEVELOPMENT).any():
+        _require_all_copies(settings)
         table["subset"] = _deal_samples(len(table))
     table.insert(
         0,
@@ -85,6 +90,14 @@ def list_scored(samples: pd.DataFrame, split: pd.DataFrame) -> pd.DataFrame:
     test = split[split["subset"] == "test"].assign(sample_id=lambda table: table["case_id"])
     columns = ["sample_id", "case_id", "subset"]
     return pd.concat([seen[columns], test[columns]], ignore_index=True).assign(protocol=split["protocol"].iloc[0])
+
+
+def _require_all_copies(settings: AugmentationSettings) -> None:
+    if settings.copies != ("rotated", "flipped"):
+        raise InputError(
+            f"split.protocol is {LEAKY_PROTOCOL}, but augmentation.copies is {list(settings.copies)}, expected "
+            "[rotated, flipped]: the published split deals these copies. Use --env paper, which has them."
+        )
 
 
 def _deal_samples(count: int) -> np.ndarray:

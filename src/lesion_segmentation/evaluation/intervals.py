@@ -1,23 +1,58 @@
-"""Confidence intervals over cases."""
+"""Confidence intervals over cases: the bias-corrected and accelerated bootstrap, seeded.
+
+After Efron, "Better bootstrap confidence intervals" (1987), by SciPy. Where that is not defined, since all draws lie on
+one side of what was measured (a handful of nearly equal cases), the percentiles of the draws are given.
+"""
+
+import warnings
+from collections.abc import Callable, Mapping
 
 import numpy as np
-from scipy.stats import bootstrap
+from scipy.stats import DegenerateDataWarning, bootstrap
+
+from lesion_segmentation.evaluation.scores import COUNTS, score_counts
 
 DRAWS = 9_999
 
+Interval = tuple[float, float]
 
-def mean_interval(values: np.ndarray, seed: int = 0) -> tuple[float, float]:
-    """95% interval of the mean of values (N,), by the bias-corrected and accelerated bootstrap, seeded.
+
+def mean_interval(values: np.ndarray, seed: int = 0, draws: int = DRAWS) -> Interval:
+    """95% interval of the mean of values (N,), one of each case.
 
     Equal values give an interval of no width; fewer than two give (nan, nan).
-    After Efron, "Better bootstrap confidence intervals" (1987).
     """
-    values = np.asarray(values, dtype=np.float64)
-    if len(values) < 2:
+    return _interval([np.asarray(values, dtype=np.float64)], np.mean, seed, draws)
+
+
+def pooled_interval(counts: Mapping[str, np.ndarray], metric: str, seed: int = 0, draws: int = DRAWS) -> Interval:
+    """95% interval of a score of the pooled pixels; counts are tp, fp, fn and tn, (N,) each, drawn case by case."""
+
+    def pooled(*columns: np.ndarray, axis: int = -1) -> np.ndarray:
+        return score_counts(*(column.sum(axis=axis) for column in columns))[metric]
+
+    return _interval([np.asarray(counts[name], dtype=np.float64) for name in COUNTS], pooled, seed, draws)
+
+
+def _interval(columns: list[np.ndarray], statistic: Callable[..., np.ndarray], seed: int, draws: int) -> Interval:
+    if len(columns[0]) < 2:
         return float("nan"), float("nan")
-    if np.ptp(values) == 0:
-        return float(values[0]), float(values[0])
-    interval = bootstrap(
-        (values,), np.mean, n_resamples=DRAWS, confidence_level=0.95, method="BCa", rng=np.random.default_rng(seed)
-    ).confidence_interval
-    return float(interval.low), float(interval.high)
+    if all(np.ptp(column) == 0 for column in columns):
+        value = float(statistic(*columns))
+        return value, value
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DegenerateDataWarning)
+        found = bootstrap(
+            columns,
+            statistic,
+            n_resamples=draws,
+            confidence_level=0.95,
+            method="BCa",
+            paired=True,
+            vectorized=True,
+            rng=np.random.default_rng(seed),
+        )
+    low, high = found.confidence_interval
+    if np.isnan(low) or np.isnan(high):  # no draw lies below, or none above, what was measured
+        low, high = np.percentile(found.bootstrap_distribution, [2.5, 97.5])
+    return float(low), float(high)

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from lesion_segmentation.evaluation.borders import score_distances
+from lesion_segmentation.evaluation.cases import CASE_METRICS, score_case
 from lesion_segmentation.evaluation.intervals import mean_interval
-from lesion_segmentation.evaluation.scores import METRICS, score_case
 
 
 def enlarge(probability: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -29,14 +30,16 @@ def score_native_size(
         case_metrics: Which cases, at which threshold; copies of cases have no native mask and are left out.
 
     Returns:
-        subset, case_id, width, height, the METRICS as fractions; in the order of case_metrics.
+        subset, case_id, width, height, the CASE_METRICS as fractions, and the DISTANCE_METRICS in pixels of the native
+        picture and in percent of its diagonal, protocol; in the order of case_metrics.
     """
     rows = []
     for case in case_metrics[case_metrics["sample_id"] == case_metrics["case_id"]].itertuples():
         mask = native_masks[case.case_id].astype(bool)
         prediction = enlarge(probabilities[case.case_id], *mask.shape) > case.threshold
         size = {"width": mask.shape[1], "height": mask.shape[0]}
-        rows.append({"subset": case.subset, "case_id": case.case_id, **size, **score_case(prediction, mask)})
+        scores = score_case(prediction, mask) | score_distances(prediction, mask)
+        rows.append({"subset": case.subset, "case_id": case.case_id, **size, **scores, "protocol": case.protocol})
     return pd.DataFrame(rows)
 
 
@@ -45,16 +48,19 @@ def compare_sizes(case_metrics: pd.DataFrame, case_metrics_native: pd.DataFrame)
 
     Returns:
         subset, metric, n, resized and native (means over cases, fractions), difference (native - resized) and its
-        95% interval low to high (paired, over cases).
+        95% interval low to high (paired, over cases), protocol.
     """
     both = case_metrics.merge(case_metrics_native, on=["subset", "case_id"], suffixes=("_resized", "_native"))
     both = both[both["sample_id"] == both["case_id"]]
     rows = []
     for subset in both["subset"].unique():
         part = both[both["subset"] == subset]
-        for metric in METRICS:
+        protocol = {"protocol": part["protocol_native"].iloc[0]}
+        for metric in CASE_METRICS:
             resized, native = part[f"{metric}_resized"].to_numpy(), part[f"{metric}_native"].to_numpy()
             low, high = mean_interval(native - resized)
             means = {"resized": resized.mean(), "native": native.mean(), "difference": (native - resized).mean()}
-            rows.append({"subset": subset, "metric": metric, "n": len(part), **means, "low": low, "high": high})
+            rows.append(
+                {"subset": subset, "metric": metric, "n": len(part), **means, "low": low, "high": high, **protocol}
+            )
     return pd.DataFrame(rows)

@@ -3,7 +3,9 @@
 import numpy as np
 
 COUNTS = ("tp", "fp", "fn", "tn")
-METRICS = ("accuracy", "precision", "recall", "specificity", "iou", "dice")
+METRICS = ("accuracy", "precision", "recall", "specificity", "iou", "dice", "thresholded_jaccard", "area_error")
+ISIC_LIMIT = 0.65
+"""Below this IoU a case counts as failed in the ISIC challenges: annotators agree about so far."""
 
 
 def count_pixels(prediction: np.ndarray, mask: np.ndarray) -> dict[str, int]:
@@ -23,25 +25,30 @@ def count_pixels(prediction: np.ndarray, mask: np.ndarray) -> dict[str, int]:
 
 
 def score_counts(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray, tn: np.ndarray) -> dict[str, np.ndarray]:
-    """Scores, as fractions, from pixel counts of any one shape.
+    """METRICS, as fractions, from pixel counts of any one shape.
 
     accuracy (tp + tn) / all, precision tp / (tp + fp), recall tp / (tp + fn), specificity tn / (tn + fp),
-    iou tp / (tp + fp + fn), dice 2 tp / (2 tp + fp + fn). A ratio of 0/0 is 1 where prediction and mask are equal
-    (fp = fn = 0), else 0.
+    iou tp / (tp + fp + fn), dice 2 tp / (2 tp + fp + fn), thresholded_jaccard the iou, but 0 below 0.65 (Codella et
+    al., ISIC 2018), area_error |fp - fn| / (tp + fn), which alone is better when it is small and may exceed 1.
+
+    A ratio of 0/0 is 1 where prediction and mask are equal (fp = fn = 0), else 0; area_error is then 0, else 1.
     """
     tp, fp, fn, tn = (np.asarray(count, dtype=np.float64) for count in (tp, fp, fn, tn))
     equal = (fp == 0) & (fn == 0)
 
-    def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-        return np.where(whole > 0, part / np.where(whole > 0, whole, 1), equal)
+    def ratio(part: np.ndarray, whole: np.ndarray, otherwise: np.ndarray = equal) -> np.ndarray:
+        return np.where(whole > 0, part / np.where(whole > 0, whole, 1), otherwise)
 
+    iou = ratio(tp, tp + fp + fn)
     return {
         "accuracy": ratio(tp + tn, tp + fp + fn + tn),
         "precision": ratio(tp, tp + fp),
         "recall": ratio(tp, tp + fn),
         "specificity": ratio(tn, tn + fp),
-        "iou": ratio(tp, tp + fp + fn),
+        "iou": iou,
         "dice": ratio(2 * tp, 2 * tp + fp + fn),
+        "thresholded_jaccard": np.where(iou < ISIC_LIMIT, 0.0, iou),
+        "area_error": ratio(np.abs(fp - fn), tp + fn, ~equal),
     }
 
 
@@ -49,9 +56,3 @@ def undefined(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray, tn: np.ndarray) ->
     """Where at least one of the scores is a ratio of 0/0."""
     tp, fp, fn, tn = (np.asarray(count) for count in (tp, fp, fn, tn))
     return (tp + fp == 0) | (tp + fn == 0) | (tn + fp == 0)
-
-
-def score_case(prediction: np.ndarray, mask: np.ndarray) -> dict[str, float]:
-    """METRICS of one case, as fractions, from two boolean arrays (H, W)."""
-    counts = {name: np.asarray(count) for name, count in count_pixels(prediction, mask).items()}
-    return {name: float(score) for name, score in score_counts(**counts).items()}

@@ -1,12 +1,15 @@
 """From probability maps to the score of each case, and from these to the paper's Table II."""
 
+import hashlib
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
 
+from lesion_segmentation.evaluation.cases import score_case
+from lesion_segmentation.evaluation.intervals import mean_interval, pooled_interval
 from lesion_segmentation.evaluation.legacy import legacy_scores
-from lesion_segmentation.evaluation.scores import COUNTS, METRICS, count_pixels, score_counts, undefined
+from lesion_segmentation.evaluation.scores import COUNTS, count_pixels, score_counts, undefined
 
 SUBSETS = ("train", "validation", "test")
 TABLE_METRICS = ("accuracy", "precision", "recall", "iou", "dice", "loss")
@@ -42,20 +45,24 @@ def score_cases(
         prediction: How the maps were made ("plain" or "mirror_mean"), named in every row.
 
     Returns:
-        subset, case_id, sample_id, the METRICS, loss (mean binary cross-entropy over the pixels), tp, fp, fn, tn and
-        the LABELS; sorted by subset (train, validation, test) and case.
+        subset, case_id, sample_id, the CASE_METRICS, loss (mean binary cross-entropy over the pixels), tp, fp, fn, tn,
+        mask_hash (of the mask: equal where two runs were scored against the same) and the LABELS; sorted by subset
+        (train, validation, test) and case.
     """
     source = cases.set_index("case_id")["source"]
     rows = []
     for row in scored[scored["sample_id"].isin(list(probabilities))].itertuples():
-        mask = masks[row.sample_id].astype(bool)
+        probability, mask = probabilities[row.sample_id], masks[row.sample_id].astype(bool)
+        predicted = probability > threshold
         rows.append(
             {
                 "subset": row.subset,
                 "case_id": row.case_id,
                 "sample_id": row.sample_id,
-                **count_pixels(probabilities[row.sample_id] > threshold, mask),
-                "loss": binary_cross_entropy(probabilities[row.sample_id], mask),
+                **score_case(predicted, mask),
+                "loss": binary_cross_entropy(probability, mask),
+                **count_pixels(predicted, mask),
+                "mask_hash": hashlib.sha256(mask.tobytes()).hexdigest()[:16],
                 "source": source[row.case_id],
                 "prediction": prediction,
                 "protocol": row.protocol,
@@ -63,11 +70,8 @@ def score_cases(
             }
         )
     table = pd.DataFrame(rows)
-    table = table.assign(**score_counts(*(table[count].to_numpy() for count in COUNTS)))
     table["subset"] = pd.Categorical(table["subset"], SUBSETS, ordered=True)
-    table = table.sort_values(["subset", "case_id", "sample_id"]).astype({"subset": str})
-    columns = ["subset", "case_id", "sample_id", *METRICS, "loss", *COUNTS, *LABELS]
-    return table[columns].reset_index(drop=True)
+    return table.sort_values(["subset", "case_id", "sample_id"], ignore_index=True).astype({"subset": str})
 
 
 def binary_cross_entropy(probabilities: np.ndarray, mask: np.ndarray) -> float:
@@ -105,6 +109,33 @@ def _summarise(case_metrics: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def find_intervals(case_metrics: pd.DataFrame, enhanced_case_metrics: pd.DataFrame) -> pd.DataFrame:
+    """The scores of Table II with their 95% intervals over cases, one row a score.
+
+    Returns:
+        subset, average, metric, n, score, low, high (fractions) and the LABELS.
+    """
+    scores = [name for name in TABLE_METRICS if name != "loss"]
+    rows = []
+    for table in (case_metrics, enhanced_case_metrics):
+        for subset, part in _by_subset(table):
+            counts = {name: part[name].to_numpy() for name in COUNTS}
+            for metric in scores:
+                common = {"metric": metric, "n": len(part), **part.iloc[0][list(LABELS)]}
+                pooled = float(
+                    score_counts(**{name: np.asarray(count.sum()) for name, count in counts.items()})[metric]
+                )
+                for average, score, (low, high) in (
+                    ("per_image", part[metric].mean(), mean_interval(part[metric].to_numpy())),
+                    ("pooled", pooled, pooled_interval(counts, metric)),
+                ):
+                    rows.append(
+                        {"subset": subset, "average": average, **common, "score": score, "low": low, "high": high}
+                    )
+    columns = ["subset", "average", "metric", "n", "score", "low", "high", *LABELS]
+    return pd.DataFrame(rows)[columns]
+
+
 def summarise_legacy(
     probabilities: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray], case_metrics: pd.DataFrame
 ) -> pd.DataFrame:
@@ -131,12 +162,12 @@ def compare_with_paper(table_ii: pd.DataFrame, legacy_table: pd.DataFrame) -> pd
     return both[table_ii.columns].astype({"n": "Int64", "n_undefined": "Int64"})
 
 
-def pick_epochs(training_history: pd.DataFrame) -> pd.DataFrame:
+def pick_epochs(training_history: pd.DataFrame, split: pd.DataFrame) -> pd.DataFrame:
     """The paper's step 7: all metrics after the epochs that it looks at, and after the last.
 
     Returns:
-        epoch, subset (validation where there are validation cases; train: running network, augmented batches) and
-        the TABLE_METRICS as fractions.
+        epoch, subset (validation where there are validation cases; train: running network, augmented batches), the
+        TABLE_METRICS as fractions, protocol.
     """
     chosen = training_history["epoch"].isin([*PAPER_EPOCHS, training_history["epoch"].max()])
     parts = []
@@ -146,7 +177,7 @@ def pick_epochs(training_history: pd.DataFrame) -> pd.DataFrame:
             part = training_history.loc[chosen, ["epoch", *columns]].rename(columns=columns)
             part.insert(1, "subset", subset)
             parts.append(part)
-    return pd.concat(parts, ignore_index=True)
+    return pd.concat(parts, ignore_index=True).assign(protocol=split["protocol"].iloc[0])
 
 
 def _by_subset(case_metrics: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:

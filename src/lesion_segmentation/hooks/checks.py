@@ -11,6 +11,8 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
+from lesion_segmentation.data.annotations import parse_annotations
+from lesion_segmentation.data.splits import DEVELOPMENT, SplitSettings, split_cases
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.files import existing_parent
 
@@ -23,15 +25,17 @@ MIN_FREE_MIB = 300
 
 
 class InputHooks:
-    """Refuses unknown parameters, missing PH2 and folders that cannot be written."""
+    """Refuses unknown parameters, missing PH2, folders that cannot be written and splits that leave too little."""
 
     def __init__(self) -> None:
         self._parameters: Mapping[str, Any] = {}
+        self._project = Path()
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
         """Remember the parameters; Kedro checks what is in the groups that nodes ask for, but no group's name."""
         self._parameters = context.config_loader["parameters"]
+        self._project = Path(context.project_path)
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
@@ -47,7 +51,10 @@ class InputHooks:
                 "Bring it in with: make ph2 FROM=<folder or zip of PH2> (the README says where PH2 comes from),\n"
                 "or run on synthetic cases: kedro run --env demo"
             )
-        _check_folders({path.parent for name in pipeline.all_outputs() if (path := file_of(catalog, name)) is not None})
+        files = [file_of(catalog, name) for name in pipeline.all_outputs()]
+        _check_folders({path.parent for path in files if path is not None} | {self._project})
+        if {"ph2_images", "ph2_annotations"} <= pipeline.inputs() and "network" in pipeline.all_outputs():
+            _check_batch(catalog, self._parameters)
 
 
 def file_of(catalog: DataCatalog, name: str) -> Path | None:
@@ -61,7 +68,9 @@ def _check_folders(folders: set[Path]) -> None:
     for folder in sorted(folders):
         parent = existing_parent(folder / "file")
         free = shutil.disk_usage(parent).free / 1024**2
-        if not (parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)):
+        if not parent.is_dir():
+            problems.append(f"{folder}: {parent} is a file, expected a folder")
+        elif not os.access(parent, os.W_OK | os.X_OK):
             problems.append(f"{folder}: no permission to write in {parent}")
         elif free < MIN_FREE_MIB:
             problems.append(f"{folder}: {free:.0f} MiB free, {MIN_FREE_MIB} expected")
@@ -69,5 +78,23 @@ def _check_folders(folders: set[Path]) -> None:
         raise InputError.from_problems(
             "The outputs cannot be written",
             problems,
-            "Nothing was begun. Free some space or get permission, or name another folder: --params data_root=<folder>",
+            "Nothing was begun. Free some space or get permission; folders 05 to 08 can stand elsewhere: "
+            "--params data_root=<folder>",
+        )
+
+
+def _check_batch(catalog: DataCatalog, parameters: Mapping[str, Any]) -> None:
+    """Draw the split from the annotations alone, to refuse at once one that leaves less than a batch for training."""
+    images = set(catalog.load("ph2_images"))
+    try:
+        annotations = parse_annotations(catalog.load("ph2_annotations"))
+    except InputError:  # the check of the cases names these problems, and all others with them
+        return
+    table = annotations[annotations["case_id"].isin(images)]
+    split = split_cases(table, SplitSettings(**parameters["split"]))
+    seen = int(split["subset"].isin(["train", DEVELOPMENT]).sum()) * (1 + len(parameters["augmentation"]["copies"]))
+    batch_size = parameters["training"]["batch_size"]
+    if batch_size > seen:
+        raise InputError(
+            f"training.batch_size is {batch_size}, but there are only {seen} training samples. Choose a smaller batch."
         )

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.model.network import Network, NetworkMetadata
@@ -28,7 +28,7 @@ def build_network(metadata: NetworkMetadata) -> Network:
 def save_network(network: Network, path: str | Path) -> None:
     """Write weights, running statistics and metadata (`network.metadata`) to one safetensors file."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    save_file(tensors, path, metadata=network.metadata.to_strings())
+    Path(path).write_bytes(save(tensors, metadata=network.metadata.to_strings()))
 
 
 def load_network(path: str | Path) -> Network:

@@ -101,12 +101,14 @@ def draw_samples(
     sample_images: Mapping[str, np.ndarray],
     sample_masks: Mapping[str, np.ndarray],
     samples: pd.DataFrame,
+    split: pd.DataFrame,
     cases: pd.DataFrame,
 ) -> Figure:
     """A sheet of the first four cases in training, one a row, with every copy made of them and the mask's outline."""
     case_ids = list(samples.loc[samples["subset"] == "train", "case_id"].unique()[:4])
     transforms = list(samples["transform"].unique())
-    title = f"Training samples ({describe_source(cases)}), outline: ground truth"
+    protocol = describe_protocol(split["protocol"].iloc[0])
+    title = f"Training samples ({describe_source(cases)}, {protocol}), outline: ground truth"
     figure, axes = grid(len(case_ids), len(transforms), title)
     for row, case_id in enumerate(case_ids):
         of_case = samples[samples["case_id"] == case_id].set_index("transform")

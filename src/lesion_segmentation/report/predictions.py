@@ -20,7 +20,8 @@ def draw_predictions(
 
     A row a case: image, ground truth, predicted mask at the threshold of case_metrics, both outlines on the image.
     """
-    return _draw_cases(images, masks, probabilities, _choose_cases(images, case_metrics))
+    chosen = _choose_cases(images, case_metrics)
+    return _draw_cases(images, masks, probabilities, chosen, "worst, median and best by Dice")
 
 
 def draw_enhanced_predictions(
@@ -32,9 +33,8 @@ def draw_enhanced_predictions(
 ) -> Figure:
     """The cases that draw_predictions shows, at the threshold of the paper's enhancement."""
     chosen = _choose_cases(images, case_metrics)["sample_id"]
-    return _draw_cases(
-        images, masks, probabilities, case_metrics_enhanced.set_index("sample_id").loc[chosen].reset_index()
-    )
+    enhanced = case_metrics_enhanced.set_index("sample_id").loc[chosen].reset_index()
+    return _draw_cases(images, masks, probabilities, enhanced, "the cases of predictions_beside_truth")
 
 
 def _choose_cases(images: Mapping[str, np.ndarray], case_metrics: pd.DataFrame) -> pd.DataFrame:
@@ -50,11 +50,12 @@ def _draw_cases(
     masks: Mapping[str, np.ndarray],
     probabilities: Mapping[str, np.ndarray],
     chosen: pd.DataFrame,
+    which: str,
 ) -> Figure:
     first = chosen.iloc[0]
     title = (
         f"{first['subset'].capitalize()} cases ({first['source']}, {describe_protocol(first['protocol'])}; prediction: "
-        f"{first['prediction']}, threshold {first['threshold']:g}): worst, median and best by Dice"
+        f"{first['prediction']}, threshold {first['threshold']:g}): {which}"
     )
     figure, axes = grid(len(chosen), 4, title)
     for row, case in enumerate(chosen.itertuples()):

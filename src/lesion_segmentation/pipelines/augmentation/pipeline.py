@@ -25,7 +25,7 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 draw_samples,
-                ["sample_images", "sample_masks", "samples", "cases"],
+                ["sample_images", "sample_masks", "samples", "split", "cases"],
                 "augmentation_preview",
                 name="draw_samples",
             ),

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from lesion_segmentation.data.cases import ImageSize
 from lesion_segmentation.data.copies import list_scored
+from lesion_segmentation.data.leaks import check_origin
 from lesion_segmentation.data.splits import split_hash
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.evaluation import tables
@@ -21,7 +22,7 @@ def predict_cases(
     network: Any,
     images: Arrays,
     sample_images: Arrays,
-    samples: pd.DataFrame,
+    guarded_samples: pd.DataFrame,
     split: pd.DataFrame,
     settings: ReportingSettings,
 ) -> Arrays:
@@ -39,7 +40,8 @@ def predict_cases(
             f"The network was trained under split {trained_under}, but the split is {here} now: some of its training "
             "cases may be test cases here. Train again (kedro run), or go back to that split's parameters."
         )
-    scored = list_scored(samples, split)
+    check_origin(guarded_samples, split)
+    scored = list_scored(guarded_samples, split)
     wanted = scored if settings.score_test else scored[scored["subset"] != "test"]
     pictures = sample_images | images
     device = choose_hardware().device
@@ -58,13 +60,13 @@ def score_cases(
     masks: Arrays,
     sample_masks: Arrays,
     cases: pd.DataFrame,
-    samples: pd.DataFrame,
+    guarded_samples: pd.DataFrame,
     split: pd.DataFrame,
     network: Any,
     settings: ReportingSettings,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """One row of scores a case: at the network's threshold, and at that of the paper's enhancement."""
-    scored, truths = list_scored(samples, split), sample_masks | masks
+    scored, truths = list_scored(guarded_samples, split), sample_masks | masks
     normal, enhanced = (
         tables.score_cases(probabilities, truths, cases, scored, threshold, settings.prediction)
         for threshold in (network.metadata.threshold, settings.enhanced_threshold)
@@ -83,6 +85,15 @@ def summarise_architecture(network: Any, image_size: ImageSize) -> pd.DataFrame:
     """The network's layers, shapes and parameters."""
     from lesion_segmentation.model.architecture import summarise_architecture
 
+    return summarise_architecture(network, image_size.height, image_size.width)
+
+
+def summarise_paper_architecture(image_size: ImageSize) -> pd.DataFrame:
+    """The layers, shapes and parameters of the paper's network, whatever was trained."""
+    from lesion_segmentation.model import SegNet
+    from lesion_segmentation.model.architecture import summarise_architecture
+
+    network = SegNet(width=1.0, unpooling="indices", logit_batch_norm=True)
     return summarise_architecture(network, image_size.height, image_size.width)
 
 

@@ -3,7 +3,7 @@
 from kedro.pipeline import Node, Pipeline
 
 from lesion_segmentation.evaluation.native import compare_sizes, score_native_size
-from lesion_segmentation.evaluation.tables import compare_with_paper, pick_epochs, summarise_cases
+from lesion_segmentation.evaluation.tables import compare_with_paper, find_intervals, pick_epochs, summarise_cases
 from lesion_segmentation.pipelines.reporting import nodes
 from lesion_segmentation.report.curves import draw_curves, draw_epochs
 from lesion_segmentation.report.diagrams import draw_network
@@ -11,7 +11,7 @@ from lesion_segmentation.report.predictions import draw_enhanced_predictions, dr
 
 
 def create_pipeline() -> Pipeline:
-    """network, images, masks, native_masks, cases, samples, split -> probabilities, scores, tables, figures."""
+    """network, images, masks, native_masks, cases, guarded_samples, split -> probabilities, scores, tables, figures."""
     return Pipeline(
         [*_predict_and_score(), *_tabulate(), *_draw()],
         namespace="reporting",
@@ -24,14 +24,23 @@ def _predict_and_score() -> list[Node]:
     return [
         Node(
             nodes.predict_cases,
-            ["network", "images", "sample_images", "samples", "split", "params:reporting"],
+            ["network", "images", "sample_images", "guarded_samples", "split", "params:reporting"],
             "probabilities",
             name="predict_cases",
         ),
         Node(nodes.threshold_cases, ["probabilities", "network"], "predicted_masks", name="threshold_cases"),
         Node(
             nodes.score_cases,
-            ["probabilities", "masks", "sample_masks", "cases", "samples", "split", "network", "params:reporting"],
+            [
+                "probabilities",
+                "masks",
+                "sample_masks",
+                "cases",
+                "guarded_samples",
+                "split",
+                "network",
+                "params:reporting",
+            ],
             ["case_metrics", "case_metrics_enhanced"],
             name="score_cases",
         ),
@@ -47,6 +56,7 @@ def _predict_and_score() -> list[Node]:
 def _tabulate() -> list[Node]:
     return [
         Node(summarise_cases, ["case_metrics", "case_metrics_enhanced"], "table_ii", name="summarise_cases"),
+        Node(find_intervals, ["case_metrics", "case_metrics_enhanced"], "score_intervals", name="find_intervals"),
         Node(
             nodes.summarise_legacy,
             ["probabilities", "masks", "sample_masks", "case_metrics"],
@@ -55,12 +65,18 @@ def _tabulate() -> list[Node]:
         ),
         Node(compare_with_paper, ["table_ii", "table_ii_legacy"], "table_ii_beside_paper", name="compare_with_paper"),
         Node(compare_sizes, ["case_metrics", "case_metrics_native"], "native_size_comparison", name="compare_sizes"),
-        Node(pick_epochs, "training_history", "metrics_by_epoch", name="pick_epochs"),
+        Node(pick_epochs, ["training_history", "split"], "metrics_by_epoch", name="pick_epochs"),
         Node(
             nodes.summarise_architecture,
             ["network", "params:image_size"],
             "architecture",
             name="summarise_architecture",
+        ),
+        Node(
+            nodes.summarise_paper_architecture,
+            "params:image_size",
+            "paper_architecture",
+            name="summarise_paper_architecture",
         ),
     ]
 
@@ -68,7 +84,7 @@ def _tabulate() -> list[Node]:
 def _draw() -> list[Node]:
     return [
         Node(nodes.draw_flow, None, "data_flow", name="draw_flow"),
-        Node(draw_network, "architecture", "network_layers", name="draw_network"),
+        Node(draw_network, "paper_architecture", "network_layers", name="draw_network"),
         Node(draw_curves, ["training_history", "cases", "split"], "training_curves", name="draw_curves"),
         Node(draw_epochs, ["metrics_by_epoch", "cases", "split"], "metrics_by_epoch_curves", name="draw_epochs"),
         Node(

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lesion_segmentation.data.leaks import check_origin
 from lesion_segmentation.data.splits import split_hash
 from lesion_segmentation.training.listener import Listener
 from lesion_segmentation.training.settings import TrainingSettings
@@ -24,9 +25,10 @@ def fit_network(
     settings: TrainingSettings,
     listener: Listener | None,
 ) -> tuple[Any, pd.DataFrame]:
-    """Train; the network's metadata then name the split and the run that made it."""
+    """Train on what the guard passed under this split; the network's metadata then name the split and the run."""
     from lesion_segmentation.training.loop import fit
 
+    check_origin(guarded_samples, split)
     _warn_of_cost(settings, guarded_samples)
     watcher = listener or Listener()
     network, history = fit(sample_images, sample_masks, guarded_samples, settings, watcher.on_epoch)

@@ -1,0 +1,14 @@
+"""All scores of one case."""
+
+import numpy as np
+
+from lesion_segmentation.evaluation.borders import BORDER_METRICS, score_border
+from lesion_segmentation.evaluation.scores import METRICS, count_pixels, score_counts
+
+CASE_METRICS = (*METRICS, *BORDER_METRICS)
+
+
+def score_case(prediction: np.ndarray, mask: np.ndarray) -> dict[str, float]:
+    """CASE_METRICS of one case, as fractions, from two boolean arrays (H, W)."""
+    counts = {name: np.asarray(count) for name, count in count_pixels(prediction, mask).items()}
+    return {name: float(score) for name, score in score_counts(**counts).items()} | score_border(prediction, mask)

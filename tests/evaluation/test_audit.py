@@ -1,0 +1,91 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from lesion_segmentation.errors import InputError
+from lesion_segmentation.evaluation.audit import AUDITED, audit_table
+from lesion_segmentation.evaluation.scores import COUNTS, count_pixels, score_counts
+
+
+def audit(**cells: str) -> pd.Series:
+    return audit_table(pd.DataFrame([{"name": "row", **dict.fromkeys(AUDITED, ""), **cells}])).iloc[0]
+
+
+@pytest.mark.parametrize(
+    ("dice", "iou", "precision", "recall", "accuracy"),
+    [("74", "92", "89", "90", "93"), ("80.37", "93.61", "88.99", "92.13", "93.96")],
+    ids=["the paper", "the notebook"],
+)
+def test_no_single_averaging_allows_the_papers_rows(dice, iou, precision, recall, accuracy):
+    row = audit(dice=dice, iou=iou, precision=precision, recall=recall, accuracy=accuracy, n="50")
+    assert row["verdict"] == "impossible"
+    assert "mean Dice >= mean IoU" in row["per_image"]
+    assert "Dice = 2 IoU / (1 + IoU)" in row["pooled"]
+
+
+def test_what_the_papers_precision_and_recall_imply():
+    row = audit(precision="89", recall="90")
+    assert (row["implied_dice"], row["implied_iou"]) == (pytest.approx(0.895, abs=5e-4), pytest.approx(0.810, abs=5e-4))
+    assert row["verdict"] == "undecided"
+
+
+pairs = st.lists(st.tuples(arrays(bool, (4, 5)), arrays(bool, (4, 5))), min_size=1, max_size=6)
+
+
+@settings(max_examples=300, deadline=None)
+@given(pairs, st.sampled_from([0, 1, 2, 4]), st.booleans(), st.booleans(), st.sets(st.sampled_from(AUDITED)))
+def test_rows_of_real_masks_are_never_called_impossible(pairs, decimals, pooled, named, left_out):
+    """In both averages, with any rounding, whether the averaging and n are named or not, with scores left out."""
+    counts = {name: np.array([count_pixels(*pair)[name] for pair in pairs]) for name in COUNTS}
+    if pooled:
+        counts = {name: count.sum() for name, count in counts.items()}
+    scores = {name: 100 * float(np.mean(score)) for name, score in score_counts(**counts).items()}
+    cells = {name: "" if name in left_out else f"{scores[name]:.{decimals}f}" for name in AUDITED}
+    if named:
+        cells |= {"averaging": "pooled" if pooled else "per_image", "n": str(len(pairs))}
+    assert audit(**cells)["verdict"] != "impossible"
+
+
+def test_rounding_leaves_room():
+    """2 x 80.0 / 180.0 is 88.89: printed as 88.9 it is that, as 88.8 no rounding gives it, as 89 one does."""
+    assert audit(dice="88.9", iou="80.0", averaging="pooled")["verdict"] == "possible"
+    assert audit(dice="88.8", iou="80.0", averaging="pooled")["verdict"] == "impossible"
+    assert audit(dice="88.8", iou="80.0", averaging="per_image")["verdict"] == "possible"
+    assert audit(dice="89.0", iou="80.0", averaging="per_image")["verdict"] == "impossible"
+    assert audit(dice="89", iou="80", averaging="pooled")["verdict"] == "possible"
+    assert audit(dice="88.5", iou="79.6", averaging="pooled")["verdict"] == "impossible"
+    assert audit(dice="88.9", iou="79.98", averaging="per_image")["verdict"] == "undecided"
+
+
+def test_a_single_case_leaves_no_room():
+    assert audit(dice="85", iou="80", averaging="per_image")["verdict"] == "possible"
+    assert audit(dice="85", iou="80", averaging="per_image", n="1")["verdict"] == "impossible"
+    # Two cases whose IoU is 80 in the mean have at least one of 60: mean Dice (100 + 75) / 2.
+    assert audit(dice="87.5", iou="80", averaging="per_image", n="2")["verdict"] == "possible"
+    assert audit(dice="86", iou="80", averaging="per_image", n="2")["verdict"] == "impossible"
+
+
+def test_accuracy_is_never_below_iou():
+    assert audit(iou="90", accuracy="88")["verdict"] == "impossible"
+    assert audit(precision="95", recall="95", accuracy="89", averaging="pooled")["verdict"] == "impossible"
+    assert audit(precision="95", recall="95", accuracy="92", averaging="pooled")["verdict"] == "possible"
+
+
+def test_fractions_and_percent_are_told_apart():
+    assert audit(dice="0.889", iou="0.800", averaging="pooled")["verdict"] == "possible"
+    assert audit(dice="0.74", iou="0.92")["verdict"] == "impossible"
+
+
+def test_mistakes_are_named_all_at_once():
+    rows = [
+        {"name": "a", **dict.fromkeys(AUDITED, ""), "dice": "high"},
+        {"name": "b", **dict.fromkeys(AUDITED, ""), "dice": "140", "n": "many", "averaging": "mean"},
+    ]
+    with pytest.raises(InputError) as caught:
+        audit_table(pd.DataFrame(rows).fillna(""))
+    assert "4 problems" in str(caught.value)
+    with pytest.raises(InputError, match="column iou is missing"):
+        audit_table(pd.DataFrame([{"name": "a", "dice": "90"}]))

@@ -1,0 +1,40 @@
+import numpy as np
+import pytest
+
+from lesion_segmentation.evaluation.intervals import mean_interval, pooled_interval
+from lesion_segmentation.evaluation.scores import COUNTS, score_counts
+
+
+def test_few_or_equal_values():
+    assert mean_interval(np.full(5, 0.25)) == (0.25, 0.25)
+    assert np.isnan(mean_interval(np.array([0.5]))).all()
+
+
+def test_intervals_are_seeded_and_contain_the_mean():
+    values = np.random.default_rng(1).normal(0.9, 0.05, 50)
+    low, high = mean_interval(values)
+    assert (low, high) == mean_interval(values)
+    assert low < values.mean() < high
+    # About the normal interval, for values that are normal.
+    assert high - low == pytest.approx(2 * 1.96 * values.std(ddof=1) / np.sqrt(50), rel=0.1)
+
+
+def test_the_interval_covers_a_known_mean_as_often_as_it_says():
+    """2,000 draws of 50 cases whose Dice is distributed as Beta(18, 2): mean 0.9."""
+    generator = np.random.default_rng(0)
+    covered = 0
+    for _ in range(2000):
+        low, high = mean_interval(generator.beta(18, 2, 50), draws=999)
+        covered += low <= 0.9 <= high
+    assert 0.93 <= covered / 2000 <= 0.97
+
+
+def test_pooled_intervals_draw_cases_not_pixels():
+    """Two kinds of cases, all of one size: pooled accuracy is the mean over cases, so the intervals agree."""
+    generator = np.random.default_rng(0)
+    right = generator.integers(800, 1000, 40)
+    counts = {"tp": right // 2, "tn": right - right // 2, "fp": 1000 - right, "fn": np.zeros(40, int)}
+    low, high = pooled_interval(counts, "accuracy")
+    assert (low, high) == pytest.approx(mean_interval(right / 1000), abs=1e-3)
+    dice = float(score_counts(*(counts[name].sum() for name in COUNTS))["dice"])
+    assert pooled_interval(counts, "dice")[0] < dice < pooled_interval(counts, "dice")[1]
