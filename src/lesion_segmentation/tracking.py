@@ -26,8 +26,10 @@ class TrackedRun:
     """One run in MLflow, from RUNNING to exactly one of FINISHED, FAILED and KILLED."""
 
     def __init__(self, tracking_uri: str, experiment: str, artifacts: Path, name: str, tags: Mapping[str, str]) -> None:
+        import mlflow
         from mlflow import MlflowClient
 
+        mlflow.set_tracking_uri(tracking_uri)  # for what has no client of its own: models, artifacts of other runs
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         self.client = MlflowClient(tracking_uri)
         self.experiment_id = self._experiment(experiment, artifacts if tracking_uri.startswith("sqlite:") else None)
@@ -93,7 +95,6 @@ class TrackedRun:
 
         from lesion_segmentation.model import save_network
 
-        mlflow.set_tracking_uri(self.client.tracking_uri)
         package = Path(__file__).parent
         signature = ModelSignature(
             inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3))]),

@@ -41,7 +41,8 @@ def catalog() -> dict[str, Any]:
 
 
 def test_every_dataset_of_every_pipeline_is_in_the_catalog(catalog):
-    used = {name for name in register_pipelines()["__default__"].datasets() if not name.startswith("params:")}
+    datasets = {name for pipeline in register_pipelines().values() for name in pipeline.datasets()}
+    used = {name for name in datasets if not name.startswith("params:")}
     assert used == set(catalog)
 
 
@@ -69,7 +70,7 @@ def test_no_edge_goes_from_a_later_layer_to_an_earlier_one(catalog):
         for name, entry in catalog.items()
         if "metadata" in entry
     }
-    for node in register_pipelines()["__default__"].nodes:
+    for node in [node for pipeline in register_pipelines().values() for node in pipeline.nodes]:
         for source in set(node.inputs) & set(layer):
             for target in set(node.outputs) & set(layer):
                 assert layer[source] <= layer[target], f"{node.name}: {source} -> {target}"
@@ -77,10 +78,11 @@ def test_no_edge_goes_from_a_later_layer_to_an_earlier_one(catalog):
 
 def test_each_pipeline_is_a_box_and_the_default_is_all_four():
     pipelines = register_pipelines()
-    assert list(pipelines) == ["__default__", "data_processing", "augmentation", "training", "reporting"]
+    four = ["data_processing", "augmentation", "training", "reporting"]
+    assert list(pipelines) == ["__default__", *four, "comparison"]
     for name in list(pipelines)[1:]:
         assert {node.namespace for node in pipelines[name].nodes} == {name}
-    assert len(pipelines["__default__"].nodes) == sum(len(pipelines[name].nodes) for name in list(pipelines)[1:])
+    assert len(pipelines["__default__"].nodes) == sum(len(pipelines[name].nodes) for name in four)
 
 
 @pytest.mark.parametrize("env", ["base", "cpu", "demo", "paper", "overfit"])
@@ -105,7 +107,7 @@ def test_commands_start_without_torch_and_mlflow():
         f"bootstrap_project(Path({str(ROOT)!r}))\n"
         "from kedro.framework.project import pipelines\n"
         "import lesion_segmentation.cli, lesion_segmentation.settings, lesion_segmentation.datasets\n"
-        "assert len(dict(pipelines)) == 5\n"
+        "assert len(dict(pipelines)) == 6\n"
         "print(sorted({'torch', 'mlflow', 'lightning', 'kornia'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -17,8 +17,8 @@ from lesion_segmentation.errors import InputError
 from lesion_segmentation.files import existing_parent
 
 PARAMETER_GROUPS = ("image_size", "split", "augmentation", "leak_guard", "training", "reporting")
-RUNTIME_PARAMETERS = ("data_root", "experiment")
-"""Given on the command line only: where the outputs stand and which MLflow experiment they belong to."""
+RUNTIME_PARAMETERS = ("data_root", "experiment", "comparison")
+"""Given on the command line only: where the outputs stand, their MLflow experiment, and which runs are compared."""
 RAW = ("ph2_images", "ph2_masks", "ph2_annotations")
 MIN_FREE_MIB = 300
 """About what a run at width 1.0 with copies writes: weights 134 MiB, samples 60, maps and masks the rest."""

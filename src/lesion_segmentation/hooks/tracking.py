@@ -59,7 +59,8 @@ class TrackingHooks:
         if threading.current_thread() is threading.main_thread():
             # SystemExit runs what atexit holds, so the run ends as KILLED.
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-        self._run.log_parameters({name: parameters[name] for name in PARAMETER_GROUPS})
+        logged = (*PARAMETER_GROUPS, "comparison")
+        self._run.log_parameters({name: parameters[name] for name in logged if name in parameters})
 
     @hook_impl
     def before_node_run(self, inputs: dict[str, Any]) -> dict[str, Any] | None:

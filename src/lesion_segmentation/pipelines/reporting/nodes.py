@@ -98,7 +98,7 @@ def summarise_paper_architecture(image_size: ImageSize) -> pd.DataFrame:
 
 
 def draw_flow() -> Figure:
-    """The project's pipelines as they are registered."""
+    """The pipelines of `kedro run` as they are registered."""
     from kedro.framework.project import pipelines
 
     steps = [
@@ -111,5 +111,6 @@ def draw_flow() -> Figure:
         for name, pipeline in pipelines.items()
         if name != "__default__"
         for node in pipeline.nodes
+        if node in pipelines["__default__"].nodes
     ]
     return diagrams.draw_flow(pd.DataFrame(steps))

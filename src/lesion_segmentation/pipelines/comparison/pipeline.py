@@ -1,0 +1,26 @@
+"""Two MLflow runs on the same cases, compared case by case."""
+
+from kedro.pipeline import Node, Pipeline
+
+from lesion_segmentation.evaluation.comparison import compare_runs, find_changed_cases, pair_cases
+from lesion_segmentation.report.comparison import draw_changed_cases
+
+
+def create_pipeline() -> Pipeline:
+    """What two runs left in MLflow, images, masks -> comparison, changed_cases, changed_cases_page."""
+    return Pipeline(
+        [
+            Node(pair_cases, ["baseline_case_metrics", "candidate_case_metrics"], "paired_cases", name="pair_cases"),
+            Node(compare_runs, "paired_cases", "comparison", name="compare_runs"),
+            Node(find_changed_cases, "paired_cases", "changed_cases", name="find_changed_cases"),
+            Node(
+                draw_changed_cases,
+                ["images", "masks", "baseline_masks", "candidate_masks", "changed_cases"],
+                "changed_cases_page",
+                name="draw_changed_cases",
+            ),
+        ],
+        namespace="comparison",
+        prefix_datasets_with_namespace=False,
+        tags="comparison",
+    )
