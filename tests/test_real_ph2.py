@@ -18,7 +18,11 @@ from lesion_segmentation.data.likeness import hash_distances
 from lesion_segmentation.data.passport import describe_dataset
 from lesion_segmentation.data.splits import PAPER_TEST_CASES, SplitSettings, split_cases
 from lesion_segmentation.errors import InputError
-from lesion_segmentation.evaluation import legacy_scores
+from lesion_segmentation.evaluation import legacy_scores, score_case
+from lesion_segmentation.evaluation.borders import score_distances
+from lesion_segmentation.prediction import predict
+from lesion_segmentation.training.loop import fit
+from lesion_segmentation.training.settings import TrainingSettings
 
 pytestmark = pytest.mark.ph2
 
@@ -121,3 +125,49 @@ def test_the_published_protocol_is_stopped_by_the_guard(cases, masks):
     samples, _, _ = copy_samples(images, masks, split, AugmentationSettings(copies=("rotated", "flipped")))
     with pytest.raises(InputError, match="87 problems"):
         guard_samples(samples, split, images, LeakGuardSettings())
+
+
+def test_a_shift_of_twelve_pixels_shows_in_every_score_but_the_papers(masks):
+    """Sanity run: perfect masks, all moved by twelve pixels to the right."""
+    truth = np.stack([masks[case_id].astype(bool) for case_id in sorted(masks)])
+    moved = np.zeros_like(truth)
+    moved[:, :, 12:] = truth[:, :, :-12]
+    scores = pd.DataFrame([score_case(p, y) | score_distances(p, y) for p, y in zip(moved, truth, strict=True)]).mean()
+    assert scores["dice"] < 0.88
+    assert scores["iou"] < 0.80
+    assert 8 < scores["hd95"] < 16
+    assert legacy_scores(moved, truth)["iou"] > 0.90
+
+
+@pytest.fixture(scope="module")
+def test_scores_after_training(cases):
+    """Mean test scores of a network trained on the masks of other cases as `order` says, or of the mean mask."""
+    small = ImageSize(height=48, width=64)
+    images = resize_images(pictures("images"), cases, small)
+    truths = resize_masks(pictures("masks"), cases, small)
+    split = split_cases(cases, SplitSettings(protocol="paper", validation_cases=0))
+    train, test = (list(split.loc[split["subset"] == name, "case_id"]) for name in ("train", "test"))
+
+    def score(order: np.ndarray | None) -> pd.Series:
+        if order is None:
+            predicted = [np.mean([truths[case_id] for case_id in train], axis=0) > 0.5] * len(test)
+        else:
+            given = {case_id: truths[train[other]] for case_id, other in zip(train, order, strict=True)}
+            settings = TrainingSettings(width=0.125, epochs=15, on_the_fly={"enabled": False})
+            samples = pd.DataFrame({"sample_id": train, "subset": "train"})
+            network, _ = fit(images, given, samples, settings)
+            predicted = predict(network, np.stack([images[case_id] for case_id in test])) > 0.5
+        pairs = zip(predicted, test, strict=True)
+        return pd.DataFrame([score_case(p, truths[case_id] > 0) for p, case_id in pairs]).mean()
+
+    return score
+
+
+def test_a_network_trained_on_shuffled_masks_is_no_better_than_the_mean_mask(test_scores_after_training):
+    """Sanity run at a quarter of the size: pictures then say nothing of the masks, and no path leaks the truth."""
+    of_mean_mask = test_scores_after_training(None)
+    shuffled = test_scores_after_training(np.random.default_rng(0).permutation(150))
+    right = test_scores_after_training(np.arange(150))
+    for score in ("dice", "iou"):
+        assert shuffled[score] <= of_mean_mask[score]
+        assert right[score] > of_mean_mask[score] + 0.05  # so the comparison can fail

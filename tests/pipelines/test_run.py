@@ -16,12 +16,12 @@ from lesion_segmentation.hooks.origins import read_origins
 def test_the_whole_run_makes_everything_and_labels_it_synthetic(run, project):
     run()
     reporting = project / "data" / "08_reporting"
-    tables = {"architecture", "case_metrics", "case_metrics_enhanced", "case_metrics_native", "metrics_by_epoch",
-              "native_size_comparison", "paper_architecture", "score_intervals", "table_ii", "table_ii_beside_paper",
-              "table_ii_legacy", "training_history"}  # fmt: skip
+    tables = {"architecture", "calibration", "case_metrics", "case_metrics_enhanced", "case_metrics_native",
+              "metrics_by_epoch", "native_size_comparison", "paper_architecture", "score_intervals", "table_ii",
+              "table_ii_beside_paper", "table_ii_legacy", "training_history"}  # fmt: skip
     figures = {"augmentation_preview", "before_and_after_resizing", "data_flow", "dataset_examples", "image_as_loaded",
                "metrics_by_epoch_curves", "network_layers", "predictions_beside_truth", "predictions_enhanced",
-               "split_overview", "training_curves"}  # fmt: skip
+               "reliability_diagram", "split_overview", "training_curves"}  # fmt: skip
     files = {f"{name}.csv" for name in tables} | {f"{name}.png" for name in figures}
     assert {path.name for path in reporting.iterdir()} == files | {"dataset_passport.json", "made_by.json"}
     assert json.loads((reporting / "dataset_passport.json").read_text())["source"] == "synthetic"

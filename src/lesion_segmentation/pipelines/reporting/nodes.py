@@ -11,7 +11,7 @@ from lesion_segmentation.data.copies import list_scored
 from lesion_segmentation.data.leaks import check_origin
 from lesion_segmentation.data.splits import split_hash
 from lesion_segmentation.errors import InputError
-from lesion_segmentation.evaluation import tables
+from lesion_segmentation.evaluation import calibration, tables
 from lesion_segmentation.report import diagrams
 from lesion_segmentation.report.settings import ReportingSettings
 
@@ -79,6 +79,11 @@ def summarise_legacy(
 ) -> pd.DataFrame:
     """Table II as the paper's code computes it."""
     return tables.summarise_legacy(probabilities, sample_masks | masks, case_metrics)
+
+
+def calibrate(probabilities: Arrays, masks: Arrays, sample_masks: Arrays, case_metrics: pd.DataFrame) -> pd.DataFrame:
+    """Whether the probabilities of the pixels mean what they say."""
+    return calibration.calibrate(probabilities, sample_masks | masks, case_metrics)
 
 
 def summarise_architecture(network: Any, image_size: ImageSize) -> pd.DataFrame:

@@ -5,6 +5,7 @@ from kedro.pipeline import Node, Pipeline
 from lesion_segmentation.evaluation.native import compare_sizes, score_native_size
 from lesion_segmentation.evaluation.tables import compare_with_paper, find_intervals, pick_epochs, summarise_cases
 from lesion_segmentation.pipelines.reporting import nodes
+from lesion_segmentation.report.calibration import draw_reliability
 from lesion_segmentation.report.curves import draw_curves, draw_epochs
 from lesion_segmentation.report.diagrams import draw_network
 from lesion_segmentation.report.predictions import draw_enhanced_predictions, draw_predictions
@@ -64,6 +65,12 @@ def _tabulate() -> list[Node]:
             name="summarise_legacy",
         ),
         Node(compare_with_paper, ["table_ii", "table_ii_legacy"], "table_ii_beside_paper", name="compare_with_paper"),
+        Node(
+            nodes.calibrate,
+            ["probabilities", "masks", "sample_masks", "case_metrics"],
+            "calibration",
+            name="calibrate",
+        ),
         Node(compare_sizes, ["case_metrics", "case_metrics_native"], "native_size_comparison", name="compare_sizes"),
         Node(pick_epochs, ["training_history", "split"], "metrics_by_epoch", name="pick_epochs"),
         Node(
@@ -87,6 +94,7 @@ def _draw() -> list[Node]:
         Node(draw_network, "paper_architecture", "network_layers", name="draw_network"),
         Node(draw_curves, ["training_history", "cases", "split"], "training_curves", name="draw_curves"),
         Node(draw_epochs, ["metrics_by_epoch", "cases", "split"], "metrics_by_epoch_curves", name="draw_epochs"),
+        Node(draw_reliability, ["calibration", "case_metrics"], "reliability_diagram", name="draw_reliability"),
         Node(
             draw_predictions,
             ["images", "masks", "probabilities", "case_metrics"],

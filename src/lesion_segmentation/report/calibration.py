@@ -1,0 +1,31 @@
+"""The reliability diagram."""
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from lesion_segmentation.data.splits import describe_protocol
+from lesion_segmentation.report.canvas import GREY, SUBSET_COLORS
+
+
+def draw_reliability(calibration: pd.DataFrame, case_metrics: pd.DataFrame) -> Figure:
+    """Per subset the share of lesion among pixels of like probability, and how many pixels each bin has."""
+    subsets = list(calibration["subset"].unique())
+    figure = Figure(figsize=(4 * len(subsets), 5), layout="constrained")
+    first = case_metrics.iloc[0]
+    figure.suptitle(
+        f"Calibration of pixels ({first['source']}, {describe_protocol(first['protocol'])}; "
+        f"prediction: {first['prediction']})",
+        fontsize="medium",
+    )
+    panels = figure.subplots(2, len(subsets), squeeze=False, sharex=True, height_ratios=(3, 1))
+    for column, subset in enumerate(subsets):
+        part = calibration[calibration["subset"] == subset]
+        above, below = panels[:, column]
+        above.plot([0, 1], [0, 1], color=GREY)
+        above.plot(part["mean_probability"], part["lesion_share"], marker="o", color=SUBSET_COLORS[subset])
+        row = part.iloc[0]
+        title = f"{subset} (n = {row['n']}): ECE {100 * row['ece']:.2f}%, Brier {row['brier']:.4f}"
+        above.set(title=title, ylabel="share of lesion", ylim=(0, 1))
+        below.bar(part["bin_low"], part["pixels"], part["bin_high"] - part["bin_low"], align="edge", color=GREY)
+        below.set(yscale="log", xlabel="probability", ylabel="pixels", xlim=(0, 1))
+    return figure
