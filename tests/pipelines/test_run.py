@@ -17,13 +17,19 @@ def test_the_whole_run_makes_everything_and_labels_it_synthetic(run, project):
     run()
     reporting = project / "data" / "08_reporting"
     tables = {"architecture", "calibration", "case_metrics", "case_metrics_enhanced", "case_metrics_native",
-              "metrics_by_epoch", "native_size_comparison", "paper_architecture", "score_intervals", "table_ii",
-              "table_ii_beside_paper", "table_ii_legacy", "training_history"}  # fmt: skip
+              "metric_audit", "metrics_by_epoch", "native_size_comparison", "paper_architecture", "score_intervals",
+              "subgroups", "table_ii", "table_ii_beside_paper", "table_ii_legacy", "threshold_sweep",
+              "training_history"}  # fmt: skip
     figures = {"augmentation_preview", "before_and_after_resizing", "data_flow", "dataset_examples", "image_as_loaded",
                "metrics_by_epoch_curves", "network_layers", "predictions_beside_truth", "predictions_enhanced",
                "reliability_diagram", "split_overview", "training_curves"}  # fmt: skip
     files = {f"{name}.csv" for name in tables} | {f"{name}.png" for name in figures}
-    assert {path.name for path in reporting.iterdir()} == files | {"dataset_passport.json", "made_by.json"}
+    assert {path.name for path in reporting.iterdir()} == files | {
+        "dataset_passport.json",
+        "made_by.json",
+        "model_card.md",
+        "report.html",
+    }
     assert json.loads((reporting / "dataset_passport.json").read_text())["source"] == "synthetic"
     case_metrics, table = (pd.read_csv(reporting / name) for name in ("case_metrics.csv", "table_ii.csv"))
     assert set(case_metrics["source"]) == set(table["source"]) == {"synthetic"}

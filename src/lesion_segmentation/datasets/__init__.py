@@ -7,6 +7,6 @@ from lesion_segmentation.datasets.arrays import CaseArrays
 from lesion_segmentation.datasets.network import NetworkDataset
 from lesion_segmentation.datasets.run_artifact import RunArtifact
 from lesion_segmentation.datasets.synthetic import SyntheticCases
-from lesion_segmentation.datasets.whole import Figure, Record, Table
+from lesion_segmentation.datasets.whole import Figure, Record, Table, Text
 
-__all__ = ["CaseArrays", "Figure", "NetworkDataset", "Record", "RunArtifact", "SyntheticCases", "Table"]
+__all__ = ["CaseArrays", "Figure", "NetworkDataset", "Record", "RunArtifact", "SyntheticCases", "Table", "Text"]

@@ -47,6 +47,19 @@ class Record(JSONDataset):
             JSONDataset(filepath=str(path), save_args=self._save_args).save(data)
 
 
+class Text(WholeFile):
+    """A text, UTF-8."""
+
+    def load(self) -> str:
+        """Read it."""
+        return self._filepath.read_text(encoding="utf-8")
+
+    def save(self, data: str) -> None:
+        """Write beside, then rename."""
+        with replacing(self._filepath) as path:
+            path.write_text(data, encoding="utf-8")
+
+
 class Figure(MatplotlibDataset):
     """matplotlib.MatplotlibDataset of one figure, replaced as a whole."""
 

@@ -20,7 +20,7 @@ from lesion_segmentation.data.passport import data_hash
 from lesion_segmentation.data.splits import LEAKY_PROTOCOL, split_hash
 from lesion_segmentation.hooks.checks import PARAMETER_GROUPS, file_of
 from lesion_segmentation.hooks.origins import record_origin
-from lesion_segmentation.tracking import TrackedRun, absolute_uri, probe
+from lesion_segmentation.tracking import TrackedRun, absolute_uri, flatten, probe
 from lesion_segmentation.training.listener import Listener
 
 UNKNOWN = "unknown"
@@ -34,6 +34,7 @@ class TrackingHooks:
         self._context: KedroContext | None = None
         self._catalog: DataCatalog | None = None
         self._run: TrackedRun | None = None
+        self._record: dict[str, Any] = {}
         self._seen: set[str] = set()
         self._made: set[str] = set()
         self._lock = threading.Lock()
@@ -59,16 +60,21 @@ class TrackingHooks:
         if threading.current_thread() is threading.main_thread():
             # SystemExit runs what atexit holds, so the run ends as KILLED.
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-        logged = (*PARAMETER_GROUPS, "comparison")
-        self._run.log_parameters({name: parameters[name] for name in logged if name in parameters})
+        logged = {name: parameters[name] for name in (*PARAMETER_GROUPS, "comparison") if name in parameters}
+        self._run.log_parameters(logged)
+        self._record = {"mlflow_run_id": self._run.run_id, **tags, **flatten(logged)}
 
     @hook_impl
     def before_node_run(self, inputs: dict[str, Any]) -> dict[str, Any] | None:
-        """Give the training its listener."""
-        if "training_listener" not in inputs or self._run is None:
+        """Give the training its listener, and the page what this run is."""
+        if self._run is None:
             return None
-        self._run.set_tags({"device": _device_name(inputs["params:training"])})
-        return {"training_listener": Listener(self._run.log_epoch, self._run.run_id)}
+        if "training_listener" in inputs:
+            self._run.set_tags({"device": _device_name(inputs["params:training"])})
+            return {"training_listener": Listener(self._run.log_epoch, self._run.run_id)}
+        if "run_record" in inputs:
+            return {"run_record": self._record}
+        return None
 
     @hook_impl
     def after_dataset_loaded(self, dataset_name: str, data: Any) -> None:

@@ -25,7 +25,8 @@ def draw_reliability(calibration: pd.DataFrame, case_metrics: pd.DataFrame) -> F
         above.plot(part["mean_probability"], part["lesion_share"], marker="o", color=SUBSET_COLORS[subset])
         row = part.iloc[0]
         title = f"{subset} (n = {row['n']}): ECE {100 * row['ece']:.2f}%, Brier {row['brier']:.4f}"
-        above.set(title=title, ylabel="share of lesion", ylim=(0, 1))
+        above.set_title(title, fontsize="medium")
+        above.set(ylabel="share of lesion", ylim=(0, 1))
         below.bar(part["bin_low"], part["pixels"], part["bin_high"] - part["bin_low"], align="edge", color=GREY)
         below.set(yscale="log", xlabel="probability", ylabel="pixels", xlim=(0, 1))
     return figure

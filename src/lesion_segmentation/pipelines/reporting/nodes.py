@@ -1,5 +1,6 @@
 """What must be imported late (torch, the registry) or put together from several parts of the library."""
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from lesion_segmentation.data.copies import list_scored
 from lesion_segmentation.data.leaks import check_origin
 from lesion_segmentation.data.splits import split_hash
 from lesion_segmentation.errors import InputError
-from lesion_segmentation.evaluation import calibration, tables
+from lesion_segmentation.evaluation import calibration, tables, thresholds
 from lesion_segmentation.report import diagrams
 from lesion_segmentation.report.settings import ReportingSettings
 
@@ -84,6 +85,45 @@ def summarise_legacy(
 def calibrate(probabilities: Arrays, masks: Arrays, sample_masks: Arrays, case_metrics: pd.DataFrame) -> pd.DataFrame:
     """Whether the probabilities of the pixels mean what they say."""
     return calibration.calibrate(probabilities, sample_masks | masks, case_metrics)
+
+
+def sweep_thresholds(
+    probabilities: Arrays, masks: Arrays, sample_masks: Arrays, case_metrics: pd.DataFrame
+) -> pd.DataFrame:
+    """IoU and Dice at other thresholds, never on test cases."""
+    return thresholds.sweep_thresholds(probabilities, sample_masks | masks, case_metrics)
+
+
+def write_model_card(
+    score_intervals: pd.DataFrame,
+    case_metrics: pd.DataFrame,
+    dataset_passport: dict[str, Any],
+    split: pd.DataFrame,
+    network: Any,
+) -> str:
+    """The model card of the network."""
+    from lesion_segmentation.report.page import write_model_card
+
+    return write_model_card(score_intervals, case_metrics, dataset_passport, split, asdict(network.metadata))
+
+
+def build_page(
+    images: Arrays,
+    sample_images: Arrays,
+    masks: Arrays,
+    sample_masks: Arrays,
+    predicted_masks: Arrays,
+    dataset_passport: dict[str, Any],
+    model_card: str,
+    network: Any,
+    run_record: dict[str, Any] | None,
+    **tables: pd.DataFrame,
+) -> str:
+    """The page, of everything that this pipeline made."""
+    from lesion_segmentation.report import page
+
+    pictures = {"images": sample_images | images, "masks": sample_masks | masks, "predicted_masks": predicted_masks}
+    return page.build_page(tables, pictures, dataset_passport, model_card, asdict(network.metadata), run_record or {})
 
 
 def summarise_architecture(network: Any, image_size: ImageSize) -> pd.DataFrame:

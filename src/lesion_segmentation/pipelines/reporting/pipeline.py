@@ -2,7 +2,9 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from lesion_segmentation.evaluation.audit import audit_table_ii
 from lesion_segmentation.evaluation.native import compare_sizes, score_native_size
+from lesion_segmentation.evaluation.subgroups import score_subgroups
 from lesion_segmentation.evaluation.tables import compare_with_paper, find_intervals, pick_epochs, summarise_cases
 from lesion_segmentation.pipelines.reporting import nodes
 from lesion_segmentation.report.calibration import draw_reliability
@@ -14,7 +16,7 @@ from lesion_segmentation.report.predictions import draw_enhanced_predictions, dr
 def create_pipeline() -> Pipeline:
     """network, images, masks, native_masks, cases, guarded_samples, split -> probabilities, scores, tables, figures."""
     return Pipeline(
-        [*_predict_and_score(), *_tabulate(), *_draw()],
+        [*_predict_and_score(), *_tabulate(), *_draw(), *_write()],
         namespace="reporting",
         prefix_datasets_with_namespace=False,
         tags="reporting",
@@ -85,6 +87,30 @@ def _tabulate() -> list[Node]:
             "paper_architecture",
             name="summarise_paper_architecture",
         ),
+    ]
+
+
+def _write() -> list[Node]:
+    tables = ["table_ii_beside_paper", "score_intervals", "case_metrics", "subgroups", "threshold_sweep", "calibration",
+              "training_history", "metric_audit", "cases"]  # fmt: skip
+    others = ["images", "sample_images", "masks", "sample_masks", "predicted_masks", "dataset_passport", "model_card",
+              "network", "run_record"]  # fmt: skip
+    return [
+        Node(score_subgroups, ["case_metrics", "cases"], "subgroups", name="score_subgroups"),
+        Node(
+            nodes.sweep_thresholds,
+            ["probabilities", "masks", "sample_masks", "case_metrics"],
+            "threshold_sweep",
+            name="sweep_thresholds",
+        ),
+        Node(audit_table_ii, "table_ii_beside_paper", "metric_audit", name="audit_table_ii"),
+        Node(
+            nodes.write_model_card,
+            ["score_intervals", "case_metrics", "dataset_passport", "split", "network"],
+            "model_card",
+            name="write_model_card",
+        ),
+        Node(nodes.build_page, {name: name for name in [*tables, *others]}, "report", name="build_page"),
     ]
 
 

@@ -1,0 +1,60 @@
+"""How well groups of cases fare: by PH2's annotations, by lesion size and by contact with the border."""
+
+from itertools import pairwise
+
+import pandas as pd
+
+from lesion_segmentation.evaluation.intervals import mean_interval
+
+TOO_FEW = 8
+"""Groups with fewer cases get no score: it would say more of the cases than of the group."""
+SIZE_EDGES = (0.0, 0.15, 0.30, 0.50, 1.0)
+GROUPINGS = (
+    "diagnosis",
+    "asymmetry",
+    "number_of_colors",
+    "blue_whitish_veil",
+    "regression_areas",
+    "lesion_size",
+    "touches_border",
+)
+
+
+def score_subgroups(case_metrics: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
+    """Mean Dice and IoU of each group of the test cases, or of the last subset that was scored.
+
+    Args:
+        case_metrics: subset, case_id, sample_id, dice, iou, ...
+        cases: case_id, the annotations in words (empty where there are none), lesion_area, touches_border.
+
+    Returns:
+        subset, grouping, group, n, and dice and iou as fractions with their 95% intervals (dice_low, ...); these are
+        empty for groups of fewer than TOO_FEW cases.
+    """
+    subset = next(name for name in ("test", "validation", "train") if (case_metrics["subset"] == name).any())
+    part = case_metrics[(case_metrics["subset"] == subset) & (case_metrics["sample_id"] == case_metrics["case_id"])]
+    table = part[["case_id", "dice", "iou"]].merge(describe_groups(cases), on="case_id")
+    rows = []
+    for grouping in GROUPINGS:
+        for group, members in table.groupby(grouping, sort=True, observed=True):
+            row: dict[str, object] = {"subset": subset, "grouping": grouping, "group": str(group), "n": len(members)}
+            if len(members) >= TOO_FEW:
+                for score in ("dice", "iou"):
+                    low, high = mean_interval(members[score].to_numpy())
+                    row |= {score: members[score].mean(), f"{score}_low": low, f"{score}_high": high}
+            rows.append(row)
+    columns = ["subset", "grouping", "group", "n", "dice", "dice_low", "dice_high", "iou", "iou_low", "iou_high"]
+    return pd.DataFrame(rows).reindex(columns=columns)
+
+
+def describe_groups(cases: pd.DataFrame) -> pd.DataFrame:
+    """case_id and, in words, the group of each of GROUPINGS that the case belongs to."""
+    words = ["diagnosis", "asymmetry", "blue_whitish_veil", "regression_areas"]
+    groups = cases[["case_id"]].assign(**{name: cases[name].replace("", "not annotated") for name in words})
+    counts = cases["colors"].map(lambda text: str(len(text.split(", "))) if text else "not annotated")
+    percent = [f"{100 * low:.0f} to {100 * high:.0f}%" for low, high in pairwise(SIZE_EDGES)]
+    return groups.assign(
+        number_of_colors=counts,
+        lesion_size=pd.cut(cases["lesion_area"], SIZE_EDGES, labels=percent, include_lowest=True),
+        touches_border=cases["touches_border"].map({True: "yes", False: "no"}),
+    )

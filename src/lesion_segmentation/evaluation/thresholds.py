@@ -1,0 +1,31 @@
+"""What another threshold would have given, on cases that may be looked at."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from lesion_segmentation.evaluation.scores import count_pixels, score_counts
+
+THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
+
+
+def sweep_thresholds(
+    probabilities: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray], case_metrics: pd.DataFrame
+) -> pd.DataFrame:
+    """Mean IoU and Dice over the validation cases at 19 thresholds; over the training cases where there are none.
+
+    Test cases are never used: a threshold read off them would be chosen on them.
+
+    Returns:
+        subset, threshold, n, iou, dice (fractions).
+    """
+    subset = "validation" if (case_metrics["subset"] == "validation").any() else "train"
+    names = list(case_metrics.loc[case_metrics["subset"] == subset, "sample_id"])
+    rows = []
+    for threshold in THRESHOLDS:
+        counts = pd.DataFrame([count_pixels(probabilities[n] > threshold, masks[n].astype(bool)) for n in names])
+        scores = score_counts(*(counts[name].to_numpy() for name in counts))
+        means = {name: float(scores[name].mean()) for name in ("iou", "dice")}
+        rows.append({"subset": subset, "threshold": threshold, "n": len(names), **means})
+    return pd.DataFrame(rows)

@@ -1,0 +1,185 @@
+"""The page: one self-contained HTML file, and the model card that it contains."""
+
+import math
+from collections.abc import Mapping
+from importlib import resources
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markdown_it import MarkdownIt
+from plotly.offline import get_plotlyjs
+
+from lesion_segmentation.data.splits import LEAKY_PROTOCOL
+from lesion_segmentation.evaluation.subgroups import TOO_FEW, describe_groups
+from lesion_segmentation.report.case_views import CaseView, view_cases
+from lesion_segmentation.report.plots import plot_curves, plot_reliability, plot_thresholds
+
+HEADLINE_SCORES = {"dice": "Dice", "iou": "IoU", "accuracy": "accuracy", "precision": "precision", "recall": "recall"}
+Arrays = Mapping[str, np.ndarray]
+
+
+def show(value: Any, kind: str) -> str:
+    """A number as people read it: percent with one decimal, losses with three, counts, or as it is; nothing for NaN."""
+    if value is None or pd.isna(value):
+        return ""
+    forms = {"percent": lambda v: f"{100 * v:.1f}", "loss": lambda v: f"{v:.3f}", "count": lambda v: f"{int(v)}"}
+    return forms.get(kind, lambda v: f"{v:g}")(value)
+
+
+def write_model_card(
+    score_intervals: pd.DataFrame,
+    case_metrics: pd.DataFrame,
+    dataset_passport: Mapping[str, Any],
+    split: pd.DataFrame,
+    network: Mapping[str, Any],
+) -> str:
+    """Intended use, data, metrics with intervals and limits, as Markdown; `network` is the network's metadata."""
+    headline = find_headline(score_intervals)
+    of_subset = case_metrics[case_metrics["subset"] == headline["subset"]]
+    worst = of_subset.loc[of_subset["dice"].idxmin()]
+    counts = split["subset"].value_counts()
+    return (
+        _environment()
+        .get_template("model_card.md.j2")
+        .render(
+            **_labels(case_metrics),
+            architecture=network["architecture"],
+            width=network["width"],
+            split_hash=network["split_hash"],
+            passport=dataset_passport,
+            split_counts=", ".join(f"{count} {name}" for name, count in counts.items()),
+            diagnoses=", ".join(f"{count} {name}" for name, count in dataset_passport["diagnoses"].items()),
+            headline=headline,
+            worst={"sample_id": worst["sample_id"], "text": show(worst["dice"], "percent")},
+        )
+    )
+
+
+def build_page(
+    tables: Mapping[str, pd.DataFrame],
+    pictures: Mapping[str, Arrays],
+    dataset_passport: Mapping[str, Any],
+    model_card: str,
+    network: Mapping[str, Any],
+    run_record: Mapping[str, Any],
+) -> str:
+    """Put the page together.
+
+    Args:
+        tables: By their names in the catalog: table_ii_beside_paper, score_intervals, case_metrics, subgroups,
+            threshold_sweep, calibration, training_history, metric_audit, cases.
+        pictures: images, masks and predicted_masks, each sample_id to array.
+        dataset_passport: As describe_dataset gives it.
+        model_card: Markdown.
+        network: The network's metadata.
+        run_record: Names and values of the settings, the commit and the hashes.
+    """
+    case_metrics = tables["case_metrics"]
+    groups = describe_groups(tables["cases"])
+    views = view_cases(case_metrics, groups, pictures["images"], pictures["masks"], pictures["predicted_masks"])
+    headline = find_headline(tables["score_intervals"])
+    marked = {0.2: "0.2, the paper's enhancement", 0.5: "0.5"}
+    marked[network["threshold"]] = f"{network['threshold']:g}, chosen"
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            **_labels(case_metrics),
+            architecture="SegNet-v2" if network["architecture"] == "segnet" else network["architecture"],
+            css=_text("report.css"),
+            script=_text("report.js"),
+            plotly_js=get_plotlyjs(),
+            headline=headline,
+            passport=dataset_passport,
+            table=tables["table_ii_beside_paper"].to_dict("records"),
+            curves=plot_curves(tables["training_history"]),
+            views=views,
+            extremes=_find_extremes(views, headline["subset"]),
+            subsets=list(dict.fromkeys(case_metrics["subset"])),
+            diagnosis_names=sorted(set(groups["diagnosis"])),
+            sizes=list(dict.fromkeys(sorted(groups["lesion_size"].astype(str), key=_leading_number))),
+            subgroups=tables["subgroups"].to_dict("records"),
+            too_few=TOO_FEW,
+            reliability=plot_reliability(tables["calibration"]),
+            thresholds=plot_thresholds(tables["threshold_sweep"], marked),
+            audit=tables["metric_audit"].fillna("").to_dict("records"),
+            passport_facts=[(name.replace("_", " "), _words(value)) for name, value in dataset_passport.items()],
+            model_card=MarkdownIt("commonmark").enable("table").render(model_card.partition("\n")[2]),
+            settings=list({**run_record, **{f"network.{name}": value for name, value in network.items()}}.items()),
+            show=show,
+        )
+    )
+
+
+def find_headline(score_intervals: pd.DataFrame) -> dict[str, Any]:
+    """The per-image scores of the test, or of the last subset that was scored, at the network's threshold."""
+    first = score_intervals.iloc[0]
+    table = score_intervals[
+        (score_intervals["average"] == "per_image") & (score_intervals["threshold"] == first["threshold"])
+    ]
+    subset = next(name for name in ("test", "validation", "train") if (table["subset"] == name).any())
+    table = table[table["subset"] == subset].set_index("metric")
+    rows = {metric: row for row, metric in zip(_positions(score_intervals, table), table.index, strict=True)}
+    scores = [
+        {
+            "name": name,
+            "row": rows[metric],
+            "value": table.loc[metric, "score"],
+            "low": table.loc[metric, "low"],
+            "high": table.loc[metric, "high"],
+            "text": show(table.loc[metric, "score"], "percent"),
+            "interval": f"{show(table.loc[metric, 'low'], 'percent')} to {show(table.loc[metric, 'high'], 'percent')}",
+        }
+        for metric, name in HEADLINE_SCORES.items()
+    ]
+    one = table.iloc[0]
+    return {"subset": subset, "n": int(one["n"]), "prediction": one["prediction"], "threshold": one["threshold"],
+            "scores": scores}  # fmt: skip
+
+
+def _positions(whole: pd.DataFrame, part: pd.DataFrame) -> list[int]:
+    one = part.iloc[0]
+    same = (whole["subset"] == one["subset"]) & (whole["average"] == "per_image")
+    return [int(i) for i in np.flatnonzero(same & (whole["threshold"] == one["threshold"]))]
+
+
+def _find_extremes(views: list[CaseView], subset: str) -> list[tuple[str, CaseView]]:
+    ranked = sorted((view for view in views if view.subset == subset), key=lambda view: view.dice)
+    return [("worst", ranked[0]), ("median", ranked[len(ranked) // 2]), ("best", ranked[-1])]
+
+
+def _labels(case_metrics: pd.DataFrame) -> dict[str, Any]:
+    first = case_metrics.iloc[0]
+    leaky = first["protocol"] == LEAKY_PROTOCOL
+    return {"source": first["source"], "protocol": first["protocol"], "leaky": leaky,
+            "synthetic": first["source"] == "synthetic"}  # fmt: skip
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}: {_words(part)}" for name, part in value.items())
+    if isinstance(value, list):
+        return ", ".join(_words(part) for part in value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _leading_number(text: str) -> float:
+    head = text.split(" ")[0]
+    return float(head) if head.isdigit() else math.inf
+
+
+def _text(name: str) -> str:
+    return resources.files("lesion_segmentation.report").joinpath("templates", name).read_text()
+
+
+def _environment() -> Environment:
+    """HTML is escaped but for what this module made itself; Markdown is not."""
+    environment = Environment(
+        loader=PackageLoader("lesion_segmentation.report"),
+        autoescape=lambda name: bool(name and name.endswith(".html.j2")),
+        undefined=StrictUndefined,
+        trim_blocks=False,
+    )
+    return environment

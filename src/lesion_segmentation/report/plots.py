@@ -1,0 +1,54 @@
+"""The page's plots, by Plotly, in colours that colour-blind readers tell apart."""
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from lesion_segmentation.report.canvas import BLUE, GREY, ORANGE, SUBSET_COLORS
+from lesion_segmentation.report.curves import CURVE_LABELS
+
+_LAYOUT = {"template": "plotly_white", "margin": {"l": 50, "r": 20, "t": 40, "b": 40}, "height": 360}
+
+
+def plot_curves(training_history: pd.DataFrame) -> str:
+    """Loss, accuracy and Dice over the epochs, as a piece of HTML that needs plotly.js on the page."""
+    metrics = ("loss", "accuracy", "dice")
+    figure = make_subplots(1, 3, subplot_titles=["loss (binary cross-entropy)", "accuracy", "Dice"])
+    for column, metric in enumerate(metrics, start=1):
+        for subset, label in CURVE_LABELS.items():
+            if f"{subset}_{metric}" in training_history:
+                figure.add_scatter(
+                    x=training_history["epoch"], y=training_history[f"{subset}_{metric}"], name=label,
+                    line_color=SUBSET_COLORS[subset], showlegend=column == 1, row=1, col=column,
+                )  # fmt: skip
+    figure.update_xaxes(title_text="epoch")
+    return _to_html(figure.update_layout(legend={"orientation": "h", "y": -0.25}, **_LAYOUT))
+
+
+def plot_thresholds(threshold_sweep: pd.DataFrame, marked: dict[float, str]) -> str:
+    """Mean IoU against the threshold, with some thresholds marked by name."""
+    subset = threshold_sweep["subset"].iloc[0]
+    figure = go.Figure()
+    figure.add_scatter(x=threshold_sweep["threshold"], y=threshold_sweep["iou"], name="IoU", line_color=BLUE)
+    for place, (threshold, name) in enumerate(marked.items()):
+        figure.add_vline(threshold, line_dash="dash", line_color=ORANGE, annotation_text=name,
+                         annotation_yshift=-18 * place)  # fmt: skip
+    figure.update_layout(xaxis_title="threshold", yaxis_title=f"mean IoU on {subset}", **_LAYOUT)
+    return _to_html(figure)
+
+
+def plot_reliability(calibration: pd.DataFrame) -> str:
+    """The share of lesion among pixels of like probability, a line a subset."""
+    figure = go.Figure()
+    figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", line_color=GREY, name="as it should be")
+    for subset, part in calibration.groupby("subset", sort=False):
+        name = f"{subset}: ECE {100 * part['ece'].iloc[0]:.2f}%, Brier {part['brier'].iloc[0]:.4f}"
+        figure.add_scatter(x=part["mean_probability"], y=part["lesion_share"], mode="lines+markers", name=name,
+                           line_color=SUBSET_COLORS[str(subset)])  # fmt: skip
+    figure.update_layout(xaxis_title="probability", yaxis_title="share of lesion", **_LAYOUT)
+    return _to_html(figure)
+
+
+def _to_html(figure: go.Figure) -> str:
+    config = {"displayModeBar": False, "responsive": True}
+    return str(figure.to_html(full_html=False, include_plotlyjs=False, config=config))

@@ -1,0 +1,89 @@
+"""The page of a whole demo run: every number on it is the one of the CSV behind it."""
+
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lesion_segmentation.report.case_views import trace_outline
+from lesion_segmentation.report.page import show
+
+
+class Numbers(HTMLParser):
+    """Collects (attributes, text) of every <span class="num">, and addresses that the page would load."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[dict[str, str], str]] = []
+        self.addresses: list[str] = []
+        self._open: dict[str, str] | None = None
+
+    def handle_starttag(self, tag, attrs):
+        attributes = dict(attrs)
+        if attributes.get("class") == "num":
+            self._open = attributes
+            self.found.append((attributes, ""))
+        self.addresses += [attributes[name] for name in ("src", "href") if name in attributes]
+
+    def handle_data(self, data):
+        if self._open is not None:
+            self.found[-1] = (self._open, data)
+
+    def handle_endtag(self, tag):
+        if tag == "span":
+            self._open = None
+
+
+@pytest.fixture
+def reporting(run, project) -> Path:
+    run()
+    return project / "data" / "08_reporting"
+
+
+def test_every_number_equals_the_csv_behind_it_and_nothing_is_loaded_from_elsewhere(reporting):
+    text = (reporting / "report.html").read_text()
+    page = Numbers()
+    page.feed(text)
+    tables = {path.stem: pd.read_csv(path) for path in reporting.glob("*.csv")}
+    assert {attributes["data-csv"] for attributes, _ in page.found} == {
+        "score_intervals", "table_ii_beside_paper", "case_metrics", "subgroups",
+    }  # fmt: skip
+    for attributes, shown in page.found:
+        value = tables[attributes["data-csv"]].loc[int(attributes["data-row"]), attributes["data-column"]]
+        assert shown == show(value, attributes["data-kind"]), attributes
+    assert len([a for a, _ in page.found if a["data-csv"] == "case_metrics"]) == 2 * len(tables["case_metrics"])
+    assert len([a for a, _ in page.found if a["data-csv"] == "table_ii_beside_paper"]) == 8 * 18
+    assert [address for address in page.addresses if not address.startswith(("#", "data:"))] == []
+    assert "Synthetic cases: drawn, not photographed" in text
+    assert len(text) < 40_000_000
+    card = (reporting / "model_card.md").read_text()
+    worst = tables["case_metrics"][tables["case_metrics"]["subset"] == "test"]["dice"].min()
+    assert f"Dice {100 * worst:.1f}" in card
+    assert "not a medical device" in card
+
+
+def test_small_groups_get_no_score(reporting):
+    groups = pd.read_csv(reporting / "subgroups.csv")
+    assert groups.loc[groups["n"] < 8, ["dice", "iou", "dice_low"]].isna().all(axis=None)
+    assert (groups.groupby("grouping")["n"].sum() == 5).all()
+
+
+def test_the_threshold_is_swept_on_validation(reporting):
+    sweep = pd.read_csv(reporting / "threshold_sweep.csv")
+    table = pd.read_csv(reporting / "table_ii.csv").set_index(["subset", "average", "threshold"])
+    assert set(sweep["subset"]) == {"validation"}
+    at_half = sweep.set_index("threshold").loc[0.5, "iou"]
+    assert at_half == pytest.approx(table.loc[("validation", "per_image", 0.5), "iou"])
+
+
+def test_outlines_are_closed_paths_around_the_mask():
+    mask = np.zeros((6, 8), bool)
+    mask[2:4, 3:6] = True
+    path = trace_outline(mask)
+    points = np.array([[float(c) for c in point.split(",")] for point in path.strip("MZ").split(" ")])
+    assert path.count("M") == path.count("Z") == 1
+    assert points.min(axis=0).tolist() == [3.0, 2.0]
+    assert points.max(axis=0).tolist() == [6.0, 4.0]
+    assert trace_outline(np.zeros((6, 8), bool)) == ""
