@@ -48,6 +48,11 @@ class Findings:
         elif not holds_as_printed:
             self.strained.append(bound)
 
+    def require_identity(self, implied: Range, printed: Range, bound: str) -> None:
+        """Note the identity unless what is implied and what was printed may be the same number."""
+        if not (implied.low <= printed.high and printed.low <= implied.high):
+            self.broken.append(bound)
+
 
 def audit_table(table: pd.DataFrame) -> pd.DataFrame:
     """Audit each row.
@@ -171,24 +176,21 @@ def _describe(row: _Row, findings: Findings) -> str:
 
 
 def _check_pooled(row: _Row) -> Findings:
+    """Identities hold or do not: rounded figures meet them within their rounding, never exactly."""
     findings, r, v = Findings(), row.ranges, row.printed
     if {"dice", "iou"} <= set(r):
         implied = Range(_dice_of_iou(r["iou"].low), _dice_of_iou(r["iou"].high))
-        as_printed = _within(_dice_of_iou(v["iou"]), r["dice"])
-        findings.require(_overlap(implied, r["dice"]), as_printed, "Dice = 2 IoU / (1 + IoU)")
+        findings.require_identity(implied, r["dice"], "Dice = 2 IoU / (1 + IoU)")
     if {"precision", "recall"} <= set(r):
         implied = Range(_dice_of(r["precision"].low, r["recall"].low), _dice_of(r["precision"].high, r["recall"].high))
-        printed = _dice_of(v["precision"], v["recall"])
+        implied_iou = Range(_iou_of_dice(implied.low), _iou_of_dice(implied.high))
         if "dice" in r:
-            findings.require(_overlap(implied, r["dice"]), _within(printed, r["dice"]), "Dice = 2 P R / (P + R)")
+            findings.require_identity(implied, r["dice"], "Dice = 2 P R / (P + R)")
         if "iou" in r:
-            implied_iou = Range(_iou_of_dice(implied.low), _iou_of_dice(implied.high))
-            as_printed = _within(_iou_of_dice(printed), r["iou"])
-            findings.require(_overlap(implied_iou, r["iou"]), as_printed, "IoU = P R / (P + R - P R)")
+            findings.require_identity(implied_iou, r["iou"], "IoU = P R / (P + R - P R)")
         if "accuracy" in r:
-            least, least_as_printed = _iou_of_dice(implied.low), _iou_of_dice(printed)
-            bound = "accuracy >= P R / (P + R - P R)"
-            findings.require(r["accuracy"].high >= least, v["accuracy"] >= least_as_printed, bound)
+            as_printed = v["accuracy"] >= _iou_of_dice(_dice_of(v["precision"], v["recall"]))
+            findings.require(r["accuracy"].high >= implied_iou.low, as_printed, "accuracy >= P R / (P + R - P R)")
     _check_accuracy(row, findings)
     return findings
 
@@ -248,11 +250,3 @@ def _least_mean_dice(iou: float, n: int | None) -> float:
         return iou
     ones = math.floor(iou * n + 1e-12)
     return (ones + _dice_of_iou(max(0.0, iou * n - ones))) / n
-
-
-def _overlap(one: Range, other: Range) -> bool:
-    return one.low <= other.high and other.low <= one.high
-
-
-def _within(value: float, range_: Range) -> bool:
-    return range_.low <= value <= range_.high

@@ -106,7 +106,7 @@ def build_page(
             thresholds=plot_thresholds(tables["threshold_sweep"], marked),
             audit=tables["metric_audit"].fillna("").to_dict("records"),
             passport_facts=[(name.replace("_", " "), _words(value)) for name, value in dataset_passport.items()],
-            model_card=MarkdownIt("commonmark").enable("table").render(model_card.partition("\n")[2]),
+            model_card=MarkdownIt("commonmark").enable("table").render(_as_section(model_card)),
             settings=list({**run_record, **{f"network.{name}": value for name, value in network.items()}}.items()),
             show=show,
         )
@@ -163,6 +163,11 @@ def _words(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(_words(part) for part in value)
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _as_section(markdown: str) -> str:
+    """Without its title, the headings one level lower: it stands under a heading of the page."""
+    return markdown.partition("\n")[2].replace("\n## ", "\n### ")
 
 
 def _leading_number(text: str) -> float:

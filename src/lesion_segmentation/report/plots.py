@@ -32,7 +32,7 @@ def plot_thresholds(threshold_sweep: pd.DataFrame, marked: dict[float, str]) -> 
     figure.add_scatter(x=threshold_sweep["threshold"], y=threshold_sweep["iou"], name="IoU", line_color=BLUE)
     for place, (threshold, name) in enumerate(marked.items()):
         figure.add_vline(threshold, line_dash="dash", line_color=ORANGE, annotation_text=name,
-                         annotation_yshift=-18 * place)  # fmt: skip
+                         annotation_position="top right", annotation_yshift=-18 * place)  # fmt: skip
     figure.update_layout(xaxis_title="threshold", yaxis_title=f"mean IoU on {subset}", **_LAYOUT)
     return _to_html(figure)
 
