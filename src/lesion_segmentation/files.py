@@ -3,9 +3,8 @@
 import errno
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lesion_segmentation.errors import InputError
@@ -20,22 +19,20 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         InputError: There is no space or no permission; what stood at `path` is as it was.
     """
-    name = None
+    # One name, so that what a kill left is overwritten by the next attempt.
+    temporary = path.with_name(f".{path.stem}.partial{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-        os.close(handle)
-        yield Path(name)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
+        yield temporary
+        os.replace(temporary, path)
     except Exception as error:
         cause = _users_error(error)
         if cause is None:
             raise
         raise InputError(_explain(path, cause)) from error
     finally:
-        if name is not None:
-            Path(name).unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def existing_parent(path: Path) -> Path:

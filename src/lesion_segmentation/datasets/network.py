@@ -1,4 +1,4 @@
-"""A network in the catalog."""
+"""A network and the checkpoint of its training in the catalog."""
 
 from typing import Any
 
@@ -21,3 +21,20 @@ class NetworkDataset(WholeFile):
 
         with replacing(self._filepath) as path:
             save_network(data, path)
+
+
+class TrainingCheckpoint(WholeFile):
+    """The place of a training's checkpoint, which the training itself reads and writes."""
+
+    def load(self) -> Any:
+        """Give the place, whether there is a file yet or not."""
+        from lesion_segmentation.training.checkpoints import CheckpointFile
+
+        return CheckpointFile(self._filepath)
+
+    def save(self, data: Any) -> None:
+        """Not possible: the training writes it after each epoch."""
+        raise NotImplementedError("the training writes its checkpoint itself")
+
+    def _exists(self) -> bool:
+        return True

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,8 @@ class TrackingHooks:
             return None
         if "training_listener" in inputs:
             self._run.set_tags({"device": _device_name(inputs["params:training"])})
-            return {"training_listener": Listener(self._run.log_epoch, self._run.run_id)}
+            resumed = partial(_tag_resumed, self._run)
+            return {"training_listener": Listener(self._run.log_epoch, resumed, self._run.run_id)}
         if "run_record" in inputs:
             return {"run_record": self._record}
         return None
@@ -129,6 +131,10 @@ class TrackingHooks:
             self._run.set_tags({"split_hash": split_hash(data)})
         elif name == "network":
             self._run.set_tags({"trained_by": data.metadata.mlflow_run_id})
+
+
+def _tag_resumed(run: TrackedRun, earlier_run_id: str) -> None:
+    run.set_tags({"resumed_from": earlier_run_id})
 
 
 def scores_of_test(table_ii: pd.DataFrame) -> dict[str, float]:

@@ -7,13 +7,14 @@ Row = Mapping[str, float]
 """One epoch: epoch, learning_rate, train_* and, with validation cases, validation_*; and seconds."""
 
 
-def ignore_epoch(row: Row) -> None:
+def ignore(_: object) -> None:
     """Do nothing."""
 
 
 @dataclass(frozen=True)
 class Listener:
-    """Who is told of each epoch as it ends, and the id of the run that the weights shall name as their maker."""
+    """Who is told of each epoch as it ends and of the run that a training goes on from, and the id of its own run."""
 
-    on_epoch: Callable[[Row], None] = ignore_epoch
+    on_epoch: Callable[[Row], None] = ignore
+    on_resume: Callable[[str], None] = ignore
     run_id: str = ""

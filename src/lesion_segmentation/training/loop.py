@@ -1,10 +1,12 @@
 """The training loop: the only one."""
 
+import hashlib
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import lightning
 import numpy as np
@@ -18,8 +20,9 @@ from lesion_segmentation.model import Network, NetworkMetadata, build_network
 from lesion_segmentation.model.scaling import scale
 from lesion_segmentation.training.augmentation import Draws, augment, draw
 from lesion_segmentation.training.averaging import AveragedNetwork
+from lesion_segmentation.training.checkpoints import Checkpoint, CheckpointFile
 from lesion_segmentation.training.hardware import choose_hardware
-from lesion_segmentation.training.listener import Row, ignore_epoch
+from lesion_segmentation.training.listener import Listener
 from lesion_segmentation.training.losses import LOSSES
 from lesion_segmentation.training.optimisation import build_optimiser, build_schedule
 from lesion_segmentation.training.settings import TrainingSettings
@@ -48,7 +51,8 @@ def fit(
     masks: Mapping[str, np.ndarray],
     samples: pd.DataFrame,
     settings: TrainingSettings,
-    on_epoch: Callable[[Row], None] = ignore_epoch,
+    listener: Listener | None = None,
+    checkpoint_file: CheckpointFile | None = None,
 ) -> tuple[Network, pd.DataFrame]:
     """Train a network by a fixed schedule and return its last averaged weights.
 
@@ -57,7 +61,9 @@ def fit(
         masks: sample_id to uint8 (H, W), 0 or 1.
         samples: sample_id and subset (train or validation); order of the rows is the order before shuffling.
         settings: Network, optimiser, schedule, augmentation, hardware.
-        on_epoch: Called with the row of each epoch as it ends.
+        listener: Told of each epoch as it ends, and of a run that this training goes on from.
+        checkpoint_file: Written after each epoch; with `settings.resume` the training goes on from it, and ends with
+            the weights, bit for bit on a CPU, of one that was never interrupted.
 
     Returns:
         The averaged network, on the CPU; and the history, one row an epoch. Its train_* columns come from the
@@ -65,7 +71,8 @@ def fit(
         binary cross-entropy, all are means over images.
 
     Raises:
-        InputError: The batch is larger than the training set, or the loss is no longer finite.
+        InputError: The batch is larger than the training set, the loss is no longer finite, or the checkpoint is of
+            another training.
     """
     subsets = {name: samples.loc[samples["subset"] == name, "sample_id"] for name in ("train", "validation")}
     if settings.batch_size > len(subsets["train"]):
@@ -80,17 +87,56 @@ def fit(
         torch.manual_seed(settings.seed)
         network = build_network(_metadata(settings, images, subsets["train"]))
     trainer = _Trainer(fabric, network, settings, steps=settings.epochs * math.ceil(len(train) / settings.batch_size))
-    history = []
+    watcher = listener or Listener()
+    configuration = _describe(settings, network.metadata, samples)
+    history = _resume(trainer, settings, checkpoint_file, configuration, watcher)
     logger.info("Training on %s in %s: %d samples, %d for validation", *hardware, len(train), len(validation))
-    with tqdm(range(1, settings.epochs + 1), desc="training", unit="epoch") as progress:
+    with tqdm(
+        range(len(history) + 1, settings.epochs + 1),
+        desc="training",
+        unit="epoch",
+        initial=len(history),
+        total=settings.epochs,
+    ) as progress:
         for epoch in progress:
-            row = trainer.run_epoch(epoch, train, validation)
-            history.append(row)
-            on_epoch(row)
-            progress.set_postfix(
-                {name: f"{row[name]:.3f}" for name in ("train_dice", "validation_dice") if name in row}
-            )
+            history.append(trainer.run_epoch(epoch, train, validation, list(subsets["train"])))
+            if checkpoint_file is not None:
+                state = trainer.state()
+                checkpoint_file.write(Checkpoint(*state, history, configuration, watcher.run_id))
+            watcher.on_epoch(history[-1])
+            shown = {name: history[-1][name] for name in ("train_dice", "validation_dice") if name in history[-1]}
+            progress.set_postfix({name: f"{value:.3f}" for name, value in shown.items()})
     return trainer.averaged.network.cpu(), pd.DataFrame(history)
+
+
+def _resume(
+    trainer: "_Trainer",
+    settings: TrainingSettings,
+    checkpoint_file: CheckpointFile | None,
+    configuration: Mapping[str, Any],
+    listener: Listener,
+) -> list[dict[str, float]]:
+    """Bring the trainer to where the checkpoint left off, tell the listener, and give the history so far."""
+    checkpoint = checkpoint_file.read(configuration) if settings.resume and checkpoint_file is not None else None
+    if checkpoint is None:
+        return []
+    trainer.restore(checkpoint.tensors, checkpoint.values)
+    logger.info("Going on after epoch %d of run %s", len(checkpoint.history), checkpoint.run_id or "unknown")
+    listener.on_resume(checkpoint.run_id)
+    for row in checkpoint.history:
+        listener.on_epoch(row)
+    return checkpoint.history
+
+
+def _describe(settings: TrainingSettings, metadata: NetworkMetadata, samples: pd.DataFrame) -> dict[str, Any]:
+    """What must be the same for a training to go on: settings, scaling and samples."""
+    chosen = samples[["sample_id", "subset"]].to_csv(index=False)
+    return {
+        **{f"training.{name}": value for name, value in settings.model_dump(mode="json", exclude={"resume"}).items()},
+        "input_mean": metadata.input_mean,
+        "input_std": metadata.input_std,
+        "samples": hashlib.sha256(chosen.encode()).hexdigest()[:16],
+    }
 
 
 class _Trainer:
@@ -109,25 +155,51 @@ class _Trainer:
         self.network, self.optimiser = fabric.setup(network, optimiser)
         self.loss = LOSSES[settings.loss]
 
-    def run_epoch(self, epoch: int, train: Pictures, validation: Pictures) -> dict[str, float]:
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Everything that the next epoch depends on: tensors, and plain values."""
+        tensors = {f"network.{name}": tensor for name, tensor in self.raw_network.state_dict().items()}
+        tensors |= {f"averaged.{name}": tensor for name, tensor in self.averaged.network.state_dict().items()}
+        optimiser = self.optimiser.state_dict()
+        for index, parts in optimiser["state"].items():
+            tensors |= {f"optimiser.{index}.{name}": value for name, value in parts.items() if value is not None}
+        values = {
+            "groups": optimiser["param_groups"],
+            "schedule": {k: v for k, v in self.schedule.state_dict().items() if k != "lr_lambdas"},
+            "updates": self.averaged.updates,
+        }
+        return tensors, values
+
+    def restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        """Return to a state."""
+        parts: dict[str, dict[str, Tensor]] = {"network": {}, "averaged": {}, "optimiser": {}}
+        for name, tensor in tensors.items():
+            kind, _, rest = name.partition(".")
+            parts[kind][rest] = tensor
+        self.raw_network.load_state_dict(parts["network"])
+        self.averaged.network.load_state_dict(parts["averaged"])
+        self.averaged.updates = values["updates"]
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in parts["optimiser"].items():
+            index, _, key = name.partition(".")
+            state.setdefault(int(index), {})[key] = tensor
+        self.optimiser.load_state_dict({"state": state, "param_groups": values["groups"]})
+        self.schedule.load_state_dict({**self.schedule.state_dict(), **values["schedule"]})
+
+    def run_epoch(self, epoch: int, train: Pictures, validation: Pictures, sample_ids: list[str]) -> dict[str, float]:
         """Train once over all samples, then score the averaged network on the validation samples."""
         start = time.perf_counter()
         learning_rate = self.optimiser.param_groups[0]["lr"]
         order, draws = self._draw_epoch(epoch, train)
         tally = Tally()
-        finite = torch.ones((), dtype=torch.bool, device=self.fabric.device)
+        finite: list[Tensor] = []
         self.network.train()
         for first in range(0, len(train), self.settings.batch_size):
             chosen = slice(first, first + self.settings.batch_size)
             pixels, masks = train.batch(order[chosen])
             if draws is not None:
                 pixels, masks = augment(pixels, masks, draws.take(chosen))
-            finite &= self.step(pixels, masks, tally)
-        if not finite:
-            raise InputError(
-                f"the loss was no longer finite in epoch {epoch} (learning rate {learning_rate:.2g}). "
-                "Lower training.learning_rate."
-            )
+            finite.append(self.step(pixels, masks, tally))
+        self._require_finite(torch.stack(finite), epoch, learning_rate, [sample_ids[i] for i in order.tolist()])
         row = {"epoch": epoch, "learning_rate": learning_rate}
         row |= {f"train_{name}": score for name, score in tally.scores().items()}
         if len(validation):
@@ -146,6 +218,18 @@ class _Trainer:
         self.averaged.update(self.raw_network)
         tally.add(logits.detach(), masks)
         return loss.detach().isfinite()
+
+    def _require_finite(self, finite: Tensor, epoch: int, learning_rate: float, order: list[str]) -> None:
+        """Look once an epoch, so that no step waits for the device."""
+        if bool(finite.all()):
+            return
+        first = int((~finite).nonzero()[0]) * self.settings.batch_size
+        batch = ", ".join(order[first : first + self.settings.batch_size])
+        kept = f"the checkpoint of epoch {epoch - 1} is kept" if epoch > 1 else "there is no checkpoint yet"
+        raise InputError(
+            f"the loss was no longer finite in epoch {epoch} (learning rate {learning_rate:.2g}), first on the batch "
+            f"of {batch}; {kept}. Lower training.learning_rate."
+        )
 
     def _draw_epoch(self, epoch: int, train: Pictures) -> tuple[Tensor, Draws | None]:
         """The order of the samples and their augmentation: they depend on the seed and the epoch alone."""

@@ -50,6 +50,7 @@ class TrainingSettings(BaseModel):
         ema_decay: Of the exponential moving average of weights and running statistics; 0 keeps the last weights.
         device: `auto` takes a GPU where there is one.
         precision: `auto` takes bf16 where the hardware computes with it, else float32.
+        resume: Go on from the checkpoint of the last finished epoch, where there is one.
         on_the_fly: Augmentation while training.
     """
 
@@ -73,4 +74,5 @@ class TrainingSettings(BaseModel):
     ema_decay: float = Field(0.995, ge=0, lt=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
+    resume: bool = False
     on_the_fly: OnTheFlySettings = OnTheFlySettings()

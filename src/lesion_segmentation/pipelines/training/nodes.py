@@ -24,6 +24,7 @@ def fit_network(
     split: pd.DataFrame,
     settings: TrainingSettings,
     listener: Listener | None,
+    checkpoint_file: Any,
 ) -> tuple[Any, pd.DataFrame]:
     """Train on what the guard passed under this split; the network's metadata then name the split and the run."""
     from lesion_segmentation.training.loop import fit
@@ -31,7 +32,7 @@ def fit_network(
     check_origin(guarded_samples, split)
     _warn_of_cost(settings, guarded_samples)
     watcher = listener or Listener()
-    network, history = fit(sample_images, sample_masks, guarded_samples, settings, watcher.on_epoch)
+    network, history = fit(sample_images, sample_masks, guarded_samples, settings, watcher, checkpoint_file)
     network.metadata = replace(network.metadata, split_hash=split_hash(split), mlflow_run_id=watcher.run_id)
     return network, history
 

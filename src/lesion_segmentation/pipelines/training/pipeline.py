@@ -11,7 +11,15 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 fit_network,
-                ["sample_images", "sample_masks", "guarded_samples", "split", "params:training", "training_listener"],
+                [
+                    "sample_images",
+                    "sample_masks",
+                    "guarded_samples",
+                    "split",
+                    "params:training",
+                    "training_listener",
+                    "training_checkpoint",
+                ],
                 ["network", "training_history"],
                 name="fit_network",
             )

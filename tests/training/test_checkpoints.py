@@ -1,0 +1,156 @@
+"""A training that was ended and goes on ends with the weights of one that was not."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from mlflow import MlflowClient
+from safetensors import safe_open
+
+from lesion_segmentation.errors import InputError
+from lesion_segmentation.training.checkpoints import CheckpointFile
+from lesion_segmentation.training.listener import Listener
+from lesion_segmentation.training.loop import fit
+from lesion_segmentation.training.settings import TrainingSettings
+
+QUICK = {"width": 0.0625, "epochs": 4, "batch_size": 4, "device": "cpu", "precision": "32-true"}
+RECIPES = [
+    {},
+    {"optimiser": "sgd", "schedule": "inverse_time", "loss": "bce", "ema_decay": 0},
+    {"schedule": "cosine", "unpooling": "nearest"},
+]
+KILLS = int(os.environ.get("KILLS", "3"))
+
+
+class Interrupted(Exception):
+    """Stands for whatever ends a process."""
+
+
+@pytest.fixture(scope="module")
+def samples(cases) -> pd.DataFrame:
+    return pd.DataFrame({"sample_id": cases["case_id"][:14], "subset": ["train"] * 10 + ["validation"] * 4})
+
+
+def interrupt_after(epoch: int) -> Listener:
+    def on_epoch(row) -> None:
+        if row["epoch"] == epoch:
+            raise Interrupted
+
+    return Listener(on_epoch, run_id="first")
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("epoch", [1, 3])
+def test_a_resumed_training_ends_with_the_same_weights_bit_for_bit(images, masks, samples, tmp_path, recipe, epoch):
+    settings = TrainingSettings(**(QUICK | recipe))
+    whole, whole_history = fit(images, masks, samples, settings)
+    file = CheckpointFile(tmp_path / "checkpoint.safetensors")
+    with pytest.raises(Interrupted):
+        fit(images, masks, samples, settings, interrupt_after(epoch), file)
+    heard: list[dict[str, float]] = []
+    resumed_from: list[str] = []
+    listener = Listener(heard.append, resumed_from.append, "second")
+    resumed, history = fit(images, masks, samples, settings.model_copy(update={"resume": True}), listener, file)
+    expected = whole.state_dict()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in resumed.state_dict().items())
+    pd.testing.assert_frame_equal(history.drop(columns="seconds"), whole_history.drop(columns="seconds"))
+    assert [row["epoch"] for row in heard] == [1, 2, 3, 4]  # the whole curve
+    assert resumed_from == ["first"]
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.safetensors"]
+
+
+def test_without_a_checkpoint_it_begins_and_without_resume_a_checkpoint_is_ignored(images, masks, samples, tmp_path):
+    file = CheckpointFile(tmp_path / "checkpoint.safetensors")
+    settings = TrainingSettings(**QUICK)
+    one, _ = fit(images, masks, samples, settings.model_copy(update={"resume": True}), checkpoint_file=file)
+    two, history = fit(images, masks, samples, settings, checkpoint_file=file)
+    assert len(history) == 4
+    assert all(torch.equal(tensor, one.state_dict()[name]) for name, tensor in two.state_dict().items())
+
+
+def test_another_configuration_is_refused_with_the_difference(images, masks, samples, tmp_path):
+    file = CheckpointFile(tmp_path / "checkpoint.safetensors")
+    fit(images, masks, samples, TrainingSettings(**QUICK), checkpoint_file=file)
+    other = TrainingSettings(**(QUICK | {"learning_rate": 0.5, "resume": True}))
+    with pytest.raises(InputError) as caught:
+        fit(images, masks, samples[:-1], other, checkpoint_file=file)
+    assert "training.learning_rate: 0.002 in the checkpoint, 0.5 now" in str(caught.value)
+    assert "samples:" in str(caught.value)
+    assert "2 problems" in str(caught.value)
+
+
+def test_a_checkpoint_holds_plain_data_and_damage_is_told(images, masks, samples, tmp_path):
+    path = tmp_path / "checkpoint.safetensors"
+    settings = TrainingSettings(**(QUICK | {"epochs": 1, "resume": True}))
+    fit(images, masks, samples, settings, checkpoint_file=CheckpointFile(path))
+    with safe_open(path, "pt") as file:
+        assert json.loads(file.metadata()["configuration"])["training.width"] == 0.0625
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(InputError, match="or damaged"):
+        fit(images, masks, samples, settings, checkpoint_file=CheckpointFile(path))
+
+
+def start(project: Path, *options: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "kedro", "run", "--env", "demo", "--pipelines", "training", *options]
+    return subprocess.Popen(command, cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def test_real_kills_at_random_instants_lose_nothing(run, project):
+    """kill -9, whatever the training is doing; KILLS=20 for more of them."""
+    run(params={"training.epochs": 60, "training.precision": "32-true"})
+    models = project / "data" / "06_models"
+    expected = load_tensors(models / "network.safetensors")
+    for name in ("network", "training_checkpoint"):
+        (models / f"{name}.safetensors").unlink()
+    params = "image_size.height=64,image_size.width=96,training.width=0.0625,training.batch_size=4,training.resume=true"
+    options = ("--params", f"{params},training.epochs=60,training.precision=32-true")
+    generator = np.random.default_rng(0)
+    for _ in range(KILLS):
+        process = start(project, *options)
+        wait_for_training(project, process)
+        time.sleep(generator.uniform(0, 1.5))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert start(project, *options).wait() == 0
+    found = load_tensors(models / "network.safetensors")
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in found.items())
+    assert {path.name for path in models.iterdir()} == {
+        "made_by.json",
+        "network.safetensors",
+        "training_checkpoint.safetensors",
+    }
+    last, *earlier = tracked_runs(project)
+    assert last.info.status == "FINISHED"
+    assert "resumed_from" in last.data.tags
+    client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+    assert len(client.get_metric_history(last.info.run_id, "train_dice")) == 60
+    assert "RUNNING" not in {run.info.status for run in earlier}
+
+
+def tracked_runs(project: Path) -> list:
+    client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("ph2-segnet-demo")
+    return list(client.search_runs([experiment.experiment_id]))
+
+
+def wait_for_training(project: Path, process: subprocess.Popen[bytes]) -> None:
+    """Until the run of this process has told MLflow of an epoch, or is over."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        newest = tracked_runs(project)[0]
+        if newest.data.tags.get("pid") == str(process.pid) and "train_dice" in newest.data.metrics:
+            return
+        time.sleep(0.1)
+
+
+def load_tensors(path: Path) -> dict[str, torch.Tensor]:
+    with safe_open(path, "pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
