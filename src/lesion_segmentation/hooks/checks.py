@@ -21,8 +21,8 @@ RUNTIME_PARAMETERS = ("data_root", "experiment", "comparison")
 """Given on the command line only: where the outputs stand, their MLflow experiment, and which runs are compared."""
 RAW = ("ph2_images", "ph2_masks", "ph2_annotations")
 MIN_FREE_MIB = 300
-"""Less is refused: a run at a quarter of the width writes about 150. One at width 1.0 writes up to 900; if the disk fills
-up on the way, the file that did not fit is named and the former one kept."""
+"""Less is refused: a run at a quarter of the width writes about 150. One at width 1.0 writes up to 900; if the disk
+fills up on the way, the file that did not fit is named and the former one kept."""
 
 
 class InputHooks:
