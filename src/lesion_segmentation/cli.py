@@ -72,7 +72,11 @@ def audit_command(table: Path) -> None:
 
     from lesion_segmentation.evaluation.audit import audit_table
 
-    verdicts = audit_table(pd.read_csv(table, dtype=str))
+    try:
+        rows = pd.read_csv(table, dtype=str)
+    except ValueError as error:  # pandas' errors of empty and ragged files, and of other encodings, are ValueErrors
+        raise InputError(f"{table} is no .csv in UTF-8 ({error}). docs/published.csv is an example.") from error
+    verdicts = audit_table(rows)
     for column in ("implied_dice", "implied_iou"):
         verdicts[column] = [
             f"{100 * value:.1f}" if value == value and value is not None else "" for value in verdicts[column]

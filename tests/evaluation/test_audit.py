@@ -74,6 +74,26 @@ def test_accuracy_is_never_below_iou():
     assert audit(precision="95", recall="95", accuracy="92", averaging="pooled")["verdict"] == "possible"
 
 
+def test_bounds_that_hold_under_any_averaging():
+    for cells in (
+        {"precision": "95", "recall": "95", "accuracy": "80"},
+        {"dice": "95", "accuracy": "80"},
+        {"iou": "90", "precision": "80"},
+        {"dice": "95", "recall": "85"},
+    ):
+        for averaging in ("pooled", "per_image"):
+            assert audit(**cells, averaging=averaging)["verdict"] == "impossible", cells
+        assert audit(**cells)["verdict"] in ("impossible", "undecided")
+
+
+def test_a_mixture_of_averagings_is_undecided_unless_the_averaging_is_named():
+    """Precision and recall pooled beside means of Dice and IoU: no single averaging, but each may be right."""
+    mixed = {"precision": "90", "recall": "90", "dice": "75", "iou": "65"}
+    assert audit(**mixed)["verdict"] == "undecided"
+    assert audit(**mixed, averaging="per_image")["verdict"] == "impossible"
+    assert audit(**mixed, n="1")["verdict"] == "impossible"
+
+
 def test_fractions_and_percent_are_told_apart():
     assert audit(dice="0.889", iou="0.800", averaging="pooled")["verdict"] == "possible"
     assert audit(dice="0.74", iou="0.92")["verdict"] == "impossible"
@@ -87,5 +107,10 @@ def test_mistakes_are_named_all_at_once():
     with pytest.raises(InputError) as caught:
         audit_table(pd.DataFrame(rows).fillna(""))
     assert "4 problems" in str(caught.value)
+    with pytest.raises(InputError, match="n is '0'"):
+        audit_table(pd.DataFrame([{"name": "a", **dict.fromkeys(AUDITED, ""), "dice": "90", "n": "0"}]))
+    with pytest.raises(InputError, match="it has no rows"):
+        audit_table(pd.DataFrame(columns=["name", *AUDITED]))
+    assert audit(dice="88.9 %", iou="80.1 %", averaging="pooled")["verdict"] == "possible"
     with pytest.raises(InputError, match="column iou is missing"):
         audit_table(pd.DataFrame([{"name": "a", "dice": "90"}]))

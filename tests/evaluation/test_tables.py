@@ -7,6 +7,7 @@ from torch.nn.functional import binary_cross_entropy
 from lesion_segmentation.data.copies import AugmentationSettings, copy_samples, list_scored
 from lesion_segmentation.data.splits import SplitSettings, split_cases
 from lesion_segmentation.evaluation import legacy_scores, score_case
+from lesion_segmentation.evaluation.cases import CASE_METRICS
 from lesion_segmentation.evaluation.tables import (
     compare_with_paper,
     find_intervals,
@@ -110,12 +111,16 @@ def test_the_papers_epochs_and_the_last_are_picked():
     assert (both.loc[both["subset"] == "validation", "dice"] == 0.5).all()
 
 
-def test_every_score_of_table_ii_has_its_interval(case_metrics, enhanced):
+def test_every_score_has_its_interval(case_metrics, enhanced):
     table = summarise_cases(case_metrics, enhanced)
     intervals = find_intervals(case_metrics, enhanced)
-    assert len(intervals) == len(table) * 5
+    assert len(intervals) == 2 * 3 * (len(CASE_METRICS) + 6)
     wide = intervals.pivot_table(index=["subset", "average", "threshold"], columns="metric", values="score")
     for row in table.itertuples():
         assert wide.loc[(row.subset, row.average, row.threshold), "dice"] == pytest.approx(row.dice)
     assert (intervals["low"] <= intervals["score"]).all()
     assert (intervals["score"] <= intervals["high"]).all()
+    test = case_metrics[case_metrics["subset"] == "test"]
+    wrong = test["fp"] + test["fn"]
+    share = (test["border_error_share"] * wrong).sum() / wrong.sum()
+    assert wide.loc[("test", "pooled", 0.5), "border_error_share"] == pytest.approx(share)

@@ -6,6 +6,7 @@ from kedro.io import DatasetError
 from mlflow import MlflowClient
 
 from lesion_segmentation.errors import InputError
+from lesion_segmentation.evaluation.comparison import pair_cases
 
 
 @pytest.fixture
@@ -58,6 +59,22 @@ def test_runs_on_other_cases_or_masks_are_refused(run, project, compare):
     run(params={"image_size.width": 64})
     with pytest.raises(InputError, match="20 cases have other masks"):
         compare(first, newest_run(project))
+
+
+def test_pictures_of_other_cases_or_sizes_are_not_drawn_on(run, project, compare):
+    run()
+    first = newest_run(project)
+    run(params={"training.seed": 1})
+    second = newest_run(project)
+    run(params={"image_size.width": 64}, pipeline_names=["data_processing"])
+    with pytest.raises(InputError, match="other cases or sizes than those runs scored"):
+        compare(first, second)
+
+
+def test_runs_of_an_older_version_are_told():
+    older = pd.DataFrame({"subset": ["test"], "case_id": ["a"], "dice": [0.9]})
+    with pytest.raises(InputError, match=r"the baseline has no sample_id.*an older version made it"):
+        pair_cases(older, older)
 
 
 def test_a_run_that_is_missing_is_told(run, project, compare):

@@ -17,8 +17,8 @@ def test_the_whole_run_makes_everything_and_labels_it_synthetic(run, project):
     run()
     reporting = project / "data" / "08_reporting"
     tables = {"architecture", "calibration", "case_metrics", "case_metrics_enhanced", "case_metrics_native",
-              "metric_audit", "metrics_by_epoch", "native_size_comparison", "paper_architecture", "score_intervals",
-              "subgroups", "table_ii", "table_ii_beside_paper", "table_ii_legacy", "threshold_sweep",
+              "metric_audit", "metrics_by_epoch", "native_scores", "native_size_comparison", "paper_architecture",
+              "score_intervals", "subgroups", "table_ii", "table_ii_beside_paper", "table_ii_legacy", "threshold_sweep",
               "training_history"}  # fmt: skip
     figures = {"augmentation_preview", "before_and_after_resizing", "data_flow", "dataset_examples", "image_as_loaded",
                "metrics_by_epoch_curves", "network_layers", "predictions_beside_truth", "predictions_enhanced",

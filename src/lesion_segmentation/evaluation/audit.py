@@ -10,13 +10,15 @@ Two ways of averaging are looked at, each over all scores of a row at once:
   at 0 or 1, the first becomes a little sharper). Since 1 - J_i <= (1 - P_i) + (1 - R_i), also
   P + R - 1 <= J <= min(P, R).
 
-In both, accuracy >= IoU: true negatives can only raise it. Printed scores are rounded, so each stands for an interval.
-The rules for ratios of 0/0 are those of scores.py.
+In both, J <= P, J <= R, D <= 2P / (1 + P) and D <= 2R / (1 + R); and accuracy >= IoU, since true negatives can only
+raise it, so also accuracy >= D / (2 - D) and accuracy >= P + R - 1. These bounds are necessary: a row that meets them
+may still be wrong. Printed scores are rounded, so each stands for an interval. The rules for ratios of 0/0 are those of
+scores.py.
 """
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import pandas as pd
@@ -63,15 +65,18 @@ def audit_table(table: pd.DataFrame) -> pd.DataFrame:
             empty).
 
     Returns:
-        name, verdict (possible; impossible: under no single averaging, or not under the one that is named; undecided:
-        only rounding saves it, or there is nothing to check), pooled and per_image (the bound that is broken there,
-        or "possible", or "only by rounding"), implied_dice and implied_iou (hard ones that precision and recall imply
-        if pooled, as fractions).
+        name, verdict, pooled and per_image (the bounds that are broken there, or "possible", or "only by rounding"),
+        implied_dice and implied_iou (hard ones that precision and recall imply if pooled, as fractions).
+
+        The verdict is possible: no bound forbids the row under at least one averaging; impossible: under no single
+        averaging, or not under the one that is named; undecided: only rounding or a mixture of averagings, precision
+        and recall by one and the rest by the other, would explain it, or there is nothing to check.
 
     Raises:
         InputError: Columns are missing, or a cell is no score.
     """
     problems = [f"column {name} is missing" for name in ("name", *AUDITED) if name not in table]
+    problems += [] if len(table) else ["it has no rows"]
     if problems:
         raise InputError.from_problems("The table cannot be audited", problems, "Its header needs these names.")
     rows = [_read_row(row, problems) for row in table.fillna("").astype(str).to_dict("records")]
@@ -111,7 +116,7 @@ def _read_row(cells: Mapping[str, str], problems: list[str]) -> _Row:
     printed: dict[str, float] = {}
     decimals: dict[str, int] = {}
     for score in AUDITED:
-        text = cells[score].strip().rstrip("%")
+        text = cells[score].strip().rstrip("%").strip()
         if not text:
             continue
         try:
@@ -130,7 +135,7 @@ def _read_row(cells: Mapping[str, str], problems: list[str]) -> _Row:
     n_text, averaging = cells.get("n", "").strip(), cells.get("averaging", "").strip()
     if averaging not in ("", *AVERAGES):
         problems.append(f"{name}: averaging is {averaging!r}, expected pooled, per_image or nothing")
-    if n_text and not n_text.removesuffix(".0").isdigit():
+    if n_text and not (n_text.removesuffix(".0").isdigit() and float(n_text) >= 1):
         problems.append(f"{name}: n is {n_text!r}")
         n_text = ""
     n = int(float(n_text)) if n_text else None
@@ -140,10 +145,10 @@ def _read_row(cells: Mapping[str, str], problems: list[str]) -> _Row:
 def _audit_row(row: _Row) -> dict[str, object]:
     found = {"pooled": _check_pooled(row), "per_image": _check_pooled(row) if row.n == 1 else _check_per_image(row)}
     looked_at = [found[row.averaging]] if row.averaging else list(found.values())
-    if _checkable(row) and all(findings.broken for findings in looked_at):
-        verdict = "impossible"
-    elif _checkable(row) and any(not findings.broken and not findings.strained for findings in looked_at):
+    if _checkable(row) and any(not findings.broken and not findings.strained for findings in looked_at):
         verdict = "possible"
+    elif _checkable(row) and all(findings.broken for findings in looked_at) and not _mixture_would_do(row):
+        verdict = "impossible"
     else:
         verdict = "undecided"
     implied = (
@@ -160,11 +165,26 @@ def _audit_row(row: _Row) -> dict[str, object]:
     }
 
 
+def _mixture_would_do(row: _Row) -> bool:
+    """Whether precision and recall by one averaging beside the other scores by another could be right."""
+    if row.averaging or row.n == 1:
+        return False
+    parts = [
+        replace(
+            row,
+            printed={name: row.printed[name] for name in names if name in row.printed},
+            ranges={name: row.ranges[name] for name in names if name in row.ranges},
+        )
+        for names in (("dice", "iou", "accuracy"), ("precision", "recall", "accuracy"))
+    ]
+    return all(not _check_pooled(part).broken or not _check_per_image(part).broken for part in parts)
+
+
 def _checkable(row: _Row) -> bool:
     """Whether any bound connects the scores that are there."""
     there = set(row.printed)
-    with_iou = "iou" in there and bool(there & {"dice", "accuracy"})
-    return with_iou or ({"precision", "recall"} <= there and bool(there & {"dice", "iou", "accuracy"}))
+    overlaps = there & {"dice", "iou"}
+    return bool(overlaps and len(there) > 1) or {"precision", "recall", "accuracy"} <= there
 
 
 def _describe(row: _Row, findings: Findings) -> str:
@@ -191,7 +211,7 @@ def _check_pooled(row: _Row) -> Findings:
         if "accuracy" in r:
             as_printed = v["accuracy"] >= _iou_of_dice(_dice_of(v["precision"], v["recall"]))
             findings.require(r["accuracy"].high >= implied_iou.low, as_printed, "accuracy >= P R / (P + R - P R)")
-    _check_accuracy(row, findings)
+    _check_always(row, findings)
     return findings
 
 
@@ -218,17 +238,27 @@ def _check_per_image(row: _Row) -> Findings:
                 least = v["precision"] + v["recall"] - 1
                 bound = f"mean {'Dice' if score == 'dice' else 'IoU'} >= P + R - 1"
                 findings.require(r[score].high >= p.low + q.low - 1, v[score] >= least, bound)
-        if "iou" in r:
-            most = min(v["precision"], v["recall"])
-            findings.require(r["iou"].low <= min(p.high, q.high), v["iou"] <= most, "mean IoU <= min(P, R)")
-    _check_accuracy(row, findings)
+        if "accuracy" in r:
+            least = v["precision"] + v["recall"] - 1
+            findings.require(r["accuracy"].high >= p.low + q.low - 1, v["accuracy"] >= least, "accuracy >= P + R - 1")
+    _check_always(row, findings)
     return findings
 
 
-def _check_accuracy(row: _Row, findings: Findings) -> None:
+def _check_always(row: _Row, findings: Findings) -> None:
+    """What holds in each image, of all pixels, and so of means."""
     r, v = row.ranges, row.printed
-    if {"iou", "accuracy"} <= set(r):
+    for name in [score for score in ("precision", "recall") if score in r]:
+        if "iou" in r:
+            findings.require(r["iou"].low <= r[name].high, v["iou"] <= v[name], f"IoU <= {name}")
+        if "dice" in r:
+            most, printed = _dice_of_iou(r[name].high), _dice_of_iou(v[name])
+            findings.require(r["dice"].low <= most, v["dice"] <= printed, f"Dice <= 2 {name} / (1 + {name})")
+    if "accuracy" in r and "iou" in r:
         findings.require(r["accuracy"].high >= r["iou"].low, v["accuracy"] >= v["iou"], "accuracy >= IoU")
+    if "accuracy" in r and "dice" in r:
+        least, printed = _iou_of_dice(r["dice"].low), _iou_of_dice(v["dice"])
+        findings.require(r["accuracy"].high >= least, v["accuracy"] >= printed, "accuracy >= Dice / (2 - Dice)")
 
 
 def _dice_of_iou(iou: float) -> float:

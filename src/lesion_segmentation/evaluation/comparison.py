@@ -6,17 +6,27 @@ from scipy.stats import wilcoxon
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.evaluation.cases import CASE_METRICS
 from lesion_segmentation.evaluation.intervals import mean_interval
+from lesion_segmentation.evaluation.tables import LABELS
 
 KEYS = ["subset", "case_id", "sample_id"]
+COMPARED = (*CASE_METRICS, "loss")
+_REMEDY = "Compare runs of one data set, image size and split (MLflow's tags data_hash and split_hash name them)."
 
 
 def pair_cases(baseline: pd.DataFrame, candidate: pd.DataFrame) -> pd.DataFrame:
-    """The case_metrics of two runs side by side, columns ending in _baseline and _candidate.
+    """The case_metrics of two runs side by side, columns ending in _baseline and _candidate; copies are left out.
 
     Raises:
-        InputError: The runs scored other cases, or the same cases against other masks.
+        InputError: The runs scored other cases, or the same cases against other masks, or are of an older version.
     """
     problems = []
+    for name, run in (("baseline", baseline), ("candidate", candidate)):
+        missing = [column for column in (*KEYS, *COMPARED, *LABELS, "mask_hash") if column not in run]
+        if missing:
+            problems.append(f"the {name} has no {', '.join(missing)}: an older version made it; report on it again")
+    if problems:
+        raise InputError.from_problems("The runs cannot be compared", problems, _REMEDY)
+    baseline, candidate = (run[run["sample_id"] == run["case_id"]] for run in (baseline, candidate))
     for subset in sorted({*baseline["subset"], *candidate["subset"]}):
         one, other = (set(run.loc[run["subset"] == subset, "sample_id"]) for run in (baseline, candidate))
         for name, extra in (("baseline", one - other), ("candidate", other - one)):
@@ -28,11 +38,7 @@ def pair_cases(baseline: pd.DataFrame, candidate: pd.DataFrame) -> pd.DataFrame:
     if len(other_masks):
         problems.append(f"{len(other_masks)} cases have other masks ({', '.join(other_masks[:5])}, ...)")
     if problems:
-        raise InputError.from_problems(
-            "The runs cannot be compared",
-            problems,
-            "Compare runs of one data set, image size and split (MLflow's tags data_hash and split_hash name them).",
-        )
+        raise InputError.from_problems("The runs cannot be compared", problems, _REMEDY)
     return both
 
 
@@ -41,11 +47,13 @@ def compare_runs(paired_cases: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         subset, metric, n, baseline and candidate (means over cases), difference (candidate - baseline) with its 95%
-        interval low to high, wilcoxon_p (signed ranks, two-sided; 1 where no case differs) and n_differing.
+        interval low to high, wilcoxon_p (signed ranks, two-sided; 1 where no case differs), n_differing, and the LABELS
+        of both runs.
     """
+    labels = [f"{label}_{run}" for label in LABELS for run in ("baseline", "candidate")]
     rows = []
     for subset, part in paired_cases.groupby("subset", sort=False):
-        for metric in (*CASE_METRICS, "loss"):
+        for metric in COMPARED:
             baseline, candidate = (part[f"{metric}_{run}"].to_numpy() for run in ("baseline", "candidate"))
             difference = candidate - baseline
             low, high = mean_interval(difference)
@@ -62,6 +70,7 @@ def compare_runs(paired_cases: pd.DataFrame) -> pd.DataFrame:
                     "high": high,
                     "wilcoxon_p": float(wilcoxon(difference).pvalue) if differing else 1.0,
                     "n_differing": differing,
+                    **part.iloc[0][labels],
                 }
             )
     return pd.DataFrame(rows)
@@ -71,7 +80,8 @@ def find_changed_cases(paired_cases: pd.DataFrame, count: int = 10) -> pd.DataFr
     """The cases of the test, or of the last subset that was scored, whose Dice gained and lost most.
 
     Returns:
-        change (gained, lost), the KEYS, dice_baseline, dice_candidate, difference; at most `count` of each change, the
+        change (gained, lost), the KEYS, dice_baseline, dice_candidate, difference, mask_hash, and what the title of the
+        page says: source, protocol, prediction_baseline, prediction_candidate; at most `count` of each change, the
         largest first.
     """
     subset = next(name for name in ("test", "validation", "train") if (paired_cases["subset"] == name).any())
@@ -80,4 +90,6 @@ def find_changed_cases(paired_cases: pd.DataFrame, count: int = 10) -> pd.DataFr
     ranked = part.sort_values("difference", ascending=False)
     gained, lost = ranked[ranked["difference"] > 0].head(count), ranked[ranked["difference"] < 0][::-1].head(count)
     table = pd.concat([gained.assign(change="gained"), lost.assign(change="lost")], ignore_index=True)
-    return table[["change", *KEYS, "dice_baseline", "dice_candidate", "difference"]]
+    table = table.rename(columns={f"{name}_baseline": name for name in ("mask_hash", "source", "protocol")})
+    said = ["mask_hash", "source", "protocol", "prediction_baseline", "prediction_candidate"]
+    return table[["change", *KEYS, "dice_baseline", "dice_candidate", "difference", *said]]

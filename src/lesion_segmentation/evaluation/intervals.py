@@ -34,6 +34,16 @@ def pooled_interval(counts: Mapping[str, np.ndarray], metric: str, seed: int = 0
     return _interval([np.asarray(counts[name], dtype=np.float64) for name in COUNTS], pooled, seed, draws)
 
 
+def ratio_interval(part: np.ndarray, whole: np.ndarray, seed: int = 0, draws: int = DRAWS) -> Interval:
+    """95% interval of sum(part) / sum(whole), (N,) each, drawn case by case; 0 where the whole is 0."""
+
+    def ratio(part: np.ndarray, whole: np.ndarray, axis: int = -1) -> np.ndarray:
+        total = whole.sum(axis=axis)
+        return np.where(total > 0, part.sum(axis=axis) / np.where(total > 0, total, 1), 0.0)
+
+    return _interval([np.asarray(column, dtype=np.float64) for column in (part, whole)], ratio, seed, draws)
+
+
 def _interval(columns: list[np.ndarray], statistic: Callable[..., np.ndarray], seed: int, draws: int) -> Interval:
     if len(columns[0]) < 2:
         return float("nan"), float("nan")

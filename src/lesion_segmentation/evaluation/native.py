@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from lesion_segmentation.evaluation.borders import score_distances
+from lesion_segmentation.evaluation.borders import DISTANCE_METRICS, score_distances
 from lesion_segmentation.evaluation.cases import CASE_METRICS, score_case
 from lesion_segmentation.evaluation.intervals import mean_interval
 
@@ -63,4 +63,20 @@ def compare_sizes(case_metrics: pd.DataFrame, case_metrics_native: pd.DataFrame)
             rows.append(
                 {"subset": subset, "metric": metric, "n": len(part), **means, "low": low, "high": high, **protocol}
             )
+    return pd.DataFrame(rows)
+
+
+def summarise_native(case_metrics_native: pd.DataFrame) -> pd.DataFrame:
+    """The mean of every score at native size, the distances included.
+
+    Returns:
+        subset, metric, n, score (fractions; distances in pixels of the native picture or in percent of its diagonal),
+        its 95% interval low to high, protocol.
+    """
+    rows = []
+    for subset, part in case_metrics_native.groupby("subset", sort=False):
+        for metric in (*CASE_METRICS, *DISTANCE_METRICS):
+            low, high = mean_interval(part[metric].to_numpy())
+            row = {"subset": subset, "metric": metric, "n": len(part), "score": part[metric].mean()}
+            rows.append({**row, "low": low, "high": high, "protocol": part["protocol"].iloc[0]})
     return pd.DataFrame(rows)

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import pandas as pd
 
-from lesion_segmentation.evaluation.cases import score_case
-from lesion_segmentation.evaluation.intervals import mean_interval, pooled_interval
+from lesion_segmentation.evaluation.cases import CASE_METRICS, score_case
+from lesion_segmentation.evaluation.intervals import Interval, mean_interval, pooled_interval, ratio_interval
 from lesion_segmentation.evaluation.legacy import legacy_scores
 from lesion_segmentation.evaluation.scores import COUNTS, count_pixels, score_counts, undefined
 
@@ -62,7 +62,7 @@ def score_cases(
                 **score_case(predicted, mask),
                 "loss": binary_cross_entropy(probability, mask),
                 **count_pixels(predicted, mask),
-                "mask_hash": hashlib.sha256(mask.tobytes()).hexdigest()[:16],
+                "mask_hash": hash_mask(mask),
                 "source": source[row.case_id],
                 "prediction": prediction,
                 "protocol": row.protocol,
@@ -72,6 +72,11 @@ def score_cases(
     table = pd.DataFrame(rows)
     table["subset"] = pd.Categorical(table["subset"], SUBSETS, ordered=True)
     return table.sort_values(["subset", "case_id", "sample_id"], ignore_index=True).astype({"subset": str})
+
+
+def hash_mask(mask: np.ndarray) -> str:
+    """A digest of a boolean mask (H, W) and its size."""
+    return hashlib.sha256(f"{mask.shape}".encode() + mask.tobytes()).hexdigest()[:16]
 
 
 def binary_cross_entropy(probabilities: np.ndarray, mask: np.ndarray) -> float:
@@ -110,30 +115,39 @@ def _summarise(case_metrics: pd.DataFrame) -> pd.DataFrame:
 
 
 def find_intervals(case_metrics: pd.DataFrame, enhanced_case_metrics: pd.DataFrame) -> pd.DataFrame:
-    """The scores of Table II with their 95% intervals over cases, one row a score.
+    """The mean of every score with its 95% interval over cases, one row a score; those of Table II pooled, too.
+
+    Of border_error_share the pooled row is the share of all wrong pixels that lie at the border.
 
     Returns:
-        subset, average, metric, n, score, low, high (fractions) and the LABELS.
+        subset, average, metric, n, n_undefined, score, low, high (fractions) and the LABELS.
     """
-    scores = [name for name in TABLE_METRICS if name != "loss"]
     rows = []
     for table in (case_metrics, enhanced_case_metrics):
         for subset, part in _by_subset(table):
             counts = {name: part[name].to_numpy() for name in COUNTS}
-            for metric in scores:
-                common = {"metric": metric, "n": len(part), **part.iloc[0][list(LABELS)]}
-                pooled = float(
-                    score_counts(**{name: np.asarray(count.sum()) for name, count in counts.items()})[metric]
-                )
-                for average, score, (low, high) in (
-                    ("per_image", part[metric].mean(), mean_interval(part[metric].to_numpy())),
-                    ("pooled", pooled, pooled_interval(counts, metric)),
-                ):
-                    rows.append(
-                        {"subset": subset, "average": average, **common, "score": score, "low": low, "high": high}
-                    )
-    columns = ["subset", "average", "metric", "n", "score", "low", "high", *LABELS]
+            common = {"subset": subset, "n": len(part), "n_undefined": int(undefined(**counts).sum())}
+            labels = part.iloc[0][list(LABELS)]
+            for average, metric, score, (low, high) in [*_per_image_rows(part), *_pooled_rows(part, counts)]:
+                row = {"average": average, "metric": metric, "score": score, "low": low, "high": high}
+                rows.append({**common, **row, **labels})
+    columns = ["subset", "average", "metric", "n", "n_undefined", "score", "low", "high", *LABELS]
     return pd.DataFrame(rows)[columns]
+
+
+def _per_image_rows(part: pd.DataFrame) -> Iterator[tuple[str, str, float, Interval]]:
+    for metric in CASE_METRICS:
+        yield "per_image", metric, part[metric].mean(), mean_interval(part[metric].to_numpy())
+
+
+def _pooled_rows(part: pd.DataFrame, counts: Mapping[str, np.ndarray]) -> Iterator[tuple[str, str, float, Interval]]:
+    pooled = score_counts(**{name: np.asarray(count.sum()) for name, count in counts.items()})
+    for metric in (name for name in TABLE_METRICS if name != "loss"):
+        yield "pooled", metric, float(pooled[metric]), pooled_interval(counts, metric)
+    wrong = counts["fp"] + counts["fn"]
+    near = part["border_error_share"].to_numpy() * wrong
+    share = float(near.sum() / wrong.sum()) if wrong.any() else 0.0
+    yield "pooled", "border_error_share", share, ratio_interval(near, wrong)
 
 
 def summarise_legacy(

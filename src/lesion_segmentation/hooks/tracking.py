@@ -15,6 +15,7 @@ import pandas as pd
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog
+from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from lesion_segmentation.data.passport import data_hash
@@ -46,11 +47,14 @@ class TrackingHooks:
         self._context = context
 
     @hook_impl
-    def before_pipeline_run(self, run_params: dict[str, Any], catalog: DataCatalog) -> None:
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Reach the store, or stop before any work; then start the run."""
         assert self._context is not None
         self._catalog = catalog
-        parameters = self._context.config_loader["parameters"]
+        given = self._context.config_loader["parameters"]
+        parameters = {name: given[name] for name in PARAMETER_GROUPS if f"params:{name}" in pipeline.inputs()}
+        if "paired_cases" in pipeline.all_outputs():
+            parameters["comparison"] = given.get("comparison", {})
         config = self._context.config_loader["mlflow"]
         root = Path(run_params["project_path"])
         tracking_uri = os.environ.get("MLFLOW_TRACKING_URI") or absolute_uri(config["tracking_uri"], root)
@@ -61,9 +65,8 @@ class TrackingHooks:
         if threading.current_thread() is threading.main_thread():
             # SystemExit runs what atexit holds, so the run ends as KILLED.
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-        logged = {name: parameters[name] for name in (*PARAMETER_GROUPS, "comparison") if name in parameters}
-        self._run.log_parameters(logged)
-        self._record = {"mlflow_run_id": self._run.run_id, **tags, **flatten(logged)}
+        self._run.log_parameters(parameters)
+        self._record = {"mlflow_run_id": self._run.run_id, **tags, **flatten(parameters)}
 
     @hook_impl
     def before_node_run(self, inputs: dict[str, Any]) -> dict[str, Any] | None:
@@ -128,7 +131,9 @@ class TrackingHooks:
             self._run.log_dataset(data)
             self._run.set_tags({"data_hash": data_hash(data)})
         elif name == "split":
-            self._run.set_tags({"split_hash": split_hash(data)})
+            protocol = str(data["protocol"].iloc[0])
+            leak = str(protocol == LEAKY_PROTOCOL).lower()
+            self._run.set_tags({"split_hash": split_hash(data), "protocol": protocol, "leak": leak})
         elif name == "network":
             self._run.set_tags({"trained_by": data.metadata.mlflow_run_id})
 
@@ -156,17 +161,20 @@ def _describe_run(
 ) -> tuple[str, dict[str, str]]:
     environment = run_params["env"] if run_params["env"] not in (None, "local") else "base"
     pipelines = ",".join(run_params["pipeline_names"] or ["all"])
-    protocol, seed = parameters["split"]["protocol"], parameters["training"]["seed"]
+    seed = str(parameters["training"]["seed"]) if "training" in parameters else ""
     tags = {
         "environment": environment,
         "pipelines": pipelines,
-        "protocol": protocol,
-        "leak": str(protocol == LEAKY_PROTOCOL).lower(),
-        "seed": str(seed),
         "git_commit": _git(root, "rev-parse", "HEAD"),
         "git_dirty": {"": "false", UNKNOWN: UNKNOWN}.get(_git(root, "status", "--porcelain"), "true"),
     }
-    return f"{environment} {pipelines} {protocol} seed {seed} {datetime.now():%m-%d %H:%M}", tags
+    words = [environment, pipelines]
+    if "split" in parameters:
+        words.append(parameters["split"]["protocol"])
+    if seed:
+        tags["seed"] = seed
+        words.append(f"seed {seed}")
+    return f"{' '.join(words)} {datetime.now():%m-%d %H:%M}", tags
 
 
 def _git(root: Path, *arguments: str) -> str:

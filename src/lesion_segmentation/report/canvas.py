@@ -8,9 +8,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, which colour-blind readers tell apart.
+# After Okabe and Ito, for colour-blind readers; yellow and grey darkened to 3:1 on white.
 GREEN, ORANGE, BLUE, YELLOW, SKY, PINK, GREY = (
-    "#009E73", "#D55E00", "#0072B2", "#E69F00", "#56B4E9", "#CC79A7", "#BBBBBB",
+    "#009E73", "#D55E00", "#0072B2", "#B07700", "#56B4E9", "#CC79A7", "#8A8A8A",
 )  # fmt: skip
 TRUTH, PREDICTION = GREEN, ORANGE
 SUBSET_COLORS = {"train": BLUE, "validation": YELLOW, "test": ORANGE, "development": SKY}

@@ -6,6 +6,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from lesion_segmentation.data.splits import describe_protocol
+from lesion_segmentation.errors import InputError
+from lesion_segmentation.evaluation.tables import hash_mask
 from lesion_segmentation.report.canvas import BLUE, ORANGE, TRUTH, grid, outline, show
 
 COLUMNS = 5
@@ -27,12 +30,10 @@ def draw_changed_cases(
         candidate_masks: The same by the candidate.
         changed_cases: As find_changed_cases gives them.
     """
+    _require_same_masks(masks, changed_cases)
     groups = [changed_cases[changed_cases["change"] == change] for change in ("gained", "lost")]
     heights = [-(-len(group) // COLUMNS) for group in groups]
-    title = (
-        "Ground truth green, baseline blue, candidate orange; first the cases that gained most, then those that lost"
-    )
-    figure, axes = grid(max(1, sum(heights)), COLUMNS, title)
+    figure, axes = grid(max(1, sum(heights)), COLUMNS, _title(changed_cases))
     for panel in axes.flat:
         panel.set_axis_off()
     for group, first in zip(groups, (0, heights[0]), strict=True):
@@ -44,3 +45,28 @@ def draw_changed_cases(
             outline(panel, baseline_masks[case.sample_id], BLUE)
             outline(panel, candidate_masks[case.sample_id], ORANGE)
     return figure
+
+
+def _title(changed_cases: pd.DataFrame) -> str:
+    if changed_cases.empty:
+        return "No case differs"
+    first = changed_cases.iloc[0]
+    return (
+        f"{first['source']} cases, {describe_protocol(first['protocol'])}: truth green, baseline "
+        f"({first['prediction_baseline']}) blue, candidate ({first['prediction_candidate']}) orange; "
+        "first the cases that gained most, then those that lost"
+    )
+
+
+def _require_same_masks(masks: Mapping[str, np.ndarray], changed_cases: pd.DataFrame) -> None:
+    """The pictures at hand must be those that the runs scored."""
+    other = [
+        case.case_id
+        for case in changed_cases.itertuples()
+        if case.case_id not in masks or hash_mask(masks[case.case_id].astype(bool)) != case.mask_hash
+    ]
+    if other:
+        raise InputError(
+            f"data/03_primary holds other cases or sizes than those runs scored ({', '.join(other[:5])}, ...). "
+            "Make them again: kedro run --pipelines=data_processing with those runs' environment."
+        )

@@ -28,14 +28,23 @@ def show(value: Any, kind: str) -> str:
     return forms.get(kind, lambda v: f"{v:g}")(value)
 
 
+def describe_interval(low: float, high: float) -> str:
+    """In percent, or in words where one case alone has none."""
+    return "no interval" if pd.isna(low) or pd.isna(high) else f"{show(low, 'percent')} to {show(high, 'percent')}"
+
+
 def write_model_card(
     score_intervals: pd.DataFrame,
     case_metrics: pd.DataFrame,
     dataset_passport: Mapping[str, Any],
     split: pd.DataFrame,
     network: Mapping[str, Any],
+    image_size: tuple[int, int],
 ) -> str:
-    """Intended use, data, metrics with intervals and limits, as Markdown; `network` is the network's metadata."""
+    """Intended use, data, metrics with intervals and limits, as Markdown.
+
+    `network` is the network's metadata, `image_size` height and width of what it was trained on.
+    """
     headline = find_headline(score_intervals)
     of_subset = case_metrics[case_metrics["subset"] == headline["subset"]]
     worst = of_subset.loc[of_subset["dice"].idxmin()]
@@ -52,6 +61,7 @@ def write_model_card(
             split_counts=", ".join(f"{count} {name}" for name, count in counts.items()),
             diagnoses=", ".join(f"{count} {name}" for name, count in dataset_passport["diagnoses"].items()),
             headline=headline,
+            image_size=f"{image_size[0]} x {image_size[1]}",
             worst={"sample_id": worst["sample_id"], "text": show(worst["dice"], "percent")},
         )
     )
@@ -80,8 +90,9 @@ def build_page(
     groups = describe_groups(tables["cases"])
     views = view_cases(case_metrics, groups, pictures["images"], pictures["masks"], pictures["predicted_masks"])
     headline = find_headline(tables["score_intervals"])
-    marked = {0.2: "0.2, the paper's enhancement", 0.5: "0.5"}
-    marked[network["threshold"]] = f"{network['threshold']:g}, chosen"
+    network_threshold, enhanced = tables["score_intervals"]["threshold"].unique()
+    marked = {enhanced: f"{enhanced:g}, the paper's enhancement", 0.5: "0.5"}
+    marked[network_threshold] = f"{network_threshold:g}, the network's"
     return (
         _environment()
         .get_template("report.html.j2")
@@ -106,7 +117,7 @@ def build_page(
             thresholds=plot_thresholds(tables["threshold_sweep"], marked),
             audit=tables["metric_audit"].fillna("").to_dict("records"),
             passport_facts=[(name.replace("_", " "), _words(value)) for name, value in dataset_passport.items()],
-            model_card=MarkdownIt("commonmark").enable("table").render(_as_section(model_card)),
+            model_card=MarkdownIt("commonmark", {"html": False}).enable("table").render(_as_section(model_card)),
             settings=list({**run_record, **{f"network.{name}": value for name, value in network.items()}}.items()),
             show=show,
         )
@@ -130,12 +141,13 @@ def find_headline(score_intervals: pd.DataFrame) -> dict[str, Any]:
             "low": table.loc[metric, "low"],
             "high": table.loc[metric, "high"],
             "text": show(table.loc[metric, "score"], "percent"),
-            "interval": f"{show(table.loc[metric, 'low'], 'percent')} to {show(table.loc[metric, 'high'], 'percent')}",
+            "interval": describe_interval(table.loc[metric, "low"], table.loc[metric, "high"]),
         }
         for metric, name in HEADLINE_SCORES.items()
     ]
     one = table.iloc[0]
-    return {"subset": subset, "n": int(one["n"]), "prediction": one["prediction"], "threshold": one["threshold"],
+    return {"subset": subset, "n": int(one["n"]), "n_row": rows["dice"], "n_undefined": int(one["n_undefined"]),
+            "prediction": one["prediction"], "threshold": one["threshold"],
             "scores": scores}  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from plotly.subplots import make_subplots
 from lesion_segmentation.report.canvas import BLUE, GREY, ORANGE, SUBSET_COLORS
 from lesion_segmentation.report.curves import CURVE_LABELS
 
+DASHES = {"train": "solid", "validation": "dash", "test": "dot"}
 _LAYOUT = {"template": "plotly_white", "margin": {"l": 50, "r": 20, "t": 40, "b": 40}, "height": 360}
 
 
@@ -19,7 +20,8 @@ def plot_curves(training_history: pd.DataFrame) -> str:
             if f"{subset}_{metric}" in training_history:
                 figure.add_scatter(
                     x=training_history["epoch"], y=training_history[f"{subset}_{metric}"], name=label,
-                    line_color=SUBSET_COLORS[subset], showlegend=column == 1, row=1, col=column,
+                    line={"color": SUBSET_COLORS[subset], "dash": DASHES[subset]},
+                    showlegend=column == 1, row=1, col=column,
                 )  # fmt: skip
     figure.update_xaxes(title_text="epoch")
     return _to_html(figure.update_layout(legend={"orientation": "h", "y": -0.25}, **_LAYOUT))
@@ -44,7 +46,7 @@ def plot_reliability(calibration: pd.DataFrame) -> str:
     for subset, part in calibration.groupby("subset", sort=False):
         name = f"{subset}: ECE {100 * part['ece'].iloc[0]:.2f}%, Brier {part['brier'].iloc[0]:.4f}"
         figure.add_scatter(x=part["mean_probability"], y=part["lesion_share"], mode="lines+markers", name=name,
-                           line_color=SUBSET_COLORS[str(subset)])  # fmt: skip
+                           line={"color": SUBSET_COLORS[str(subset)], "dash": DASHES[str(subset)]})  # fmt: skip
     figure.update_layout(xaxis_title="probability", yaxis_title="share of lesion", **_LAYOUT)
     return _to_html(figure)
 

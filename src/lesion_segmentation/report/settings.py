@@ -10,13 +10,14 @@ class ReportingSettings(BaseModel):
         score_test: False leaves the test cases untouched: so are recipes searched.
         mirror_mean: Predict with the mean over the picture and its three mirror images; every table then says
             `mirror_mean` in its column `prediction`, else `plain`.
-        enhanced_threshold: The paper's enhancement: probabilities above it are lesion, beside the network's threshold.
+        enhanced_threshold: The paper's enhancement: probabilities above it are lesion, beside the network's
+            threshold of 0.5, which it stays below.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     score_test: bool = True
     mirror_mean: bool = False
-    enhanced_threshold: float = Field(0.2, gt=0, lt=1)
+    enhanced_threshold: float = Field(0.2, gt=0, lt=0.5)
 
     @property
     def prediction(self) -> str:

@@ -100,11 +100,13 @@ def write_model_card(
     dataset_passport: dict[str, Any],
     split: pd.DataFrame,
     network: Any,
+    image_size: ImageSize,
 ) -> str:
     """The model card of the network."""
     from lesion_segmentation.report.page import write_model_card
 
-    return write_model_card(score_intervals, case_metrics, dataset_passport, split, asdict(network.metadata))
+    size = (image_size.height, image_size.width)
+    return write_model_card(score_intervals, case_metrics, dataset_passport, split, asdict(network.metadata), size)
 
 
 def build_page(

@@ -3,7 +3,7 @@
 from kedro.pipeline import Node, Pipeline
 
 from lesion_segmentation.evaluation.audit import audit_table_ii
-from lesion_segmentation.evaluation.native import compare_sizes, score_native_size
+from lesion_segmentation.evaluation.native import compare_sizes, score_native_size, summarise_native
 from lesion_segmentation.evaluation.subgroups import score_subgroups
 from lesion_segmentation.evaluation.tables import compare_with_paper, find_intervals, pick_epochs, summarise_cases
 from lesion_segmentation.pipelines.reporting import nodes
@@ -73,6 +73,7 @@ def _tabulate() -> list[Node]:
             "calibration",
             name="calibrate",
         ),
+        Node(summarise_native, "case_metrics_native", "native_scores", name="summarise_native"),
         Node(compare_sizes, ["case_metrics", "case_metrics_native"], "native_size_comparison", name="compare_sizes"),
         Node(pick_epochs, ["training_history", "split"], "metrics_by_epoch", name="pick_epochs"),
         Node(
@@ -106,7 +107,7 @@ def _write() -> list[Node]:
         Node(audit_table_ii, "table_ii_beside_paper", "metric_audit", name="audit_table_ii"),
         Node(
             nodes.write_model_card,
-            ["score_intervals", "case_metrics", "dataset_passport", "split", "network"],
+            ["score_intervals", "case_metrics", "dataset_passport", "split", "network", "params:image_size"],
             "model_card",
             name="write_model_card",
         ),
