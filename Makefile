@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export DO_NOT_TRACK := true
 
-.PHONY: demo test lint ph2 viz mlflow setup
+.PHONY: demo test lint ph2 viz mlflow cv setup
 
 setup: .venv/.done
 
@@ -31,6 +31,9 @@ ph2: setup
 
 viz: setup
 	$(BIN)/kedro viz run --env $(or $(ENV),base)
+
+cv: setup
+	$(BIN)/kedro cross-validate --env $(or $(ENV),cpu)
 
 mlflow: setup
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db --workers 1

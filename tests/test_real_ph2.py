@@ -171,3 +171,10 @@ def test_a_network_trained_on_shuffled_masks_is_no_better_than_the_mean_mask(tes
     for score in ("dice", "iou"):
         assert shuffled[score] <= of_mean_mask[score]
         assert right[score] > of_mean_mask[score] + 0.05  # so the comparison can fail
+
+
+def test_the_committed_fold_table_is_the_one_that_is_drawn(cases):
+    committed = pd.read_csv(Path(__file__).parents[1] / "docs" / "results" / "folds.csv").set_index("case_id")["fold"]
+    for fold in range(5):
+        split = split_cases(cases, SplitSettings(protocol="folds", fold=fold))
+        assert set(split.loc[split["subset"] == "test", "case_id"]) == set(committed.index[committed == fold])

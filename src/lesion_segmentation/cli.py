@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 from kedro.framework.cli.project import run as kedro_run
+from kedro.framework.cli.utils import _split_params
 from kedro.io import DatasetError
 from kedro.utils import find_kedro_project
 from kedro.validation.exceptions import ParameterValidationError
@@ -83,3 +84,20 @@ def audit_command(table: Path) -> None:
         ]
     lines = [list(verdicts.columns), ["---"] * verdicts.shape[1], *verdicts.to_numpy().tolist()]
     click.echo("\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines))
+
+
+@cli.command("cross-validate")
+@click.option("--env", "-e", help="As of kedro run.")
+@click.option("--folds", default="0,1,2,3,4", show_default=True, help="Which of the five folds.")
+@click.option("--params", callback=_split_params, default="", help="As of kedro run.")
+@_plain_errors
+def cross_validate_command(env: str | None, folds: str, params: dict[str, Any]) -> None:
+    """Run five folds, stratified by diagnosis, as whole runs, and pool them; finished folds are not run again."""
+    from lesion_segmentation.cross_validation import cross_validate
+
+    project = find_kedro_project(Path.cwd())
+    if project is None:
+        raise InputError("No Kedro project here. Call this command in the project's folder.")
+    if not all(fold.strip().isdigit() for fold in folds.split(",")):
+        raise InputError(f"--folds is {folds!r}, expected numbers such as 0,2")
+    cross_validate(project, env, [int(fold) for fold in folds.split(",")], params)

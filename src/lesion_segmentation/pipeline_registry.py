@@ -2,11 +2,18 @@
 
 from kedro.pipeline import Pipeline
 
-from lesion_segmentation.pipelines import augmentation, comparison, data_processing, reporting, training
+from lesion_segmentation.pipelines import (
+    augmentation,
+    comparison,
+    cross_validation,
+    data_processing,
+    reporting,
+    training,
+)
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """Name to pipeline; `__default__` is the first four in a row, `comparison` is asked for by name."""
+    """Name to pipeline; `__default__` is the first four in a row, the others are asked for by name."""
     pipelines = {
         "data_processing": data_processing.create_pipeline(),
         "augmentation": augmentation.create_pipeline(),
@@ -14,4 +21,5 @@ def register_pipelines() -> dict[str, Pipeline]:
         "reporting": reporting.create_pipeline(),
     }
     default = sum(pipelines.values(), start=Pipeline([]))
-    return {"__default__": default, **pipelines, "comparison": comparison.create_pipeline()}
+    by_name = {"comparison": comparison.create_pipeline(), "cross_validation": cross_validation.create_pipeline()}
+    return {"__default__": default, **pipelines, **by_name}

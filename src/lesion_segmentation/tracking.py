@@ -25,7 +25,15 @@ from lesion_segmentation.errors import InputError
 class TrackedRun:
     """One run in MLflow, from RUNNING to exactly one of FINISHED, FAILED and KILLED."""
 
-    def __init__(self, tracking_uri: str, experiment: str, artifacts: Path, name: str, tags: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        tracking_uri: str,
+        experiment: str,
+        artifacts: Path,
+        name: str,
+        tags: Mapping[str, str],
+        run_id: str | None = None,
+    ) -> None:
         import mlflow
         from mlflow import MlflowClient
 
@@ -35,7 +43,10 @@ class TrackedRun:
         self.experiment_id = self._experiment(experiment, artifacts if tracking_uri.startswith("sqlite:") else None)
         self._end_stale_runs()
         own = {"host": _host(), "pid": str(os.getpid()), "mlflow.user": os.environ.get("USER", "")}
-        self.run_id: str = self.client.create_run(self.experiment_id, run_name=name, tags={**own, **tags}).info.run_id
+        if run_id is None:  # else a run goes on that was begun earlier
+            created = self.client.create_run(self.experiment_id, run_name=name, tags={**own, **tags})
+            run_id = str(created.info.run_id)
+        self.run_id = run_id
         self.ended = False
         atexit.register(self.end, "KILLED")
 
@@ -147,6 +158,11 @@ def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{key}"] = json.dumps(value) if isinstance(value, list | tuple) else value
     return flat
+
+
+def resolve_uri(config: Mapping[str, str], root: Path) -> str:
+    """The store: MLFLOW_TRACKING_URI, or else the configuration's."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or absolute_uri(config["tracking_uri"], root)
 
 
 def absolute_uri(tracking_uri: str, root: Path) -> str:

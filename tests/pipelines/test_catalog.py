@@ -79,7 +79,7 @@ def test_no_edge_goes_from_a_later_layer_to_an_earlier_one(catalog):
 def test_each_pipeline_is_a_box_and_the_default_is_all_four():
     pipelines = register_pipelines()
     four = ["data_processing", "augmentation", "training", "reporting"]
-    assert list(pipelines) == ["__default__", *four, "comparison"]
+    assert list(pipelines) == ["__default__", *four, "comparison", "cross_validation"]
     for name in list(pipelines)[1:]:
         assert {node.namespace for node in pipelines[name].nodes} == {name}
     assert len(pipelines["__default__"].nodes) == sum(len(pipelines[name].nodes) for name in four)
@@ -107,7 +107,7 @@ def test_commands_start_without_torch_and_mlflow():
         f"bootstrap_project(Path({str(ROOT)!r}))\n"
         "from kedro.framework.project import pipelines\n"
         "import lesion_segmentation.cli, lesion_segmentation.settings, lesion_segmentation.datasets\n"
-        "assert len(dict(pipelines)) == 6\n"
+        "assert len(dict(pipelines)) == 7\n"
         "print(sorted({'torch', 'mlflow', 'lightning', 'kornia'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

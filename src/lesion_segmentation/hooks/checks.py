@@ -17,8 +17,9 @@ from lesion_segmentation.errors import InputError
 from lesion_segmentation.files import existing_parent
 
 PARAMETER_GROUPS = ("image_size", "split", "augmentation", "leak_guard", "training", "reporting")
-RUNTIME_PARAMETERS = ("data_root", "experiment", "comparison")
-"""Given on the command line only: where the outputs stand, their MLflow experiment, and which runs are compared."""
+RUNTIME_PARAMETERS = ("data_root", "experiment", "comparison", "parent_run", "tracked_run")
+"""Given on the command line only: where the outputs stand, their MLflow experiment, which runs are compared; and, by
+`kedro cross-validate`, the MLflow run that a fold belongs to or that the pooling goes on with."""
 RAW = ("ph2_images", "ph2_masks", "ph2_annotations")
 MIN_FREE_MIB = 300
 """Less is refused: a run at a quarter of the width writes about 150. One at width 1.0 writes up to 900; if the disk

@@ -1,6 +1,5 @@
 """What of a run goes to MLflow, and when."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from lesion_segmentation.data.passport import data_hash
 from lesion_segmentation.data.splits import LEAKY_PROTOCOL, split_hash
 from lesion_segmentation.hooks.checks import PARAMETER_GROUPS, file_of
 from lesion_segmentation.hooks.origins import record_origin
-from lesion_segmentation.tracking import TrackedRun, absolute_uri, flatten, probe
+from lesion_segmentation.tracking import TrackedRun, flatten, probe, resolve_uri
 from lesion_segmentation.training.listener import Listener
 
 UNKNOWN = "unknown"
@@ -57,11 +56,14 @@ class TrackingHooks:
             parameters["comparison"] = given.get("comparison", {})
         config = self._context.config_loader["mlflow"]
         root = Path(run_params["project_path"])
-        tracking_uri = os.environ.get("MLFLOW_TRACKING_URI") or absolute_uri(config["tracking_uri"], root)
+        tracking_uri = resolve_uri(config, root)
         probe(tracking_uri)
         self._seen, self._made = set(), set()
         name, tags = _describe_run(run_params, parameters, root)
-        self._run = TrackedRun(tracking_uri, config["experiment"], root / "mlruns", name, tags)
+        if "parent_run" in given:
+            tags["mlflow.parentRunId"] = given["parent_run"]
+        run_id = given.get("tracked_run")
+        self._run = TrackedRun(tracking_uri, config["experiment"], root / "mlruns", name, tags, run_id)
         if threading.current_thread() is threading.main_thread():
             # SystemExit runs what atexit holds, so the run ends as KILLED.
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -95,6 +97,8 @@ class TrackingHooks:
             return
         if dataset_name == "table_ii":
             self._run.log_metrics(scores_of_test(data))
+        elif dataset_name == "cross_validation":
+            self._run.log_metrics({f"cross_validation_{row.metric}": row.score for row in data.itertuples()})
         if self._catalog is not None and (path := file_of(self._catalog, dataset_name)) is not None:
             record_origin(path, self._run.run_id)
 
