@@ -1,5 +1,8 @@
 """The page of a whole demo run: its scores are those of the CSVs behind it."""
 
+import html
+import json
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -62,6 +65,41 @@ def test_every_score_in_words_equals_the_csv_behind_it_and_nothing_is_loaded_fro
     worst = tables["case_metrics"][tables["case_metrics"]["subset"] == "test"]["dice"].min()
     assert f"Dice {100 * worst:.1f}" in card
     assert "not a medical device" in card
+
+
+def test_every_plotted_number_equals_the_csv_behind_it(reporting):
+    traces = [trace for figure in plotted(reporting / "report.html") for trace in figure]
+    history, sweep, calibration = (
+        pd.read_csv(reporting / f"{name}.csv") for name in ("training_history", "threshold_sweep", "calibration")
+    )
+    expected = [history[f"{s}_{m}"] for m in ("loss", "accuracy", "dice") for s in ("train", "validation")]
+    expected += [pd.Series([0, 1])]  # the diagonal
+    for subset, part in calibration.groupby("subset", sort=False):
+        expected.append(part["lesion_share"])
+        (name,) = [trace["name"] for trace in traces if trace.get("name", "").startswith(f"{subset}: ECE")]
+        assert name == f"{subset}: ECE {100 * part['ece'].iloc[0]:.2f}%, Brier {part['brier'].iloc[0]:.4f}"
+    expected.append(sweep["iou"])
+    assert len(traces) == len(expected)
+    for trace, values in zip(traces, expected, strict=True):
+        found = np.array([np.nan if value is None else value for value in trace["y"]], dtype=float)
+        np.testing.assert_array_equal(found, values.to_numpy(float))
+
+
+def test_the_passport_and_the_audit_stand_on_the_page_as_in_their_files(reporting):
+    text = html.unescape((reporting / "report.html").read_text())
+    passport = json.loads((reporting / "dataset_passport.json").read_text())
+    for value in (passport["data_hash"], f"mean: {passport['lesion_area']['mean']:.4g}", *passport["diagnoses"]):
+        assert str(value) in text
+    for row in pd.read_csv(reporting / "metric_audit.csv").itertuples():
+        cells = f'<th scope="row">{row.name}</th><td>{row.verdict}</td><td>{row.pooled}</td><td>{row.per_image}</td>'
+        assert cells in text
+
+
+def plotted(page: Path) -> list[list[dict]]:
+    """The traces of each figure on the page."""
+    text = page.read_text()
+    starts = [match.end() for match in re.finditer(r'Plotly\.newPlot\(\s*"[^"]+",\s*', text)]
+    return [json.JSONDecoder().raw_decode(text[start:])[0] for start in starts]
 
 
 def test_small_groups_get_no_score(reporting):
