@@ -44,9 +44,15 @@ class SummaryHooks:
             lines += ["", *_scores(catalog.load("table_ii"))]
         lines += _mixtures({path.parent for name in made if (path := file_of(catalog, name)) is not None})
         option = f" --env {run_params['env']}" if run_params["env"] not in (None, "local") else ""
+        page = (
+            ["  the page of it all:     open " + _shown(file_of(catalog, "report"), project)]
+            if "report" in made
+            else []
+        )
         lines += [
             "",
             "Look at it:",
+            *page,
             "  the figures and tables: open the .png and .csv files named above",
             f"  the pipelines:          {_command('kedro', project)} viz run{option}",
             f"  the runs, side by side: {_command('mlflow', project)} ui --backend-store-uri sqlite:///mlflow.db",
