@@ -33,7 +33,9 @@ def draw_network(architecture: pd.DataFrame) -> Figure:
         height = 0.6 + 2.4 * (sizes[0][row.Index] / sizes[0].max()) ** 0.5
         color = KIND_COLORS.get(row.kind, GREY)
         axes.add_patch(Rectangle((row.Index + 0.1, -height / 2), 0.8, height, color=color))
-        axes.text(row.Index + 0.5, 0, str(row.number), ha="center", va="center", fontsize=7, rotation=90, color="white")
+        axes.text(
+            row.Index + 0.5, 0, f"{row.number:.0f}", ha="center", va="center", fontsize=7, rotation=90, color="white"
+        )
     starts = [0, *(i for i in layers.index[1:] if layers["output_shape"][i] != layers["output_shape"][i - 1])]
     for start, end in pairwise([*starts, len(layers)]):
         middle = (start + end) / 2
