@@ -53,9 +53,17 @@ def test_interrupted_and_started_again_it_runs_what_is_missing_and_pools_all(mor
 def test_finished_folds_of_other_parameters_are_refused(more_cases):
     cross_validate(more_cases, "demo", [0], PARAMS)
     changed = {**PARAMS, "training": {**PARAMS["training"], "seed": 5}}
-    with pytest.raises(InputError, match=r"training\.seed: 0 then, 5 now"):
-        cross_validate(more_cases, "demo", [0], changed)
-    assert "FAILED" in {run.info.status for run in tracked_runs(more_cases)}
+    before = len(tracked_runs(more_cases))
+    for folds in ([0], [1]):  # fold 0 would be pooled with fold 1
+        with pytest.raises(InputError, match=r"fold 0: training\.seed: 0 then, 5 now"):
+            cross_validate(more_cases, "demo", folds, changed)
+    assert len(tracked_runs(more_cases)) == before  # refused before any work
+    (more_cases / "data" / "cross_validation" / "demo" / "fold_3").mkdir()
+    with pytest.raises(InputError, match="fold 3 was begun and not finished"):
+        cross_validate(more_cases, "demo", [0], PARAMS)
+    resumed = {**PARAMS, "training": {**PARAMS["training"], "resume": True}}
+    cross_validate(more_cases, "demo", [0, 3], resumed)
+    assert {run.info.status for run in tracked_runs(more_cases)} == {"FINISHED"}
     with pytest.raises(InputError, match="There is no fold 7"):
         cross_validate(more_cases, "demo", [7], PARAMS)
 

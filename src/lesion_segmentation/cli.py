@@ -1,4 +1,4 @@
-"""The project's commands: Kedro's own, `run` without stack traces for a user's mistakes, and `import-ph2`."""
+"""The project's commands: Kedro's `run` without stack traces for a user's mistakes, and our own."""
 
 import copy
 import functools
@@ -79,9 +79,7 @@ def audit_command(table: Path) -> None:
         raise InputError(f"{table} is no .csv in UTF-8 ({error}). docs/published.csv is an example.") from error
     verdicts = audit_table(rows)
     for column in ("implied_dice", "implied_iou"):
-        verdicts[column] = [
-            f"{100 * value:.1f}" if value == value and value is not None else "" for value in verdicts[column]
-        ]
+        verdicts[column] = ["" if pd.isna(value) else f"{100 * value:.1f}" for value in verdicts[column]]
     lines = [list(verdicts.columns), ["---"] * verdicts.shape[1], *verdicts.to_numpy().tolist()]
     click.echo("\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines))
 

@@ -93,3 +93,13 @@ def test_empty_and_full_masks_are_accepted(process, folder, value):
 def test_a_split_that_leaves_nothing_for_training_is_refused(process):
     with pytest.raises(InputError, match="nothing would be left for training"):
         process(**{"split.protocol": "folds", "split.validation_cases": COUNT})
+
+
+def test_a_whole_run_reports_damage_before_it_looks_at_the_split(run, project, folder):
+    """Without its melanomas the split could not be drawn: that must not hide why."""
+    melanomas = [case_id for case_id in synthetic.case_ids(COUNT) if int(case_id[3:]) % 5 == 4]
+    expected = [damage.remove_image(folder, case_id) for case_id in melanomas]
+    with pytest.raises(InputError) as caught:
+        run(env="cpu", params={"split.protocol": "stratified"})
+    assert [text for text in expected if text not in str(caught.value)] == []
+    assert not (project / "data" / "03_primary").exists()

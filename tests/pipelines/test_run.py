@@ -120,6 +120,8 @@ def test_a_network_of_another_split_is_not_scored(run, project):
     run()
     with pytest.raises(InputError, match="trained under split"):
         run(params={"split.seed": 1}, pipeline_names=["data_processing", "augmentation", "reporting"])
+    with pytest.raises(InputError, match="trained under split"):  # the maps are still those of the first split
+        run(from_nodes=["reporting.score_cases", "reporting.threshold_cases"])
 
 
 def test_samples_of_another_split_are_not_trained_on(run, project):

@@ -55,7 +55,7 @@ class InputHooks:
             )
         files = [file_of(catalog, name) for name in pipeline.all_outputs()]
         _check_folders({path.parent for path in files if path is not None} | {self._project})
-        if {"ph2_images", "ph2_annotations"} <= pipeline.inputs() and "network" in pipeline.all_outputs():
+        if set(RAW) <= pipeline.inputs() and "network" in pipeline.all_outputs():
             _check_batch(catalog, self._parameters)
 
 
@@ -87,13 +87,13 @@ def _check_folders(folders: set[Path]) -> None:
 
 def _check_batch(catalog: DataCatalog, parameters: Mapping[str, Any]) -> None:
     """Draw the split from the annotations alone, to refuse at once one that leaves less than a batch for training."""
-    images = set(catalog.load("ph2_images"))
     try:
         annotations = parse_annotations(catalog.load("ph2_annotations"))
-    except InputError:  # the check of the cases names these problems, and all others with them
-        return
-    table = annotations[annotations["case_id"].isin(images)]
-    split = split_cases(table, SplitSettings(**parameters["split"]))
+    except InputError:
+        return  # the check of the cases names this, and all other faults with it
+    if not set(annotations["case_id"]) == set(catalog.load("ph2_images")) == set(catalog.load("ph2_masks")):
+        return  # the same
+    split = split_cases(annotations, SplitSettings(**parameters["split"]))
     seen = int(split["subset"].isin(["train", DEVELOPMENT]).sum()) * (1 + len(parameters["augmentation"]["copies"]))
     batch_size = parameters["training"]["batch_size"]
     if batch_size > seen:

@@ -193,10 +193,8 @@ def _text(name: str) -> str:
 
 def _environment() -> Environment:
     """HTML is escaped but for what this module made itself; Markdown is not."""
-    environment = Environment(
+    return Environment(
         loader=PackageLoader("lesion_segmentation.report"),
         autoescape=lambda name: bool(name and name.endswith(".html.j2")),
         undefined=StrictUndefined,
-        trim_blocks=False,
     )
-    return environment

@@ -35,13 +35,7 @@ def predict_cases(
     from lesion_segmentation.prediction import predict
     from lesion_segmentation.training.hardware import choose_hardware
 
-    trained_under, here = network.metadata.split_hash, split_hash(split)
-    if trained_under != here:
-        raise InputError(
-            f"The network was trained under split {trained_under}, but the split is {here} now: some of its training "
-            "cases may be test cases here. Train again (kedro run), or go back to that split's parameters."
-        )
-    check_origin(guarded_samples, split)
+    _require_one_split(network, guarded_samples, split)
     scored = list_scored(guarded_samples, split)
     wanted = scored if settings.score_test else scored[scored["subset"] != "test"]
     pictures = sample_images | images
@@ -49,6 +43,16 @@ def predict_cases(
     stacked = np.stack([pictures[sample_id] for sample_id in wanted["sample_id"]])
     maps = predict(network, stacked, settings.mirror_mean, device=device)
     return dict(zip(wanted["sample_id"], maps, strict=True))
+
+
+def _require_one_split(network: Any, guarded_samples: pd.DataFrame, split: pd.DataFrame) -> None:
+    trained_under, here = network.metadata.split_hash, split_hash(split)
+    if trained_under != here:
+        raise InputError(
+            f"The network was trained under split {trained_under}, but the split is {here} now: some of its training "
+            "cases may be test cases here. Train again (kedro run), or go back to that split's parameters."
+        )
+    check_origin(guarded_samples, split)
 
 
 def threshold_cases(probabilities: Arrays, network: Any) -> Arrays:
@@ -66,7 +70,12 @@ def score_cases(
     network: Any,
     settings: ReportingSettings,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """One row of scores a case: at the network's threshold, and at that of the paper's enhancement."""
+    """One row of scores a case: at the network's threshold, and at that of the paper's enhancement.
+
+    Raises:
+        InputError: As predict_cases: the maps may be of an earlier split.
+    """
+    _require_one_split(network, guarded_samples, split)
     scored, truths = list_scored(guarded_samples, split), sample_masks | masks
     normal, enhanced = (
         tables.score_cases(probabilities, truths, cases, scored, threshold, settings.prediction)
@@ -148,6 +157,7 @@ def draw_flow() -> Figure:
     """The pipelines of `kedro run` as they are registered."""
     from kedro.framework.project import pipelines
 
+    default = set(pipelines["__default__"].nodes)
     steps = [
         {
             "pipeline": name,
@@ -158,6 +168,6 @@ def draw_flow() -> Figure:
         for name, pipeline in pipelines.items()
         if name != "__default__"
         for node in pipeline.nodes
-        if node in pipelines["__default__"].nodes
+        if node in default
     ]
     return diagrams.draw_flow(pd.DataFrame(steps))
