@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export DO_NOT_TRACK := true
 
-.PHONY: demo test lint ph2 viz mlflow cv setup
+.PHONY: demo test lint ph2 viz mlflow cv bench setup
 
 setup: .venv/.done
 
@@ -34,6 +34,9 @@ viz: setup
 
 cv: setup
 	$(BIN)/kedro cross-validate --env $(or $(ENV),cpu)
+
+bench: setup
+	$(BIN)/python -m lesion_segmentation.benchmark data/08_reporting/benchmark
 
 mlflow: setup
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db --workers 1

@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 import torch
 
+from lesion_segmentation.hardware import choose_hardware
 from lesion_segmentation.model import build_network
 from lesion_segmentation.prediction import predict
 from lesion_segmentation.training import loop
 from lesion_segmentation.training.augmentation import augment
-from lesion_segmentation.training.hardware import choose_hardware
 from lesion_segmentation.training.settings import TrainingSettings
 from lesion_segmentation.training.tally import Tally
 
@@ -56,9 +56,7 @@ def test_no_step_waits_on_the_host(images, masks, samples):
     hardware = choose_hardware()
     fabric = lightning.Fabric(accelerator="cuda", devices=1, precision=hardware.precision)
     train = loop._load(images, masks, samples["sample_id"], fabric.device)
-    trainer = loop._Trainer(
-        fabric, build_network(loop._metadata(settings, images, samples["sample_id"])), settings, 100
-    )
+    trainer = loop.Trainer(fabric, build_network(loop._metadata(settings, images, samples["sample_id"])), settings, 100)
     order, draws = trainer._draw_epoch(1, train)
 
     def step(tally: Tally) -> None:

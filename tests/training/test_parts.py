@@ -10,9 +10,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.optim.swa_utils import AveragedModel
 
 from lesion_segmentation.evaluation import score_case
+from lesion_segmentation.hardware import choose_hardware
 from lesion_segmentation.model import SegNet
 from lesion_segmentation.training.averaging import AveragedNetwork
-from lesion_segmentation.training.hardware import choose_hardware
 from lesion_segmentation.training.losses import LOSSES, dice_loss
 from lesion_segmentation.training.optimisation import build_optimiser, build_schedule
 from lesion_segmentation.training.settings import TrainingSettings

@@ -191,7 +191,7 @@ def _git(root: Path, *arguments: str) -> str:
 def _device_name(settings: Any) -> str:
     import torch
 
-    from lesion_segmentation.training.hardware import choose_hardware
+    from lesion_segmentation.hardware import choose_hardware
 
     device, precision = choose_hardware(settings.device, settings.precision)
     return f"{torch.cuda.get_device_name() if device == 'cuda' else device} {precision}"

@@ -16,12 +16,12 @@ from torch import Generator, Tensor, nn
 from tqdm.auto import tqdm
 
 from lesion_segmentation.errors import InputError
+from lesion_segmentation.hardware import choose_hardware
 from lesion_segmentation.model import Network, NetworkMetadata, build_network
 from lesion_segmentation.model.scaling import scale
 from lesion_segmentation.training.augmentation import Draws, augment, draw
 from lesion_segmentation.training.averaging import AveragedNetwork
 from lesion_segmentation.training.checkpoints import Checkpoint, CheckpointFile
-from lesion_segmentation.training.hardware import choose_hardware
 from lesion_segmentation.training.listener import Listener
 from lesion_segmentation.training.losses import LOSSES
 from lesion_segmentation.training.optimisation import build_optimiser, build_schedule
@@ -86,7 +86,7 @@ def fit(
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
         network = build_network(_metadata(settings, images, subsets["train"]))
-    trainer = _Trainer(fabric, network, settings, steps=settings.epochs * math.ceil(len(train) / settings.batch_size))
+    trainer = Trainer(fabric, network, settings, steps=settings.epochs * math.ceil(len(train) / settings.batch_size))
     watcher = listener or Listener()
     configuration = _describe(settings, network.metadata, samples)
     history = _resume(trainer, settings, checkpoint_file, configuration, watcher)
@@ -110,7 +110,7 @@ def fit(
 
 
 def _resume(
-    trainer: "_Trainer",
+    trainer: "Trainer",
     settings: TrainingSettings,
     checkpoint_file: CheckpointFile | None,
     configuration: Mapping[str, Any],
@@ -139,7 +139,7 @@ def _describe(settings: TrainingSettings, metadata: NetworkMetadata, samples: pd
     }
 
 
-class _Trainer:
+class Trainer:
     """What changes while a network is trained."""
 
     def __init__(self, fabric: lightning.Fabric, network: Network, settings: TrainingSettings, steps: int) -> None:

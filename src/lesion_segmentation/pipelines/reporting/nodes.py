@@ -32,8 +32,8 @@ def predict_cases(
     Raises:
         InputError: The network was trained under another split, whose training cases may be test cases of this one.
     """
+    from lesion_segmentation.hardware import choose_hardware
     from lesion_segmentation.prediction import predict
-    from lesion_segmentation.training.hardware import choose_hardware
 
     _require_one_split(network, guarded_samples, split)
     scored = list_scored(guarded_samples, split)

@@ -38,7 +38,7 @@ def fit_network(
 
 
 def _warn_of_cost(settings: TrainingSettings, samples: pd.DataFrame) -> None:
-    from lesion_segmentation.training.hardware import choose_hardware, estimate_minutes
+    from lesion_segmentation.hardware import choose_hardware, estimate_minutes
 
     hardware = choose_hardware(settings.device, settings.precision)
     if hardware.device != "cpu":

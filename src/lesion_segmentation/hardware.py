@@ -38,18 +38,11 @@ def estimate_minutes(hardware: Hardware, images: int, width: float) -> float:
 
     An eager loop on a CPU reaches between a half and nine tenths of that rate; two thirds is assumed.
     """
-    gflop_per_second = _measure_multiply_rate(hardware)
+    gflop_per_second = measure_multiply_rate(hardware)
     return images * STEP_GFLOP * width**2 / (gflop_per_second * 2 / 3) / 60
 
 
-def _computes_bf16(device: str) -> bool:
-    if device == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    # oneDNN takes bf16 without AVX512-BF16 too, but is several times slower with it there than in float32.
-    return bool(torch.cpu._is_avx512_bf16_supported())
-
-
-def _measure_multiply_rate(hardware: Hardware, size: int = 1024, repeats: int = 8) -> float:
+def measure_multiply_rate(hardware: Hardware, size: int = 1024, repeats: int = 8) -> float:
     """In GFLOP/s: the best of some, since the first ones wake threads and clocks."""
     dtype = torch.bfloat16 if hardware.precision == "bf16-mixed" else torch.float32
     matrix = torch.ones(size, size, dtype=dtype, device=hardware.device)
@@ -59,3 +52,10 @@ def _measure_multiply_rate(hardware: Hardware, size: int = 1024, repeats: int = 
         float((matrix @ matrix)[0, 0])
         seconds.append(time.perf_counter() - start)
     return 2 * size**3 / min(seconds) / 1e9
+
+
+def _computes_bf16(device: str) -> bool:
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    # oneDNN takes bf16 without AVX512-BF16 too, but is several times slower with it there than in float32.
+    return bool(torch.cpu._is_avx512_bf16_supported())

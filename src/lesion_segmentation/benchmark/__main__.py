@@ -1,0 +1,50 @@
+"""`python -m lesion_segmentation.benchmark FOLDER`: measure on this machine, with nothing else running."""
+
+import multiprocessing
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import click
+import pandas as pd
+from tqdm import tqdm
+
+from lesion_segmentation.benchmark.networks import NETWORKS
+from lesion_segmentation.benchmark.parts import time_operators, time_parts
+from lesion_segmentation.benchmark.plot import plot_ratios
+from lesion_segmentation.benchmark.speed import Case, measure
+
+WIDTHS = (0.25, 1.0)
+BATCHES = (1, 9, 18)
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+def main(folder: Path) -> None:
+    """Write speed.csv, parts.csv, operators.csv and ratios.svg to FOLDER."""
+    folder.mkdir(parents=True, exist_ok=True)
+    cases = [
+        Case(task, network, width, batch)
+        for width in WIDTHS
+        for task in ("training", "inference", "inference, eager float32")
+        for network in NETWORKS
+        for batch in BATCHES
+    ]
+    speed = pd.DataFrame([_alone(measure, case) for case in tqdm(cases, desc="speed")])
+    parts = pd.DataFrame([row for width in WIDTHS for row in _alone(time_parts, width, 10)])
+    operators = pd.DataFrame([row for width in WIDTHS for row in _alone(time_operators, width, 10)])
+    for name, table in {"speed": speed, "parts": parts, "operators": operators}.items():
+        table.to_csv(folder / f"{name}.csv", index=False, float_format="%.5g")
+        click.echo(f"\n{table.round(3).to_string(index=False)}")
+    plot_ratios(speed).savefig(folder / "ratios.svg")
+
+
+def _alone(function: Callable[..., Any], *arguments: Any) -> Any:
+    """In a fresh process: no measurement finds the memory or the caches of another."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+if __name__ == "__main__":
+    main()

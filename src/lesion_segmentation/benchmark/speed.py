@@ -1,0 +1,111 @@
+"""Milliseconds an image, beside what the arithmetic alone would take, and the peak of memory."""
+
+import resource
+import time
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import lightning
+import numpy as np
+import torch
+
+from lesion_segmentation.benchmark.networks import HEIGHT, WIDTH, build, count_gflop
+from lesion_segmentation.hardware import Hardware, choose_hardware, measure_multiply_rate
+from lesion_segmentation.model import Network
+from lesion_segmentation.model.scaling import scale
+from lesion_segmentation.prediction import predict
+from lesion_segmentation.training.loop import Pictures, Trainer
+from lesion_segmentation.training.settings import TrainingSettings
+
+STEPS = 2
+REPEATS = 7
+
+
+class Case(NamedTuple):
+    """One measurement: `eager float32` is the network as it is, called in float32."""
+
+    task: Literal["training", "inference", "inference, eager float32"]
+    network: str
+    width: float
+    batch: int
+
+
+def measure(case: Case) -> dict[str, Any]:
+    """Time a case in a process of its own, whose peak of memory is then the case's.
+
+    Returns:
+        The case, gflop (of the forward pass of an image), ms_per_image (median), multiply_gflops (the rate of a
+        matrix multiply in this process, at the same precision), ratio (to the arithmetic at that rate;
+        a training step counts as three forward passes) and peak_mb.
+    """
+    eager = case.task == "inference, eager float32"
+    hardware = choose_hardware(precision="32-true" if eager else "auto")
+    network = build(case.network, case.width)
+    gflop = count_gflop(network)
+    rate = measure_multiply_rate(hardware, size=8192 if hardware.device == "cuda" else 2048)
+    timed = _train if case.task == "training" else _predict_eagerly if eager else _predict
+    seconds = _time(timed(network, case.batch, hardware), hardware)
+    images = case.batch * (STEPS if case.task == "training" else 1)
+    ms = 1e3 * seconds / images
+    passes = 3 if case.task == "training" else 1
+    return case._asdict() | {
+        "precision": hardware.precision,
+        "gflop": gflop,
+        "ms_per_image": ms,
+        "multiply_gflops": rate,
+        "ratio": ms / (1e3 * passes * gflop / rate),
+        "peak_mb": _peak_mb(hardware),
+    }
+
+
+def _train(network: Network, batch: int, hardware: Hardware) -> Callable[[], object]:
+    """Epochs of the project's own loop, with augmentation and without validation."""
+    settings = TrainingSettings(batch_size=batch, epochs=2 * REPEATS)
+    fabric = lightning.Fabric(accelerator=hardware.device, devices=1, precision=hardware.precision)
+    trainer = Trainer(fabric, network, settings, steps=STEPS * settings.epochs)
+    images, masks = draw_pictures(STEPS * batch)
+    train = Pictures(images.permute(0, 3, 1, 2).to(fabric.device), masks[:, None].to(fabric.device))
+    none = Pictures(train.images[:0], train.masks[:0])
+    return lambda: trainer.run_epoch(1, train, none, [""] * len(train))
+
+
+def _predict(network: Network, batch: int, hardware: Hardware) -> Callable[[], object]:
+    images = draw_pictures(batch)[0].numpy()
+    return lambda: predict(network, images, batch_size=batch, device=hardware.device)
+
+
+def _predict_eagerly(network: Network, batch: int, hardware: Hardware) -> Callable[[], object]:
+    images = draw_pictures(batch)[0]
+    network = network.eval().to(hardware.device)
+
+    @torch.inference_mode()
+    def run() -> object:
+        pixels = images.to(hardware.device).permute(0, 3, 1, 2).float().contiguous()
+        return network(scale(pixels, network.metadata)).sigmoid().cpu()
+
+    return run
+
+
+def draw_pictures(count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Noise, uint8 (N, H, W, 3), and masks of it, uint8 (N, H, W): the time does not depend on what is shown."""
+    images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (count, HEIGHT, WIDTH, 3), dtype=np.uint8))
+    return images, (images[..., 0] > 127).to(torch.uint8)
+
+
+def _time(run: Callable[[], object], hardware: Hardware) -> float:
+    """Median of the repeats after a first two, which find kernels and memory."""
+    seconds = []
+    for _ in range(2 + REPEATS):
+        start = time.perf_counter()
+        run()
+        if hardware.device == "cuda":
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - start)
+    return float(np.median(seconds[2:]))
+
+
+def _peak_mb(hardware: Hardware) -> float:
+    """Of the GPU's memory there, else of the process, libraries included."""
+    if hardware.device == "cuda":
+        return torch.cuda.max_memory_allocated() / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
