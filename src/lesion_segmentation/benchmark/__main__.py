@@ -32,12 +32,15 @@ def main(folder: Path) -> None:
         for batch in BATCHES
     ]
     speed = pd.DataFrame([_alone(measure, case) for case in tqdm(cases, desc="speed")])
-    parts = pd.DataFrame([row for width in WIDTHS for row in _alone(time_parts, width, 10)])
-    operators = pd.DataFrame([row for width in WIDTHS for row in _alone(time_operators, width, 10)])
-    for name, table in {"speed": speed, "parts": parts, "operators": operators}.items():
-        table.to_csv(folder / f"{name}.csv", index=False, float_format="%.5g")
-        click.echo(f"\n{table.round(3).to_string(index=False)}")
+    _write(speed, folder / "speed.csv")
     plot_ratios(speed).savefig(folder / "ratios.svg")
+    for function, name in ((time_parts, "parts.csv"), (time_operators, "operators.csv")):
+        _write(pd.DataFrame([row for width in WIDTHS for row in _alone(function, width, 10)]), folder / name)
+
+
+def _write(table: pd.DataFrame, path: Path) -> None:
+    table.to_csv(path, index=False, float_format="%.5g")
+    click.echo(f"\n{table.round(3).to_string(index=False)}")
 
 
 def _alone(function: Callable[..., Any], *arguments: Any) -> Any:

@@ -17,8 +17,8 @@ from lesion_segmentation.prediction import predict
 from lesion_segmentation.training.loop import Pictures, Trainer
 from lesion_segmentation.training.settings import TrainingSettings
 
-STEPS = 2
-REPEATS = 7
+FEWEST, MOST = 3, 9
+PATIENCE_SECONDS = 8
 
 
 class Case(NamedTuple):
@@ -44,9 +44,7 @@ def measure(case: Case) -> dict[str, Any]:
     gflop = count_gflop(network)
     rate = measure_multiply_rate(hardware, size=8192 if hardware.device == "cuda" else 2048)
     timed = _train if case.task == "training" else _predict_eagerly if eager else _predict
-    seconds = _time(timed(network, case.batch, hardware), hardware)
-    images = case.batch * (STEPS if case.task == "training" else 1)
-    ms = 1e3 * seconds / images
+    ms = 1e3 * _time(timed(network, case.batch, hardware), hardware) / case.batch
     passes = 3 if case.task == "training" else 1
     return case._asdict() | {
         "precision": hardware.precision,
@@ -59,11 +57,11 @@ def measure(case: Case) -> dict[str, Any]:
 
 
 def _train(network: Network, batch: int, hardware: Hardware) -> Callable[[], object]:
-    """Epochs of the project's own loop, with augmentation and without validation."""
-    settings = TrainingSettings(batch_size=batch, epochs=2 * REPEATS)
+    """Epochs of one step of the project's own loop, with augmentation and without validation."""
+    settings = TrainingSettings(batch_size=batch)
     fabric = lightning.Fabric(accelerator=hardware.device, devices=1, precision=hardware.precision)
-    trainer = Trainer(fabric, network, settings, steps=STEPS * settings.epochs)
-    images, masks = draw_pictures(STEPS * batch)
+    trainer = Trainer(fabric, network, settings, steps=settings.epochs)
+    images, masks = draw_pictures(batch)
     train = Pictures(images.permute(0, 3, 1, 2).to(fabric.device), masks[:, None].to(fabric.device))
     none = Pictures(train.images[:0], train.masks[:0])
     return lambda: trainer.run_epoch(1, train, none, [""] * len(train))
@@ -93,15 +91,15 @@ def draw_pictures(count: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _time(run: Callable[[], object], hardware: Hardware) -> float:
-    """Median of the repeats after a first two, which find kernels and memory."""
-    seconds = []
-    for _ in range(2 + REPEATS):
+    """Median of the repeats after a first, which finds kernels and memory: fewer where they take long."""
+    seconds: list[float] = []
+    while len(seconds) <= FEWEST or (len(seconds) <= MOST and sum(seconds) < PATIENCE_SECONDS):
         start = time.perf_counter()
         run()
         if hardware.device == "cuda":
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - start)
-    return float(np.median(seconds[2:]))
+    return float(np.median(seconds[1:]))
 
 
 def _peak_mb(hardware: Hardware) -> float:
