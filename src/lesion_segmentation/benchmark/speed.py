@@ -19,6 +19,8 @@ from lesion_segmentation.training.settings import TrainingSettings
 
 FEWEST, MOST = 3, 9
 PATIENCE_SECONDS = 8
+PREDICTED = 18
+"""Images that one call predicts, in batches."""
 
 
 class Case(NamedTuple):
@@ -44,7 +46,8 @@ def measure(case: Case) -> dict[str, Any]:
     gflop = count_gflop(network)
     rate = measure_multiply_rate(hardware, size=8192 if hardware.device == "cuda" else 2048)
     timed = _train if case.task == "training" else _predict_eagerly if eager else _predict
-    ms = 1e3 * _time(timed(network, case.batch, hardware), hardware) / case.batch
+    images = case.batch if case.task == "training" else PREDICTED
+    ms = 1e3 * _time(timed(network, case.batch, hardware), hardware) / images
     passes = 3 if case.task == "training" else 1
     return case._asdict() | {
         "precision": hardware.precision,
@@ -68,18 +71,18 @@ def _train(network: Network, batch: int, hardware: Hardware) -> Callable[[], obj
 
 
 def _predict(network: Network, batch: int, hardware: Hardware) -> Callable[[], object]:
-    images = draw_pictures(batch)[0].numpy()
+    images = draw_pictures(PREDICTED)[0].numpy()
     return lambda: predict(network, images, batch_size=batch, device=hardware.device)
 
 
 def _predict_eagerly(network: Network, batch: int, hardware: Hardware) -> Callable[[], object]:
-    images = draw_pictures(batch)[0]
+    batches = draw_pictures(PREDICTED)[0].to(hardware.device).permute(0, 3, 1, 2).split(batch)
     network = network.eval().to(hardware.device)
 
     @torch.inference_mode()
     def run() -> object:
-        pixels = images.to(hardware.device).permute(0, 3, 1, 2).float().contiguous()
-        return network(scale(pixels, network.metadata)).sigmoid().cpu()
+        pixels = (pixels.float().contiguous() for pixels in batches)
+        return [network(scale(batch, network.metadata)).sigmoid().cpu() for batch in pixels]
 
     return run
 

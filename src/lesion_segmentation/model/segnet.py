@@ -133,10 +133,19 @@ def unpool(x: Tensor, indices: Tensor, size: torch.Size) -> Tensor:
     Returns:
         (N, k C, H, W).
     """
-    indices = indices.repeat(1, x.shape[1] // indices.shape[1], 1, 1)
-    # Autocast would cast to float32 and back: nothing is computed here, values only move.
-    with torch.autocast(x.device.type, enabled=False):
-        return F.max_unpool2d(x, indices, [2, 2], output_size=list(size))
+    # As rows of channels, and not by F.max_unpool2d: that works, backward too, in the other memory layout, and autocast
+    # makes it float32, though values only move.
+    values = _as_rows(x)
+    places = _as_rows(indices)
+    if x.shape[1] != indices.shape[1]:
+        places = places.repeat(1, 1, x.shape[1] // indices.shape[1])
+    rows = values.new_zeros(len(x), size.numel(), x.shape[1]).scatter_(1, places, values)
+    return rows.unflatten(1, tuple(size)).permute(0, 3, 1, 2)
+
+
+def _as_rows(x: Tensor) -> Tensor:
+    """(N, C, h, w) to (N, h w, C): without a copy where x is channels_last."""
+    return x.permute(0, 2, 3, 1).flatten(1, 2)
 
 
 def _blocks(inputs: int, outputs: list[int]) -> nn.Sequential:

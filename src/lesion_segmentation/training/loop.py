@@ -16,7 +16,7 @@ from torch import Generator, Tensor, nn
 from tqdm.auto import tqdm
 
 from lesion_segmentation.errors import InputError
-from lesion_segmentation.hardware import choose_hardware
+from lesion_segmentation.hardware import choose_hardware, keep_freed_memory
 from lesion_segmentation.model import Network, NetworkMetadata, build_network
 from lesion_segmentation.model.scaling import scale
 from lesion_segmentation.training.augmentation import Draws, augment, draw
@@ -143,6 +143,7 @@ class Trainer:
     """What changes while a network is trained."""
 
     def __init__(self, fabric: lightning.Fabric, network: Network, settings: TrainingSettings, steps: int) -> None:
+        keep_freed_memory()
         self.fabric, self.settings, self.metadata = fabric, settings, network.metadata
         for module in network.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -178,10 +179,13 @@ class Trainer:
         self.raw_network.load_state_dict(parts["network"])
         self.averaged.network.load_state_dict(parts["averaged"])
         self.averaged.updates = values["updates"]
+        parameters = list(self.raw_network.parameters())
         state: dict[int, dict[str, Tensor]] = {}
         for name, tensor in parts["optimiser"].items():
             index, _, key = name.partition(".")
-            state.setdefault(int(index), {})[key] = tensor
+            # The fused optimiser goes through memory: what it keeps must lie there as its parameter does.
+            like = parameters[int(index)]
+            state.setdefault(int(index), {})[key] = torch.empty_like(like).copy_(tensor) if tensor.ndim else tensor
         self.optimiser.load_state_dict({"state": state, "param_groups": values["groups"]})
         self.schedule.load_state_dict({**self.schedule.state_dict(), **values["schedule"]})
 

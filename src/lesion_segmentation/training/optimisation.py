@@ -11,7 +11,7 @@ from lesion_segmentation.training.settings import TrainingSettings
 _OPTIMISERS: dict[str, Callable[[nn.Module, TrainingSettings], torch.optim.Optimizer]] = {
     "sgd": lambda network, s: torch.optim.SGD(network.parameters(), lr=s.learning_rate, momentum=s.momentum),
     "adamw": lambda network, s: torch.optim.AdamW(
-        network.parameters(), lr=s.learning_rate, weight_decay=s.weight_decay
+        network.parameters(), lr=s.learning_rate, weight_decay=s.weight_decay, fused=True
     ),
 }
 
