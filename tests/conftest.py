@@ -2,7 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -118,3 +119,20 @@ def nest(flat: dict[str, Any]) -> dict[str, Any]:
             level = level.setdefault(parent, {})
         level[last] = value
     return nested
+
+
+@pytest.fixture
+def mount_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Make a file system of some size, such as 64k."""
+    folder = tmp_path / "disk"
+
+    def mount(size: str) -> Path:
+        folder.mkdir()
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], check=False)
+        if mounted.returncode:
+            pytest.skip("mounting a tmpfs needs root")
+        return folder
+
+    yield mount
+    if folder.is_mount():  # lazily: an error that a test caught may still hold a mapped file
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)

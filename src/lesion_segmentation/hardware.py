@@ -48,8 +48,8 @@ def estimate_minutes(hardware: Hardware, images: int, width: float) -> float:
 def keep_freed_memory() -> None:
     """Let the C library keep the memory of tensors that were freed, for the next ones.
 
-    glibc maps every large tensor anew and unmaps it afterwards, and the kernel clears each of its pages: about a fifth
-    of a training step at width 0.25. The process then stays as large as it once was. Without glibc nothing is done.
+    glibc alone gives large blocks back and gets new ones, whose every page the kernel clears: a fifth of a training
+    step at width 0.25. The process then stays as large as it once was. Without glibc nothing is done.
     """
     try:
         set_option = ctypes.CDLL(None).mallopt

@@ -87,12 +87,21 @@ def test_each_value_returns_to_where_its_maximum_was(height, width, repeats, see
     assert torch.equal(result, expected)
 
 
-def test_unpooling_is_the_same_under_autocast():
-    pooled, indices = F.max_pool2d(torch.rand(1, 2, 8, 8), 2, return_indices=True)
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_unpooling_is_torchs_with_its_gradient_in_bf16_and_every_layout(layout):
+    before = torch.rand(2, 4, 10, 8).contiguous(memory_format=layout)
+    pooled, indices = F.max_pool2d(before, 2, return_indices=True)
+    values = pooled.bfloat16().requires_grad_()
+    reference = pooled.bfloat16().float().requires_grad_()
+    weights = torch.rand(2, 4, 10, 8).bfloat16()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        result = unpool(pooled.bfloat16(), indices, torch.Size([8, 8]))
+        result = unpool(values, indices, before.shape[2:])
+    expected = F.max_unpool2d(reference, indices, 2)
+    (result * weights).sum().backward()
+    (expected * weights.float()).sum().backward()
     assert result.dtype == torch.bfloat16
-    assert torch.equal(result.float(), F.max_unpool2d(pooled.bfloat16().float(), indices, 2))
+    assert torch.equal(result.float(), expected)
+    assert torch.equal(values.grad.float(), reference.grad)
 
 
 def test_gradients_reach_every_parameter():

@@ -98,6 +98,22 @@ def test_a_checkpoint_holds_plain_data_and_damage_is_told(images, masks, samples
         fit(images, masks, samples, settings, checkpoint_file=CheckpointFile(path))
 
 
+def test_a_full_disk_leaves_the_former_checkpoint(images, masks, samples, mount_disk):
+    """There is room for one checkpoint, and none to write the second beside it."""
+    path = mount_disk("300k") / "checkpoint.safetensors"
+    heard: list[dict[str, float]] = []
+    settings = TrainingSettings(**(QUICK | {"width": 1 / 64}))
+    with pytest.raises(InputError, match=r"No space left on device\. What an earlier run left there is unchanged"):
+        fit(images, masks, samples, settings, Listener(heard.append), CheckpointFile(path))
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    assert [row["epoch"] for row in heard] == [1]
+    resumed: list[str] = []
+    watcher = Listener(on_resume=resumed.append)
+    with pytest.raises(InputError, match="No space left"):  # from the second epoch on: the first is not lost
+        fit(images, masks, samples, settings.model_copy(update={"resume": True}), watcher, CheckpointFile(path))
+    assert len(resumed) == 1
+
+
 def start(project: Path, *options: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "kedro", "run", "--env", "demo", "--pipelines", "training", *options]
     return subprocess.Popen(command, cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

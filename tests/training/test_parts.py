@@ -1,6 +1,9 @@
 """Losses, schedules, averaging and the tally, each against something independent."""
 
 import copy
+import ctypes
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -60,6 +63,26 @@ def test_schedules_peak_where_they_should_and_end_low(schedule, peak):
     assert found[-1] < 0.0001
 
 
+def test_adamw_is_torchs_plain_one_in_the_layout_of_the_training():
+    """The fused optimiser goes through memory and not by index, so layouts that differ would mix weights up."""
+    torch.manual_seed(0)
+    network = SegNet(0.0625).to(memory_format=torch.channels_last)
+    reference = copy.deepcopy(network).to(memory_format=torch.contiguous_format)
+    settings = TrainingSettings()
+    optimiser = build_optimiser(network, settings)
+    plain = torch.optim.AdamW(reference.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
+    for _ in range(3):
+        images = torch.rand(2, 3, 32, 32)
+        network(images.contiguous(memory_format=torch.channels_last)).square().mean().backward()
+        for ours, theirs in zip(network.parameters(), reference.parameters(), strict=True):
+            theirs.grad = ours.grad.clone(memory_format=torch.contiguous_format)
+        for each in (optimiser, plain):
+            each.step()
+            each.zero_grad()
+    pairs = zip(network.parameters(), reference.parameters(), strict=True)
+    assert all(torch.allclose(ours, theirs, atol=1e-6) for ours, theirs in pairs)
+
+
 def test_sgd_has_momentum_and_no_weight_decay():
     group = build_optimiser(SegNet(0.0625), TrainingSettings(optimiser="sgd")).param_groups[0]
     assert (group["momentum"], group["weight_decay"]) == (0.9, 0)
@@ -105,6 +128,30 @@ def test_tally_is_the_mean_of_score_case(batch):
     for name in ("accuracy", "precision", "recall", "iou", "dice"):
         assert found[name] == pytest.approx(np.mean([score[name] for score in scores]), abs=1e-6)
     assert found["loss"] == pytest.approx(float(binary_cross_entropy_with_logits(logits, masks)), abs=1e-6)
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="needs glibc")
+def test_freed_memory_is_kept_for_the_next_tensor():
+    """Counted in page faults; in a process of its own, since the choice holds for the whole of it."""
+    script = """
+import resource, sys, torch
+from lesion_segmentation.hardware import keep_freed_memory
+if sys.argv[1] == "keep":
+    keep_freed_memory()
+def fill():
+    torch.ones(20_000_000)  # 80 MB, which are 20,000 pages: glibc alone never keeps blocks of more than 32 MB
+for _ in range(10):  # the heap grows until one free block holds the next tensor, with its alignment
+    fill()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    fill()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    faults = {
+        choice: int(subprocess.run([sys.executable, "-c", script, choice], capture_output=True, check=True).stdout)
+        for choice in ("keep", "default")
+    }
+    assert faults["keep"] < 0.1 * faults["default"]
 
 
 def test_hardware_is_what_was_asked_for():

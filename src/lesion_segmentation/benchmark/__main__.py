@@ -13,7 +13,7 @@ from tqdm import tqdm
 from lesion_segmentation.benchmark.networks import NETWORKS
 from lesion_segmentation.benchmark.parts import time_operators, time_parts
 from lesion_segmentation.benchmark.plot import plot_ratios
-from lesion_segmentation.benchmark.speed import Case, measure
+from lesion_segmentation.benchmark.speed import Case, add_ratios, measure
 
 WIDTHS = (0.25, 1.0)
 BATCHES = (1, 9, 18)
@@ -32,7 +32,7 @@ def main(folder: Path) -> None:
         for batch in BATCHES
         if network == "segnet" or "eager" not in task
     ]
-    speed = pd.DataFrame([_alone(measure, case) for case in tqdm(cases, desc="speed")])
+    speed = add_ratios(pd.DataFrame([_alone(measure, case) for case in tqdm(cases, desc="speed")]))
     _write(speed, folder / "speed.csv")
     plot_ratios(speed).savefig(folder / "ratios.svg")
     for function, name in ((time_parts, "parts.csv"), (time_operators, "operators.csv")):

@@ -14,7 +14,7 @@ _BARS = {
 
 
 def plot_ratios(speed: pd.DataFrame) -> Figure:
-    """One group of bars for each width and batch: columns as `speed.measure` returns them."""
+    """One group of bars for each width and batch: columns as `speed.add_ratios` returns them."""
     figure = Figure(figsize=(8, 3.6), layout="constrained")
     axes = figure.subplots()
     groups = [(width, batch) for width in sorted(speed["width"].unique()) for batch in sorted(speed["batch"].unique())]

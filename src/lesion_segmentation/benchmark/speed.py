@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 import lightning
 import numpy as np
+import pandas as pd
 import torch
 
 from lesion_segmentation.benchmark.networks import HEIGHT, WIDTH, build, count_gflop
@@ -36,9 +37,8 @@ def measure(case: Case) -> dict[str, Any]:
     """Time a case in a process of its own, whose peak of memory is then the case's.
 
     Returns:
-        The case, gflop (of the forward pass of an image), ms_per_image (median), multiply_gflops (the rate of a
-        matrix multiply in this process, at the same precision), ratio (to the arithmetic at that rate;
-        a training step counts as three forward passes) and peak_mb.
+        The case, precision, gflop (of the forward pass of an image), ms_per_image (median), multiply_gflops (the rate
+        of a matrix multiply in this process, at the same precision) and peak_mb.
     """
     eager = case.task == "inference, eager float32"
     hardware = choose_hardware(precision="32-true" if eager else "auto")
@@ -48,15 +48,23 @@ def measure(case: Case) -> dict[str, Any]:
     timed = _train if case.task == "training" else _predict_eagerly if eager else _predict
     images = case.batch if case.task == "training" else PREDICTED
     ms = 1e3 * _time(timed(network, case.batch, hardware), hardware) / images
-    passes = 3 if case.task == "training" else 1
     return case._asdict() | {
         "precision": hardware.precision,
         "gflop": gflop,
         "ms_per_image": ms,
         "multiply_gflops": rate,
-        "ratio": ms / (1e3 * passes * gflop / rate),
         "peak_mb": _peak_mb(hardware),
     }
+
+
+def add_ratios(speed: pd.DataFrame) -> pd.DataFrame:
+    """With `ratio`: the time to that of the arithmetic at the multiply rate, the median over a run's measurements.
+
+    A training step counts as three forward passes.
+    """
+    rate = speed.groupby("precision")["multiply_gflops"].transform("median")
+    passes = speed["task"].map(lambda task: 3 if task == "training" else 1)
+    return speed.assign(ratio=speed["ms_per_image"] / (1e3 * passes * speed["gflop"] / rate))
 
 
 def _train(network: Network, batch: int, hardware: Hardware) -> Callable[[], object]:
