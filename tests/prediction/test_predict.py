@@ -30,7 +30,7 @@ def pixels():
 @pytest.fixture(params=["32-true", "bf16-mixed"], autouse=True)
 def tolerance(request, monkeypatch):
     """Every test runs in both precisions, whatever this machine computes with: the largest difference allowed."""
-    monkeypatch.setattr(module, "choose_hardware", lambda device: Hardware(device, request.param))
+    monkeypatch.setattr(module, "choose_hardware", lambda device, precision: Hardware(device, request.param))
     return {"32-true": 1e-5, "bf16-mixed": 0.03}[request.param]
 
 

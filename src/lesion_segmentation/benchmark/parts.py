@@ -46,7 +46,7 @@ _PARTS: tuple[tuple[Any, str, str], ...] = (
     (torch.optim.AdamW, "step", "optimiser"),
     (AveragedNetwork, "update", "optimiser"),
     (Tally, "add", "logging: scores"),
-    (CheckpointFile, "write", "logging: checkpoint"),
+    (CheckpointFile, "write", "checkpoint"),
     (TrackedRun, "log_epoch", "logging: MLflow"),
 )
 

@@ -14,7 +14,12 @@ MIRRORS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-1, -2))
 
 
 def predict(
-    network: Network, images: np.ndarray, mirror_mean: bool = False, batch_size: int = 10, device: str | None = None
+    network: Network,
+    images: np.ndarray,
+    mirror_mean: bool = False,
+    batch_size: int = 10,
+    device: str | None = None,
+    precision: str = "auto",
 ) -> np.ndarray:
     """Probability of lesion for each pixel.
 
@@ -25,14 +30,16 @@ def predict(
         batch_size: Pictures that are predicted at once.
         device: Where to compute; None is where the network is.
 
+        precision: `auto` is bfloat16 where the device computes with it (docs/benchmarks.md has what that changes),
+            else float32; `32-true` is float32 everywhere.
+
     Returns:
-        float32 (N, H, W), 0 to 1. Computed in bfloat16 where the device computes with it, else in float32
-        (docs/benchmarks.md has what that changes); the network is left as and where it was.
+        float32 (N, H, W), 0 to 1. The network is left as and where it was; the process keeps freed memory.
     """
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
         raise ValueError(f"images are {images.dtype} {images.shape}, expected uint8 (N, H, W, 3)")
     target = torch.device(device) if device else next(network.parameters()).device
-    dtype = torch.bfloat16 if choose_hardware(target.type).precision == "bf16-mixed" else torch.float32
+    dtype = torch.bfloat16 if choose_hardware(target.type, precision).precision == "bf16-mixed" else torch.float32
     keep_freed_memory()
     folded = fold_batch_norms(network).to(target, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
     with torch.inference_mode():

@@ -41,7 +41,7 @@ def predict_cases(
     pictures = sample_images | images
     device = choose_hardware().device
     stacked = np.stack([pictures[sample_id] for sample_id in wanted["sample_id"]])
-    maps = predict(network, stacked, settings.mirror_mean, device=device)
+    maps = predict(network, stacked, settings.mirror_mean, device=device, precision=settings.precision)
     return dict(zip(wanted["sample_id"], maps, strict=True))
 
 
