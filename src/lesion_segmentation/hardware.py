@@ -59,8 +59,9 @@ def keep_freed_memory() -> None:
     set_option(_M_TRIM_THRESHOLD, -1)
 
 
-def measure_multiply_rate(hardware: Hardware, size: int = 1024, repeats: int = 8) -> float:
+def measure_multiply_rate(hardware: Hardware, repeats: int = 8) -> float:
     """In GFLOP/s: the best of some, since the first ones wake threads and clocks."""
+    size = 8192 if hardware.device == "cuda" else 2048  # a GPU needs more to be busy
     dtype = torch.bfloat16 if hardware.precision == "bf16-mixed" else torch.float32
     matrix = torch.ones(size, size, dtype=dtype, device=hardware.device)
     seconds = []

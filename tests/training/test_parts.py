@@ -70,6 +70,7 @@ def test_adamw_is_torchs_plain_one_in_the_layout_of_the_training():
     reference = copy.deepcopy(network).to(memory_format=torch.contiguous_format)
     settings = TrainingSettings()
     optimiser = build_optimiser(network, settings)
+    assert optimiser.defaults["fused"]
     plain = torch.optim.AdamW(reference.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
     for _ in range(3):
         images = torch.rand(2, 3, 32, 32)

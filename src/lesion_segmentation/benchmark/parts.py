@@ -19,7 +19,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lesion_segmentation.benchmark.networks import build, count_gflop
-from lesion_segmentation.benchmark.speed import draw_pictures
+from lesion_segmentation.benchmark.speed import draw_pictures, run_epochs
 from lesion_segmentation.hardware import choose_hardware, measure_multiply_rate
 from lesion_segmentation.model import SegNet
 from lesion_segmentation.tracking import TrackedRun
@@ -78,7 +78,7 @@ def time_parts(width: float, batch: int) -> list[dict[str, Any]]:
             stack.enter_context(patch.object(owner, name, _timed(getattr(owner, name), part, spent)))
         listener = Listener(on_epoch=lambda row: run.log_epoch(row))
         checkpoint = CheckpointFile(folder / "checkpoint.safetensors")
-        settings = TrainingSettings(width=width, batch_size=batch, epochs=EPOCHS)
+        settings = TrainingSettings(width=width, batch_size=batch, epochs=EPOCHS, logit_batch_norm=False)
         _fit(batch, settings, listener, checkpoint)  # imports libraries, finds kernels and memory
         spent.clear()
         start = time.perf_counter()
@@ -99,20 +99,15 @@ def _fit(count: int, settings: TrainingSettings, listener: Listener, checkpoint:
 def time_operators(width: float, batch: int) -> list[dict[str, Any]]:
     """Five training steps, each operator timed by itself; the first row is the arithmetic at the multiply rate."""
     hardware = choose_hardware()
-    settings = TrainingSettings(width=width, batch_size=batch, epochs=100)
-    fabric = lightning.Fabric(accelerator=hardware.device, devices=1, precision=hardware.precision)
-    trainer = loop.Trainer(fabric, build("segnet", width), settings, steps=100)
-    images, masks = draw_pictures(batch)
-    train = loop.Pictures(images.permute(0, 3, 1, 2).to(fabric.device), masks[:, None].to(fabric.device))
-    none = loop.Pictures(train.images[:0], train.masks[:0])
+    run = run_epochs(build("segnet", width), batch, hardware)
     clock = _OperatorClock()
     with clock:
         for _ in range(2):
-            trainer.run_epoch(1, train, none, [""] * batch)
+            run()
         clock.spent.clear()
         for _ in range(5):
-            trainer.run_epoch(1, train, none, [""] * batch)
-    rate = measure_multiply_rate(hardware, size=8192 if hardware.device == "cuda" else 2048)
+            run()
+    rate = measure_multiply_rate(hardware)
     where: dict[str, Any] = {"width": width, "batch": batch}
     ms = 3e3 * count_gflop(build("segnet", width)) / rate
     arithmetic = where | {"part": "the arithmetic at the multiply rate", "ms_per_image": ms}

@@ -44,8 +44,8 @@ def measure(case: Case) -> dict[str, Any]:
     hardware = choose_hardware(precision="32-true" if eager else "auto")
     network = build(case.network, case.width)
     gflop = count_gflop(network)
-    rate = measure_multiply_rate(hardware, size=8192 if hardware.device == "cuda" else 2048)
-    timed = _train if case.task == "training" else _predict_eagerly if eager else _predict
+    rate = measure_multiply_rate(hardware)
+    timed = run_epochs if case.task == "training" else _predict_eagerly if eager else _predict
     images = case.batch if case.task == "training" else PREDICTED
     ms = 1e3 * _time(timed(network, case.batch, hardware), hardware) / images
     return case._asdict() | {
@@ -67,7 +67,7 @@ def add_ratios(speed: pd.DataFrame) -> pd.DataFrame:
     return speed.assign(ratio=speed["ms_per_image"] / (1e3 * passes * speed["gflop"] / rate))
 
 
-def _train(network: Network, batch: int, hardware: Hardware) -> Callable[[], object]:
+def run_epochs(network: Network, batch: int, hardware: Hardware) -> Callable[[], object]:
     """Epochs of one step of the project's own loop, with augmentation and without validation."""
     settings = TrainingSettings(batch_size=batch)
     fabric = lightning.Fabric(accelerator=hardware.device, devices=1, precision=hardware.precision)
