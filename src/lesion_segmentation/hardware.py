@@ -28,7 +28,9 @@ def choose_hardware(device: str = "auto", precision: str = "auto") -> Hardware:
         InputError: A GPU is asked for and there is none.
     """
     if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("training.device is cuda, but PyTorch finds no GPU. Use training.device=auto or cpu.")
+        raise InputError(
+            "The device asked for is cuda (training.device), but PyTorch finds no GPU. Ask for auto or cpu."
+        )
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if precision == "auto":

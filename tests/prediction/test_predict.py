@@ -78,3 +78,11 @@ def test_folding_leaves_the_function_and_no_batch_norm(pixels, logit_batch_norm)
     with torch.no_grad():
         assert torch.allclose(folded(inputs), network.eval()(inputs), atol=1e-4)
     assert not any(isinstance(layer, nn.BatchNorm2d) for layer in folded.modules())
+
+
+def test_the_network_computes_in_the_precision_of_the_hardware(network, pixels, request):
+    seen = []
+    handle = nn.modules.module.register_module_forward_hook(lambda module, inputs, output: seen.append(inputs[0].dtype))
+    predict(network, pixels)
+    handle.remove()
+    assert set(seen) == {torch.bfloat16 if "bf16" in request.node.name else torch.float32}

@@ -29,7 +29,6 @@ def predict(
         mirror_mean: Give the mean over the picture and its three mirror images.
         batch_size: Pictures that are predicted at once.
         device: Where to compute; None is where the network is.
-
         precision: `auto` is bfloat16 where the device computes with it (docs/benchmarks.md has what that changes),
             else float32; `32-true` is float32 everywhere.
 
