@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from lesion_segmentation.errors import InputError
+from lesion_segmentation.evaluation import legacy_scores
 from lesion_segmentation.model.scaling import scale
 from lesion_segmentation.prediction import predict
 from lesion_segmentation.training.listener import Listener
@@ -40,6 +41,17 @@ def test_validation_columns_are_of_the_network_that_is_returned(images, masks, s
     probabilities = predict(network, np.stack([images[case_id] for case_id in ids]))
     correct = [(p > 0.5) == masks[case_id].astype(bool) for p, case_id in zip(probabilities, ids, strict=True)]
     assert history["validation_accuracy"].iloc[-1] == pytest.approx(np.mean(correct), abs=1e-6)
+
+
+def test_legacy_scores_of_validation_stand_in_every_row(images, masks, samples):
+    settings = TrainingSettings(**QUICK, validation_scores=("legacy",))
+    network, history = fit(images, masks, samples, settings)
+    ids = samples.loc[samples["subset"] == "validation", "sample_id"]
+    stacked_images, stacked_masks = (np.stack([of[case_id] for case_id in ids]) for of in (images, masks))
+    expected = legacy_scores(predict(network, stacked_images, precision="32-true"), stacked_masks)
+    last = history.iloc[-1]
+    assert {name: last[f"validation_legacy_{name}"] for name in expected} == pytest.approx(expected, abs=1e-5)
+    assert history["validation_legacy_iou"].notna().all()
 
 
 def test_one_seed_gives_identical_weights_and_another_does_not(images, masks, samples):

@@ -84,9 +84,10 @@ def test_adamw_is_torchs_plain_one_in_the_layout_of_the_training():
     assert all(torch.allclose(ours, theirs, atol=1e-6) for ours, theirs in pairs)
 
 
-def test_sgd_has_momentum_and_no_weight_decay():
-    group = build_optimiser(SegNet(0.0625), TrainingSettings(optimiser="sgd")).param_groups[0]
-    assert (group["momentum"], group["weight_decay"]) == (0.9, 0)
+def test_sgd_obeys_momentum_and_weight_decay():
+    settings = TrainingSettings(optimiser="sgd", momentum=0.8, weight_decay=0.03)
+    group = build_optimiser(SegNet(0.0625), settings).param_groups[0]
+    assert (group["momentum"], group["weight_decay"]) == (0.8, 0.03)
 
 
 def test_averaging_is_torchs_with_a_decay_that_grows():

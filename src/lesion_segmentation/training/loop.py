@@ -4,7 +4,7 @@ import hashlib
 import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import Generator, Tensor, nn
 from tqdm.auto import tqdm
 
 from lesion_segmentation.errors import InputError
+from lesion_segmentation.evaluation import legacy_scores
 from lesion_segmentation.hardware import choose_hardware, keep_freed_memory
 from lesion_segmentation.model import Network, NetworkMetadata, build_network
 from lesion_segmentation.model.scaling import scale
@@ -29,6 +30,9 @@ from lesion_segmentation.training.settings import TrainingSettings
 from lesion_segmentation.training.tally import Tally
 
 logger = logging.getLogger(__name__)
+
+VALIDATION_SCORES: dict[str, Callable[[np.ndarray, np.ndarray], dict[str, float]]] = {"legacy": legacy_scores}
+"""Probabilities and masks, both (N, H, W), to further scores of validation."""
 
 
 @dataclass(frozen=True)
@@ -247,13 +251,27 @@ class Trainer:
     @torch.no_grad()
     def _validate(self, validation: Pictures) -> dict[str, float]:
         tally = Tally()
+        maps: list[Tensor] = []
         for indices in torch.arange(len(validation), device=self.fabric.device).split(self.settings.batch_size):
             pixels, masks = validation.batch(indices)
             inputs = scale(pixels, self.metadata).contiguous(memory_format=torch.channels_last)
             with self.fabric.autocast():
-                logits = self.averaged.network(inputs)
-            tally.add(logits.float(), masks)
-        return tally.scores()
+                logits = self.averaged.network(inputs).float()
+            tally.add(logits, masks)
+            if self.settings.validation_scores:
+                maps.append(logits[:, 0].sigmoid())
+        return tally.scores() | self._score_further(maps, validation)
+
+    def _score_further(self, maps: list[Tensor], validation: Pictures) -> dict[str, float]:
+        """What `validation_scores` asks for, by name: legacy_iou, legacy_dice and so on."""
+        if not maps:
+            return {}
+        probabilities, masks = torch.cat(maps).cpu().numpy(), validation.masks[:, 0].cpu().numpy()
+        return {
+            f"{name}_{score}": value
+            for name in self.settings.validation_scores
+            for score, value in VALIDATION_SCORES[name](probabilities, masks).items()
+        }
 
 
 def _load(

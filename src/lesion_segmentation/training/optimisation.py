@@ -9,7 +9,9 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, O
 from lesion_segmentation.training.settings import TrainingSettings
 
 _OPTIMISERS: dict[str, Callable[[nn.Module, TrainingSettings], torch.optim.Optimizer]] = {
-    "sgd": lambda network, s: torch.optim.SGD(network.parameters(), lr=s.learning_rate, momentum=s.momentum),
+    "sgd": lambda network, s: torch.optim.SGD(
+        network.parameters(), lr=s.learning_rate, momentum=s.momentum, weight_decay=s.weight_decay
+    ),
     "adamw": lambda network, s: torch.optim.AdamW(
         network.parameters(), lr=s.learning_rate, weight_decay=s.weight_decay, fused=True
     ),

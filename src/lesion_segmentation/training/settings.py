@@ -41,7 +41,7 @@ class TrainingSettings(BaseModel):
         scaling: `raw` feeds 0 to 255, as the paper; `standardised` by mean and deviation of the training samples.
         epochs, batch_size, seed: A fixed schedule; the last averaged weights are what is kept.
         loss: `bce`, or `bce_dice`: its sum with 1 - soft Dice.
-        optimiser: `sgd` (with `momentum`) or `adamw` (with `weight_decay`).
+        optimiser: `sgd` (with `momentum`) or `adamw`; both obey `weight_decay`.
         learning_rate: The highest of the schedule.
         schedule: `inverse_time` divides by 1 + decay x updates (Keras' `decay`); `one_cycle` rises for 30% of
             the updates and falls; `cosine` falls from the first update on.
@@ -51,6 +51,7 @@ class TrainingSettings(BaseModel):
         device: `auto` takes a GPU where there is one.
         precision: `auto` takes bf16 where the hardware computes with it, else float32.
         resume: Go on from the checkpoint of the last finished epoch, where there is one.
+        validation_scores: Further scores of validation in each epoch's row: `legacy`, those of the paper's code.
         on_the_fly: Augmentation while training.
     """
 
@@ -75,4 +76,5 @@ class TrainingSettings(BaseModel):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
     resume: bool = False
+    validation_scores: tuple[Literal["legacy"], ...] = ()
     on_the_fly: OnTheFlySettings = OnTheFlySettings()
