@@ -58,7 +58,7 @@ cli.add_command(run)
 @_plain_errors
 def import_ph2_command(source: Path, target: Path | None) -> None:
     """Check PH2 in SOURCE (a folder or a zip; the official or the Kaggle layout) and bring it to TARGET."""
-    from lesion_segmentation.data.ph2 import import_ph2
+    from lesion_segmentation.data.sources.ph2 import import_ph2
 
     project = find_kedro_project(Path.cwd()) or Path.cwd()
     click.echo(import_ph2(source, target or project / "data" / "01_raw" / "ph2"))
@@ -91,7 +91,7 @@ def audit_command(table: Path) -> None:
 @_plain_errors
 def cross_validate_command(env: str | None, folds: str, params: dict[str, Any]) -> None:
     """Run five folds, stratified by diagnosis, as whole runs, and pool them; finished folds are not run again."""
-    from lesion_segmentation.cross_validation import cross_validate
+    from lesion_segmentation.experiments.cross_validation import cross_validate
 
     project = find_kedro_project(Path.cwd())
     if project is None:

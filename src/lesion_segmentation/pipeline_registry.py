@@ -1,5 +1,7 @@
 """The project's pipelines by name, written out: Kedro's find_pipelines imports only the one asked for."""
 
+from importlib.util import find_spec
+
 from kedro.pipeline import Pipeline
 
 from lesion_segmentation.pipelines import (
@@ -18,8 +20,17 @@ def register_pipelines() -> dict[str, Pipeline]:
         "data_processing": data_processing.create_pipeline(),
         "augmentation": augmentation.create_pipeline(),
         "training": training.create_pipeline(),
-        "reporting": reporting.create_pipeline(),
+        "reporting": _create_reporting(),
     }
     default = sum(pipelines.values(), start=Pipeline([]))
     by_name = {"comparison": comparison.create_pipeline(), "cross_validation": cross_validation.create_pipeline()}
     return {"__default__": default, **pipelines, **by_name}
+
+
+def _create_reporting() -> Pipeline:
+    """With what the paper adds, unless somebody who needs no paper has deleted its room."""
+    if find_spec("lesion_segmentation.paper") is None:
+        return reporting.create_pipeline()
+    from lesion_segmentation.pipelines import paper
+
+    return reporting.create_pipeline(paper.TABLE, paper.LAYERS) + paper.create_pipeline()

@@ -1,12 +1,12 @@
 """Kedro's settings: configuration and hooks."""
 
-from kedro.config import OmegaConfigLoader
-
-from lesion_segmentation.hooks import InputHooks, SummaryHooks, TrackingHooks
+from lesion_segmentation.configuration import ProjectConfigLoader
+from lesion_segmentation.hooks import InputHooks, SummaryHooks
+from lesion_segmentation.tracking import TrackingHooks
 
 HOOKS = (TrackingHooks(), SummaryHooks(), InputHooks())
 
-CONFIG_LOADER_CLASS = OmegaConfigLoader
+CONFIG_LOADER_CLASS = ProjectConfigLoader
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",

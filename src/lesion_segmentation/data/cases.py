@@ -1,9 +1,10 @@
-"""Cases as they come: images, masks and annotations paired by case id, checked in one pass, then resized."""
+"""Cases as they come: images, masks and annotations paired by case id, read and checked once, then resized."""
 
 import hashlib
 import logging
 import warnings
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lesion_segmentation.data.annotations import parse_annotations
 from lesion_segmentation.errors import InputError
+from lesion_segmentation.resizing import resize_image, resize_mask
 
 logger = logging.getLogger(__name__)
 
@@ -30,18 +32,32 @@ class ImageSize(BaseModel):
     width: int = Field(256, ge=32)
 
 
-def check_cases(ph2_images: RawPictures, ph2_masks: RawPictures, ph2_annotations: str) -> pd.DataFrame:
-    """Pair images, masks and annotations by case id and check them all before any other work.
+class Cases(NamedTuple):
+    """What is known of a data set once all of its files were read.
+
+    Attributes:
+        cases: One row a case, sorted by case_id: case_id, source ("PH2" or "synthetic"), the annotations in words,
+            width and height in pixels, lesion_area (fraction of the picture), touches_border, and the SHA-256 of
+            the decoded pixels of image and mask.
+        images: case_id to uint8 (height, width, 3), resized with Lanczos, as the paper's code does.
+        native_masks: case_id to uint8 (H, W), 0 or 1, each of its own H and W.
+        example_images: The first, the smallest and the largest image at their own sizes, uint8 (H, W, 3): for figures.
+    """
+
+    cases: pd.DataFrame
+    images: dict[str, np.ndarray]
+    native_masks: dict[str, np.ndarray]
+    example_images: dict[str, np.ndarray]
+
+
+def read_cases(ph2_images: RawPictures, ph2_masks: RawPictures, ph2_annotations: str, image_size: ImageSize) -> Cases:
+    """Pair images, masks and annotations by case id and check them all before any other work; each file is read once.
 
     Args:
         ph2_images: Dermoscopic images, any size, read as RGB.
         ph2_masks: Expert masks of the image's size with at most two values; the higher one is the lesion.
         ph2_annotations: PH2_dataset.txt.
-
-    Returns:
-        One row a case, sorted by case_id: case_id, source ("PH2" or "synthetic"), the annotations in words,
-        width and height in pixels, lesion_area (fraction of the picture), touches_border, and the SHA-256 of
-        the decoded pixels of image and mask.
+        image_size: What images are resized to.
 
     Raises:
         InputError: Names every case that cannot be used, and why.
@@ -49,6 +65,7 @@ def check_cases(ph2_images: RawPictures, ph2_masks: RawPictures, ph2_annotations
     case_ids = sorted(set(ph2_images) | set(ph2_masks))
     annotations, problems = _read_annotations(ph2_annotations, case_ids)
     rows, hashes = [], {}
+    images, native_masks, examples = {}, {}, Examples()
     for case_id in case_ids:
         image = _read_image(case_id, ph2_images, problems)
         mask = _read_mask(case_id, ph2_masks, problems)
@@ -59,6 +76,9 @@ def check_cases(ph2_images: RawPictures, ph2_masks: RawPictures, ph2_annotations
         if image.shape[:2] != mask.shape:
             problems.append(f"{case_id}: the image is {_size(image)}, its mask {_size(mask)}; expected the same size")
         rows.append({"case_id": case_id, **_measure(image, mask), "image_sha256": hashes[case_id]})
+        images[case_id] = resize_image(image, image_size.height, image_size.width)
+        native_masks[case_id] = mask.astype(np.uint8)
+        examples.add(case_id, image)
     problems += _find_duplicates(hashes)
     if not case_ids:
         problems.append("no image and no mask found")
@@ -68,32 +88,34 @@ def check_cases(ph2_images: RawPictures, ph2_masks: RawPictures, ph2_annotations
             problems,
             "Nothing was written. Mend or replace these files; make ph2 FROM=... checks a whole copy of PH2.",
         )
-    return _join(pd.DataFrame(rows), annotations)
+    return Cases(_join(pd.DataFrame(rows), annotations), images, native_masks, examples.chosen)
 
 
-def resize_images(ph2_images: RawPictures, cases: pd.DataFrame, image_size: ImageSize) -> dict[str, np.ndarray]:
-    """Resize with Lanczos, as the paper's code does: case_id to uint8 (height, width, 3)."""
-    size = (image_size.width, image_size.height)
-    return {
-        case_id: np.asarray(ph2_images[case_id]().convert("RGB").resize(size, Image.Resampling.LANCZOS))
-        for case_id in cases["case_id"]
-    }
-
-
-def resize_masks(ph2_masks: RawPictures, cases: pd.DataFrame, image_size: ImageSize) -> dict[str, np.ndarray]:
+def resize_masks(native_masks: Mapping[str, np.ndarray], image_size: ImageSize) -> dict[str, np.ndarray]:
     """Resize by nearest neighbour, which keeps masks binary: case_id to uint8 (height, width), 0 or 1."""
-    size = (image_size.width, image_size.height)
-    return {
-        case_id: np.asarray(
-            Image.fromarray(binary_mask(ph2_masks[case_id]())).resize(size, Image.Resampling.NEAREST), dtype=np.uint8
-        )
-        for case_id in cases["case_id"]
-    }
+    height, width = image_size.height, image_size.width
+    return {case_id: resize_mask(mask, height, width) for case_id, mask in native_masks.items()}
 
 
-def read_native_masks(ph2_masks: RawPictures, cases: pd.DataFrame) -> dict[str, np.ndarray]:
-    """The masks at the size they came in: case_id to uint8 (H, W), 0 or 1, each of its own H and W."""
-    return {case_id: binary_mask(ph2_masks[case_id]()).astype(np.uint8) for case_id in cases["case_id"]}
+class Examples:
+    """The first, the smallest and the largest of the images that it is shown, one after the other."""
+
+    def __init__(self) -> None:
+        self._by_role: dict[str, tuple[str, np.ndarray]] = {}
+
+    @property
+    def chosen(self) -> dict[str, np.ndarray]:
+        """case_id to image, each once."""
+        return dict(self._by_role.values())
+
+    def add(self, case_id: str, image: np.ndarray) -> None:
+        """Keep the image if it is one of the three so far; of equals the earlier one is kept."""
+        kept = self._by_role
+        kept.setdefault("first", (case_id, image))
+        if "smallest" not in kept or image.size < kept["smallest"][1].size:
+            kept["smallest"] = (case_id, image)
+        if "largest" not in kept or image.size > kept["largest"][1].size:
+            kept["largest"] = (case_id, image)
 
 
 def binary_mask(picture: Image.Image) -> np.ndarray:

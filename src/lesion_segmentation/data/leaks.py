@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
-from lesion_segmentation.data.likeness import HASH_BITS, hash_distances
-from lesion_segmentation.data.splits import LEAKY_PROTOCOL, split_hash
+from lesion_segmentation.data.perceptual_hash import HASH_BITS, hash_distances
+from lesion_segmentation.data.splits import PROTOCOLS, leaks, split_hash
 from lesion_segmentation.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -22,7 +22,8 @@ class LeakGuardSettings(BaseModel):
     """The parameters `leak_guard`.
 
     Attributes:
-        allow_leak: Let the leak between training and validation of `paper_leaky` through, with a warning; no other.
+        allow_leak: Let the leak between training and validation of a protocol that deals samples through, with a
+            warning; no other.
         max_distance: Two pictures whose perceptual hashes differ in at most so many of 256 bits are near-duplicates.
             docs/leak_guard.md has the distances within PH2 that the default rests on.
     """
@@ -40,70 +41,68 @@ class Leak(NamedTuple):
 
 
 def guard_samples(
-    samples: pd.DataFrame, split: pd.DataFrame, images: Mapping[str, np.ndarray], settings: LeakGuardSettings
+    samples: pd.DataFrame,
+    split: pd.DataFrame,
+    perceptual_hashes: Mapping[str, np.ndarray],
+    settings: LeakGuardSettings,
 ) -> pd.DataFrame:
     """Pass on the samples only if nothing leaks from training into validation or test.
 
     Args:
         samples: sample_id, case_id, transform, subset.
         split: case_id, subset, protocol.
-        images: case_id to uint8 (H, W, 3).
+        perceptual_hashes: case_id to boolean (8, 256), as hash_images gives them.
         settings: Whether a leak is meant, and what a near-duplicate is.
 
     Returns:
         The samples with the hash of the split that they were checked against: training and reporting take these.
 
     Raises:
-        InputError: Names the pairs that leak. `allow_leak` lets none through but those of `paper_leaky` between
-            training and validation.
+        InputError: Names the pairs that leak. `allow_leak` lets none through but those of a protocol that deals
+            samples, between training and validation.
     """
-    leaks = find_siblings(samples, split) + find_near_duplicates(samples, split, images, settings.max_distance)
-    meant = settings.allow_leak and split["protocol"].iloc[0] == LEAKY_PROTOCOL
-    refused = [leak.words for leak in leaks if leak.concerns_test or not meant]
+    found = find_siblings(samples, split)
+    found += find_near_duplicates(samples, split, perceptual_hashes, settings.max_distance)
+    meant = settings.allow_leak and leaks(split["protocol"].iloc[0])
+    refused = [leak.words for leak in found if leak.concerns_test or not meant]
     if refused:
         more = [f"... and {len(refused) - _SHOWN} more"] if len(refused) > _SHOWN else []
         raise InputError.from_problems(
             "Training would see what it is scored on",
             refused[:_SHOWN] + more,
-            "Choose another split.protocol, or remove one of each pair. The published leak between training and "
-            f"validation is let through by split.protocol={LEAKY_PROTOCOL} with leak_guard.allow_leak=true.",
+            "Choose another split.protocol, or remove one of each pair. A leak between training and validation that "
+            f"belongs to the protocol ({_leaky_protocols()}) is let through by leak_guard.allow_leak=true.",
             count=len(refused),
         )
-    if leaks:
-        logger.warning("LEAK, allowed by leak_guard.allow_leak: %d pairs, such as %s", len(leaks), leaks[0].words)
+    if found:
+        logger.warning("LEAK, allowed by leak_guard.allow_leak: %d pairs, such as %s", len(found), found[0].words)
     return samples.assign(split_hash=split_hash(split))
-
-
-def check_origin(guarded_samples: pd.DataFrame, split: pd.DataFrame) -> None:
-    """Refuse samples that were guarded under another split than the one at hand."""
-    guarded, here = guarded_samples["split_hash"].iloc[0], split_hash(split)
-    if guarded != here:
-        raise InputError(
-            f"The samples were made and guarded under split {guarded}, but the split is {here} now: its test cases may "
-            "be among them. Make them again: kedro run --pipelines=augmentation,training,reporting"
-        )
 
 
 def find_siblings(samples: pd.DataFrame, split: pd.DataFrame) -> list[Leak]:
     """Each validation sample and test case that a training sample derives from, with one such training sample."""
     train = samples[samples["subset"] == "train"].drop_duplicates("case_id").set_index("case_id")["sample_id"]
-    scored = pd.concat([samples[samples["subset"] == "validation"], split[split["subset"] == "test"]])
-    names = scored["sample_id"].fillna(scored["case_id"])
+    validation = samples[samples["subset"] == "validation"]
+    # The split says what the test cases are, whatever the samples say.
+    test = split[split["subset"] == "test"].assign(sample_id=lambda table: table["case_id"])
+    scored = pd.concat([validation, test])
     return [
-        Leak(f"{row.subset} {name}: the training sample {train[row.case_id]} shows the same case", row.subset == "test")
-        for row, name in zip(scored.itertuples(), names, strict=True)
-        if row.case_id in train
+        Leak(
+            f"{row.subset} {row.sample_id}: the training sample {train[row.case_id]} shows the same case",
+            row.subset == "test",
+        )
+        for row in scored[scored["case_id"].isin(train.index)].itertuples()
     ]
 
 
 def find_near_duplicates(
-    samples: pd.DataFrame, split: pd.DataFrame, images: Mapping[str, np.ndarray], max_distance: int
+    samples: pd.DataFrame, split: pd.DataFrame, perceptual_hashes: Mapping[str, np.ndarray], max_distance: int
 ) -> list[Leak]:
     """Pairs of different cases in different subsets whose pictures look alike, turned or mirrored ones included."""
-    case_ids = sorted(split["case_id"])
-    distances = hash_distances([images[case_id] for case_id in case_ids])
-    subsets = {case_id: {"test"} for case_id in split.loc[split["subset"] == "test", "case_id"]}
-    subsets |= samples.groupby("case_id")["subset"].apply(set).to_dict()
+    test = split[split["subset"] == "test"]
+    subsets = pd.concat([samples, test]).groupby("case_id")["subset"].apply(set).to_dict()
+    case_ids = sorted(subsets)
+    distances = hash_distances([perceptual_hashes[case_id] for case_id in case_ids])
     return [
         Leak(
             f"{a} ({'/'.join(sorted(subsets[a]))}) and {b} ({'/'.join(sorted(subsets[b]))}) look alike: "
@@ -113,3 +112,7 @@ def find_near_duplicates(
         for (i, a), (j, b) in itertools.combinations(enumerate(case_ids), 2)
         if distances[i, j] <= max_distance and len(subsets[a] | subsets[b]) > 1
     ]
+
+
+def _leaky_protocols() -> str:
+    return ", ".join(name for name in PROTOCOLS if leaks(name)) or "none here"

@@ -7,20 +7,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lesion_segmentation.data.likeness import HASH_BITS, hash_distances
+from lesion_segmentation.data.perceptual_hash import HASH_BITS, hash_distances
 
 
-def describe_dataset(cases: pd.DataFrame, images: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def describe_dataset(cases: pd.DataFrame, perceptual_hashes: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """Counts, sizes, lesion areas (fractions of the picture), border contact, and the two pictures most alike.
 
     Args:
-        cases: As check_cases gives them, which refuses pictures that are equal in every pixel.
-        images: case_id to uint8 (H, W, 3), all of one size.
+        cases: As read_cases gives them, which refuses pictures that are equal in every pixel.
+        perceptual_hashes: case_id to boolean (8, 256), as hash_images gives them.
     """
     sizes = (cases["width"].astype(str) + " x " + cases["height"].astype(str)).value_counts()
     area = cases["lesion_area"]
     return {
-        "source": ", ".join(sorted(cases["source"].unique())),
+        "source": name_source(cases),
         "cases": len(cases),
         "data_hash": data_hash(cases),
         "diagnoses": _counts(cases["diagnosis"]),
@@ -28,8 +28,13 @@ def describe_dataset(cases: pd.DataFrame, images: Mapping[str, np.ndarray]) -> d
         "sizes": {str(size): int(count) for size, count in sizes.items()},
         "lesion_area": {name: float(getattr(area, name)()) for name in ("min", "median", "mean", "max")},
         "touches_border": int(cases["touches_border"].sum()),
-        "most_alike": _most_alike(images),
+        "most_alike": _most_alike(perceptual_hashes),
     }
+
+
+def name_source(cases: pd.DataFrame) -> str:
+    """Where the cases come from, in words: PH2, synthetic."""
+    return " and ".join(sorted(cases["source"].unique()))
 
 
 def data_hash(cases: pd.DataFrame) -> str:
@@ -43,10 +48,10 @@ def _counts(column: pd.Series) -> dict[str, int]:
     return {str(name) or "unknown": int(count) for name, count in column.fillna("").value_counts().items()}
 
 
-def _most_alike(images: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def _most_alike(hashes: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """The pair of cases with the least distance of perceptual hashes: a duplicate is near 0."""
-    case_ids = sorted(images)
-    distances = hash_distances([images[case_id] for case_id in case_ids])
+    case_ids = sorted(hashes)
+    distances = hash_distances([hashes[case_id] for case_id in case_ids])
     np.fill_diagonal(distances, HASH_BITS)
     i, j = np.unravel_index(distances.argmin(), distances.shape)
     return {"cases": sorted([case_ids[i], case_ids[j]]), "differing_bits": int(distances[i, j]), "of_bits": HASH_BITS}

@@ -2,21 +2,14 @@
 
 import hashlib
 from collections.abc import Callable
-from typing import Literal
+from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from lesion_segmentation.errors import InputError
 
-_PAPER_TEST_NUMBERS = (
-    "004 008 018 021 022 024 031 035 041 042 044 048 050 058 061 078 085 092 101 118 132 133 143 149 152 162 164 207 "
-    "211 254 278 285 312 347 368 369 371 372 376 378 382 388 402 404 406 407 411 413 423 434"
-)
-PAPER_TEST_CASES = tuple(f"IMD{number}" for number in _PAPER_TEST_NUMBERS.split())
-"""scikit-learn's train_test_split(test_size=0.25, random_state=101) over PH2's 200 sorted ids, as the paper's code."""
-
-LEAKY_PROTOCOL = "paper_leaky"
 DEVELOPMENT = "development"
 """The subset of all cases that are not for the test where samples, not cases, are dealt to training and validation."""
 FOLDS = 5
@@ -27,56 +20,81 @@ class SplitSettings(BaseModel):
     """The parameters `split`.
 
     Attributes:
-        protocol: `paper`: the paper's 50 test cases. `paper_leaky`: the same, but the paper's code deals the copies
-            of the 150 others to training and validation without regard to their case, which leaks. `stratified`:
-            60/15/25 percent by diagnosis. `folds`: the `fold`-th of five folds by diagnosis is the test set.
-            `overfit`: the first four cases for training, all others for the test, to see that a network can learn.
-        validation_cases: Cases drawn for validation under `paper` and `folds`; 0 trains on all that are not test.
+        protocol: A key of PROTOCOLS. `stratified`: 60/15/25 percent by diagnosis. `folds`: the `fold`-th of five folds
+            by diagnosis is the test set. `overfit`: the first four cases for training, all others for the test, to see
+            that a network can learn. `lesion_segmentation.paper` adds `paper` and `paper_leaky`. It has no default
+            here: conf/base chooses.
+        validation_cases: Cases drawn for validation, where the protocol leaves their number open; 0 trains on all that
+            are not test.
         fold: 0 to 4, under `folds`.
         seed: Of the draws.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    protocol: Literal["paper", "paper_leaky", "stratified", "folds", "overfit"] = "paper"
+    protocol: str
     validation_cases: int = Field(30, ge=0)
     fold: int = Field(0, ge=0, lt=FOLDS)
     seed: int = 0
+
+    @field_validator("protocol")
+    @classmethod
+    def _is_known(cls, protocol: str) -> str:
+        if protocol not in PROTOCOLS:
+            raise ValueError(f"split.protocol is {protocol!r}, expected one of: {', '.join(PROTOCOLS)}")
+        return protocol
+
+
+Draw = Callable[[pd.DataFrame, SplitSettings], list[str]]
+"""From cases (indexed by case_id, sorted) some of their ids."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How cases, or their samples, come into subsets.
+
+    Attributes:
+        draw_test: Of all cases those for the test.
+        draw_validation: Of the others those for validation.
+        deal_samples: Where samples, not cases, are dealt: from the sample table of the development cases to the subset
+            of each sample, (N,) of train and validation. Copies of one case then fall into both, which leaks.
+    """
+
+    draw_test: Draw
+    draw_validation: Draw
+    deal_samples: Callable[[pd.DataFrame], np.ndarray] | None = None
 
 
 def split_cases(cases: pd.DataFrame, settings: SplitSettings) -> pd.DataFrame:
     """Draw the subsets.
 
     Returns:
-        case_id, subset (train, validation or test; development or test under `paper_leaky`), protocol; one row a case.
+        case_id, subset (train, validation or test; development or test where samples are dealt), protocol; one row a
+        case.
 
     Raises:
         InputError: The protocol cannot be applied to these cases.
     """
+    protocol = PROTOCOLS[settings.protocol]
     table = cases.sort_values("case_id").set_index("case_id")
-    test = _TEST_CASES[settings.protocol](table, settings)
+    test = protocol.draw_test(table, settings)
     rest = table.drop(index=test)
     subset = pd.Series("train", index=table.index, name="subset")
     subset[test] = "test"
-    if settings.protocol == LEAKY_PROTOCOL:
+    if protocol.deal_samples is not None:
         subset[rest.index] = DEVELOPMENT
     else:
-        subset[_draw_validation(rest, settings)] = "validation"
+        subset[protocol.draw_validation(rest, settings)] = "validation"
     return subset.reset_index().assign(protocol=settings.protocol)
 
 
-def _draw_validation(rest: pd.DataFrame, settings: SplitSettings) -> list[str]:
-    count = {"stratified": round(0.2 * len(rest)), "overfit": 0}.get(settings.protocol, settings.validation_cases)
-    if count >= len(rest):
-        raise InputError(
-            f"split.validation_cases is {count}, but only {len(rest)} cases are not in the test set: "
-            "nothing would be left for training. Choose a smaller number."
-        )
-    return _draw(rest, count, settings.seed, stratify=settings.protocol != "paper")
+def leaks(protocol: str) -> bool:
+    """Whether training and validation share cases under this protocol."""
+    return protocol in PROTOCOLS and PROTOCOLS[protocol].deal_samples is not None
 
 
 def describe_protocol(protocol: str) -> str:
     """For titles: the split's protocol, and a warning where it leaks."""
-    warning = ", A LEAK: copies of training cases are in validation" if protocol == LEAKY_PROTOCOL else ""
+    warning = ", A LEAK: copies of training cases are in validation" if leaks(protocol) else ""
     return f"split {protocol}{warning}"
 
 
@@ -86,19 +104,33 @@ def split_hash(split: pd.DataFrame) -> str:
     return hashlib.sha256("\n".join(ordered["case_id"] + " " + ordered["subset"]).encode()).hexdigest()[:16]
 
 
-def _paper_test(table: pd.DataFrame, settings: SplitSettings) -> list[str]:
-    missing = sorted(set(PAPER_TEST_CASES) - set(table.index))
-    if missing:
+def check_origin(guarded_samples: pd.DataFrame, split: pd.DataFrame) -> None:
+    """Refuse samples that were guarded under another split than the one at hand."""
+    guarded, here = guarded_samples["split_hash"].iloc[0], split_hash(split)
+    if guarded != here:
         raise InputError(
-            f"split.protocol is {settings.protocol}, but {len(missing)} of its 50 test cases are not there "
-            f"({', '.join(missing[:5])}, ...). Bring in the whole of PH2 (make ph2 FROM=...) "
-            "or choose split.protocol=stratified."
+            f"The samples were made and guarded under split {guarded}, but the split is {here} now: its test cases may "
+            "be among them. Make them again: kedro run --pipelines=augmentation,training,reporting"
         )
-    return list(PAPER_TEST_CASES)
+
+
+def draw_validation_cases(rest: pd.DataFrame, settings: SplitSettings, stratify: bool = True) -> list[str]:
+    """`settings.validation_cases` of the cases that are not for the test."""
+    count = settings.validation_cases
+    if count >= len(rest):
+        raise InputError(
+            f"split.validation_cases is {count}, but only {len(rest)} cases are not in the test set: "
+            "nothing would be left for training. Choose a smaller number."
+        )
+    return _draw(rest, count, settings.seed, stratify)
 
 
 def _stratified_test(table: pd.DataFrame, settings: SplitSettings) -> list[str]:
     return _draw(table, round(0.25 * len(table)), settings.seed, stratify=True)
+
+
+def _stratified_validation(rest: pd.DataFrame, settings: SplitSettings) -> list[str]:
+    return _draw(rest, round(0.2 * len(rest)), settings.seed, stratify=True)
 
 
 def _fold_test(table: pd.DataFrame, settings: SplitSettings) -> list[str]:
@@ -112,15 +144,6 @@ def _fold_test(table: pd.DataFrame, settings: SplitSettings) -> list[str]:
 
 def _overfit_test(table: pd.DataFrame, settings: SplitSettings) -> list[str]:
     return list(table.index[OVERFIT_CASES:])
-
-
-_TEST_CASES: dict[str, Callable[[pd.DataFrame, SplitSettings], list[str]]] = {
-    "paper": _paper_test,
-    LEAKY_PROTOCOL: _paper_test,
-    "stratified": _stratified_test,
-    "folds": _fold_test,
-    "overfit": _overfit_test,
-}
 
 
 def _draw(table: pd.DataFrame, count: int, seed: int, stratify: bool) -> list[str]:
@@ -152,3 +175,11 @@ def _diagnoses(table: pd.DataFrame, needed: int) -> pd.Series:
             f"cases, at least {needed} are needed. Use more cases or another split.protocol."
         )
     return diagnoses
+
+
+PROTOCOLS: dict[str, Protocol] = {
+    "stratified": Protocol(_stratified_test, _stratified_validation),
+    "folds": Protocol(_fold_test, draw_validation_cases),
+    "overfit": Protocol(_overfit_test, lambda rest, settings: []),
+}
+"""By name; a room of its own may add to them, as lesion_segmentation.paper does."""

@@ -3,7 +3,6 @@
 from typing import Any
 
 from lesion_segmentation.datasets.whole import WholeFile
-from lesion_segmentation.files import replacing
 
 
 class NetworkDataset(WholeFile):
@@ -19,8 +18,7 @@ class NetworkDataset(WholeFile):
         """Write weights and metadata; what stood there before is replaced only when that succeeded."""
         from lesion_segmentation.model import save_network
 
-        with replacing(self._filepath) as path:
-            save_network(data, path)
+        save_network(data, self._filepath)
 
 
 class TrainingCheckpoint(WholeFile):

@@ -1,6 +1,7 @@
 """What an earlier run left in MLflow, in the catalog."""
 
 import tempfile
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from kedro.io import AbstractDataset
@@ -14,16 +15,23 @@ class RunArtifact(AbstractDataset[NoReturn, Any]):
     The store is the one that the project's runs go to.
 
     Args:
-        run: The run's id; None where it was not given, which fails only when the artifact is asked for.
-        parameter: The parameter that names the run, for the error.
+        runs: Role to the run's id, as the parameter `comparison` gives them; a role that is missing fails only when
+            the artifact is asked for.
+        role: Whose artifact it is: baseline or candidate.
         artifact: The file's name among the run's artifacts.
         dataset: Type of the dataset that loads a file, e.g. `lesion_segmentation.datasets.Table`.
     """
 
     def __init__(
-        self, run: str | None, parameter: str, artifact: str, dataset: str, metadata: dict[str, Any] | None = None
+        self,
+        runs: Mapping[str, str] | None,
+        role: str,
+        artifact: str,
+        dataset: str,
+        metadata: dict[str, Any] | None = None,
     ) -> None:
-        self._run, self._parameter, self._artifact, self._dataset = run, parameter, artifact, dataset
+        self._run, self._parameter = (runs or {}).get(role), f"comparison.{role}"
+        self._artifact, self._dataset = artifact, dataset
         self.metadata = metadata
 
     def load(self) -> Any:

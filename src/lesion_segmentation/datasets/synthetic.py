@@ -30,7 +30,7 @@ class SyntheticCases(AbstractDataset[Any, Any]):
 
     def load(self) -> dict[str, Callable[[], Image.Image]] | str:
         """Draw; pictures only when they are asked for."""
-        from lesion_segmentation.data import synthetic
+        from lesion_segmentation.data.sources import synthetic
 
         if self._part == "annotations":
             return synthetic.annotations_text(self._cases, self._seed)
@@ -38,7 +38,7 @@ class SyntheticCases(AbstractDataset[Any, Any]):
         return {case_id: partial(self._picture, number) for number, case_id in numbers}
 
     def _picture(self, number: int) -> Image.Image:
-        from lesion_segmentation.data import synthetic
+        from lesion_segmentation.data.sources import synthetic
 
         case = synthetic.draw_case(number, self._seed)
         return Image.fromarray(case.image if self._part == "images" else case.mask)

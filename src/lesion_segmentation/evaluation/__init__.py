@@ -1,7 +1,6 @@
 """Scores of predictions against masks, their intervals, and what published scores can be."""
 
 from lesion_segmentation.evaluation.cases import score_case
-from lesion_segmentation.evaluation.legacy import legacy_scores
 from lesion_segmentation.evaluation.scores import count_pixels, score_counts
 
-__all__ = ["count_pixels", "legacy_scores", "score_case", "score_counts"]
+__all__ = ["count_pixels", "score_case", "score_counts"]

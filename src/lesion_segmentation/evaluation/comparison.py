@@ -5,8 +5,8 @@ from scipy.stats import wilcoxon
 
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.evaluation.cases import CASE_METRICS
-from lesion_segmentation.evaluation.intervals import mean_interval
-from lesion_segmentation.evaluation.tables import LABELS
+from lesion_segmentation.evaluation.intervals import mean_with_interval
+from lesion_segmentation.evaluation.tables import LABELS, headline_subset, originals
 
 KEYS = ["subset", "case_id", "sample_id"]
 COMPARED = (*CASE_METRICS, "loss")
@@ -26,7 +26,7 @@ def pair_cases(baseline: pd.DataFrame, candidate: pd.DataFrame) -> pd.DataFrame:
             problems.append(f"the {name} has no {', '.join(missing)}: an older version made it; report on it again")
     if problems:
         raise InputError.from_problems("The runs cannot be compared", problems, _REMEDY)
-    baseline, candidate = (run[run["sample_id"] == run["case_id"]] for run in (baseline, candidate))
+    baseline, candidate = originals(baseline), originals(candidate)
     for subset in sorted({*baseline["subset"], *candidate["subset"]}):
         one, other = (set(run.loc[run["subset"] == subset, "sample_id"]) for run in (baseline, candidate))
         for name, extra in (("baseline", one - other), ("candidate", other - one)):
@@ -56,7 +56,6 @@ def compare_runs(paired_cases: pd.DataFrame) -> pd.DataFrame:
         for metric in COMPARED:
             baseline, candidate = (part[f"{metric}_{run}"].to_numpy() for run in ("baseline", "candidate"))
             difference = candidate - baseline
-            low, high = mean_interval(difference)
             differing = int((difference != 0).sum())
             rows.append(
                 {
@@ -65,9 +64,7 @@ def compare_runs(paired_cases: pd.DataFrame) -> pd.DataFrame:
                     "n": len(part),
                     "baseline": baseline.mean(),
                     "candidate": candidate.mean(),
-                    "difference": difference.mean(),
-                    "low": low,
-                    "high": high,
+                    **mean_with_interval(difference, "difference"),
                     "wilcoxon_p": float(wilcoxon(difference).pvalue) if differing else 1.0,
                     "n_differing": differing,
                     **part.iloc[0][labels],
@@ -81,15 +78,14 @@ def find_changed_cases(paired_cases: pd.DataFrame, count: int = 10) -> pd.DataFr
 
     Returns:
         change (gained, lost), the KEYS, dice_baseline, dice_candidate, difference, mask_hash, and what the title of the
-        page says: source, protocol, prediction_baseline, prediction_candidate; at most `count` of each change, the
-        largest first.
+        page says: source, protocol, test_time_augmentation of both runs; at most `count` of each change, the largest
+        first.
     """
-    subset = next(name for name in ("test", "validation", "train") if (paired_cases["subset"] == name).any())
-    part = paired_cases[paired_cases["subset"] == subset]
+    part = paired_cases[paired_cases["subset"] == headline_subset(paired_cases)]
     part = part.assign(difference=part["dice_candidate"] - part["dice_baseline"])
     ranked = part.sort_values("difference", ascending=False)
     gained, lost = ranked[ranked["difference"] > 0].head(count), ranked[ranked["difference"] < 0][::-1].head(count)
     table = pd.concat([gained.assign(change="gained"), lost.assign(change="lost")], ignore_index=True)
     table = table.rename(columns={f"{name}_baseline": name for name in ("mask_hash", "source", "protocol")})
-    said = ["mask_hash", "source", "protocol", "prediction_baseline", "prediction_candidate"]
+    said = ["mask_hash", "source", "protocol", *(f"test_time_augmentation_{run}" for run in ("baseline", "candidate"))]
     return table[["change", *KEYS, "dice_baseline", "dice_candidate", "difference", *said]]

@@ -2,12 +2,11 @@
 
 from collections.abc import Callable, Mapping
 
-import numpy as np
 import pandas as pd
 
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.evaluation.cases import CASE_METRICS
-from lesion_segmentation.evaluation.intervals import mean_interval
+from lesion_segmentation.evaluation.intervals import mean_with_interval
 
 
 def pool_folds(fold_case_metrics: Mapping[str, Callable[[], pd.DataFrame]]) -> pd.DataFrame:
@@ -46,16 +45,13 @@ def summarise_folds(cross_validation_cases: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for metric in (*CASE_METRICS, "loss"):
         values = cross_validation_cases[metric].to_numpy()
-        low, high = mean_interval(values)
         of_folds = cross_validation_cases.groupby("fold")[metric].mean()
         rows.append(
             {
                 "metric": metric,
                 "n": len(values),
                 "folds": len(of_folds),
-                "score": float(np.mean(values)),
-                "low": low,
-                "high": high,
+                **mean_with_interval(values),
                 "mean_of_folds": of_folds.mean(),
                 "deviation_of_folds": of_folds.std(ddof=1),
             }

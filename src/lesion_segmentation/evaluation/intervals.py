@@ -25,6 +25,12 @@ def mean_interval(values: np.ndarray, seed: int = 0, draws: int = DRAWS) -> Inte
     return _interval([np.asarray(values, dtype=np.float64)], np.mean, seed, draws)
 
 
+def mean_with_interval(values: np.ndarray, name: str = "score") -> dict[str, float]:
+    """The mean of values (N,), under `name`, and its 95% interval, under `low` and `high`."""
+    low, high = mean_interval(values)
+    return {name: float(np.mean(values)), "low": low, "high": high}
+
+
 def pooled_interval(counts: Mapping[str, np.ndarray], metric: str, seed: int = 0, draws: int = DRAWS) -> Interval:
     """95% interval of a score of the pooled pixels; counts are tp, fp, fn and tn, (N,) each, drawn case by case."""
 

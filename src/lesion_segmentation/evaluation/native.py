@@ -4,17 +4,12 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from lesion_segmentation.evaluation.borders import DISTANCE_METRICS, score_distances
 from lesion_segmentation.evaluation.cases import CASE_METRICS, score_case
-from lesion_segmentation.evaluation.intervals import mean_interval
-
-
-def enlarge(probability: np.ndarray, height: int, width: int) -> np.ndarray:
-    """A probability map (h, w) at another size (height, width), bilinear, float32."""
-    picture = Image.fromarray(probability.astype(np.float32))
-    return np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR))
+from lesion_segmentation.evaluation.intervals import mean_with_interval
+from lesion_segmentation.evaluation.tables import originals
+from lesion_segmentation.resizing import resize_probability
 
 
 def score_native_size(
@@ -34,9 +29,9 @@ def score_native_size(
         picture and in percent of its diagonal, protocol; in the order of case_metrics.
     """
     rows = []
-    for case in case_metrics[case_metrics["sample_id"] == case_metrics["case_id"]].itertuples():
+    for case in originals(case_metrics).itertuples():
         mask = native_masks[case.case_id].astype(bool)
-        prediction = enlarge(probabilities[case.case_id], *mask.shape) > case.threshold
+        prediction = resize_probability(probabilities[case.case_id], *mask.shape) > case.threshold
         size = {"width": mask.shape[1], "height": mask.shape[0]}
         scores = score_case(prediction, mask) | score_distances(prediction, mask)
         rows.append({"subset": case.subset, "case_id": case.case_id, **size, **scores, "protocol": case.protocol})
@@ -51,18 +46,16 @@ def compare_sizes(case_metrics: pd.DataFrame, case_metrics_native: pd.DataFrame)
         95% interval low to high (paired, over cases), protocol.
     """
     both = case_metrics.merge(case_metrics_native, on=["subset", "case_id"], suffixes=("_resized", "_native"))
-    both = both[both["sample_id"] == both["case_id"]]
+    both = originals(both)
     rows = []
     for subset in both["subset"].unique():
         part = both[both["subset"] == subset]
         protocol = {"protocol": part["protocol_native"].iloc[0]}
         for metric in CASE_METRICS:
             resized, native = part[f"{metric}_resized"].to_numpy(), part[f"{metric}_native"].to_numpy()
-            low, high = mean_interval(native - resized)
-            means = {"resized": resized.mean(), "native": native.mean(), "difference": (native - resized).mean()}
-            rows.append(
-                {"subset": subset, "metric": metric, "n": len(part), **means, "low": low, "high": high, **protocol}
-            )
+            means = {"resized": resized.mean(), "native": native.mean()}
+            difference = mean_with_interval(native - resized, "difference")
+            rows.append({"subset": subset, "metric": metric, "n": len(part), **means, **difference, **protocol})
     return pd.DataFrame(rows)
 
 
@@ -76,7 +69,7 @@ def summarise_native(case_metrics_native: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for subset, part in case_metrics_native.groupby("subset", sort=False):
         for metric in (*CASE_METRICS, *DISTANCE_METRICS):
-            low, high = mean_interval(part[metric].to_numpy())
-            row = {"subset": subset, "metric": metric, "n": len(part), "score": part[metric].mean()}
-            rows.append({**row, "low": low, "high": high, "protocol": part["protocol"].iloc[0]})
+            row = {"subset": subset, "metric": metric, "n": len(part)}
+            score = mean_with_interval(part[metric].to_numpy())
+            rows.append({**row, **score, "protocol": part["protocol"].iloc[0]})
     return pd.DataFrame(rows)

@@ -5,6 +5,7 @@ from itertools import pairwise
 import pandas as pd
 
 from lesion_segmentation.evaluation.intervals import mean_interval
+from lesion_segmentation.evaluation.tables import headline_subset, originals
 
 TOO_FEW = 8
 """Groups with fewer cases get no score: it would say more of the cases than of the group."""
@@ -31,8 +32,8 @@ def score_subgroups(case_metrics: pd.DataFrame, cases: pd.DataFrame) -> pd.DataF
         subset, grouping, group, n, and dice and iou as fractions with their 95% intervals (dice_low, ...); these are
         empty for groups of fewer than TOO_FEW cases.
     """
-    subset = next(name for name in ("test", "validation", "train") if (case_metrics["subset"] == name).any())
-    part = case_metrics[(case_metrics["subset"] == subset) & (case_metrics["sample_id"] == case_metrics["case_id"])]
+    subset = headline_subset(case_metrics)
+    part = originals(case_metrics[case_metrics["subset"] == subset])
     table = part[["case_id", "dice", "iou"]].merge(describe_groups(cases), on="case_id")
     rows = []
     for grouping in GROUPINGS:

@@ -1,4 +1,4 @@
-"""From probability maps to the score of each case, and from these to the paper's Table II."""
+"""From probability maps to the score of each case, and from these to Table II."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -8,48 +8,39 @@ import pandas as pd
 
 from lesion_segmentation.evaluation.cases import CASE_METRICS, score_case
 from lesion_segmentation.evaluation.intervals import Interval, mean_interval, pooled_interval, ratio_interval
-from lesion_segmentation.evaluation.legacy import legacy_scores
 from lesion_segmentation.evaluation.scores import COUNTS, count_pixels, score_counts, undefined
 
 SUBSETS = ("train", "validation", "test")
 TABLE_METRICS = ("accuracy", "precision", "recall", "iou", "dice", "loss")
-LABELS = ("source", "prediction", "protocol", "threshold")
-"""What every row of scores says of itself: PH2 or synthetic, plain or mirror_mean, the split's protocol, from which
-probability on a pixel is lesion."""
-PAPER_EPOCHS = (1, 10, 20, 30, 40)
-
-PAPER_TABLE_II = pd.DataFrame(
-    [("train", 0.96, 0.96, 0.93, 0.94, 0.77, 0.17), ("test", 0.93, 0.89, 0.90, 0.92, 0.74, 0.22),
-     ("validation", 0.94, 0.92, 0.90, 0.93, 0.74, 0.21)],
-    columns=["subset", *TABLE_METRICS],
-)  # fmt: skip
-"""As printed after 40 epochs, as fractions. Its IoU and Dice are the legacy ones and cannot be compared."""
+LABELS = ("source", "test_time_augmentation", "protocol", "threshold")
+"""What every row of scores says of itself: PH2 or synthetic, over which views of a picture the prediction is a mean, the
+split's protocol, from which probability on a pixel is lesion."""
+NETWORK, ENHANCEMENT = "network", "enhancement"
+"""Whose threshold a row is of: the network's, or a second, lower one (the paper's enhancement of its predictions)."""
+EPOCH_STEP = 10
 
 
 def score_cases(
     probabilities: Mapping[str, np.ndarray],
     masks: Mapping[str, np.ndarray],
-    cases: pd.DataFrame,
     scored: pd.DataFrame,
     threshold: float,
-    prediction: str,
+    test_time_augmentation: str,
 ) -> pd.DataFrame:
     """Score each sample that has a probability map.
 
     Args:
         probabilities: sample_id to float (H, W), 0 to 1.
         masks: sample_id to uint8 (H, W), 0 or 1.
-        cases: case_id, source, ...
-        scored: sample_id, case_id, subset, protocol.
+        scored: sample_id, case_id, subset, protocol, source.
         threshold: Probabilities above it are lesion.
-        prediction: How the maps were made ("plain" or "mirror_mean"), named in every row.
+        test_time_augmentation: How the maps were made, named in every row.
 
     Returns:
         subset, case_id, sample_id, the CASE_METRICS, loss (mean binary cross-entropy over the pixels), tp, fp, fn, tn,
         mask_hash (of the mask: equal where two runs were scored against the same) and the LABELS; sorted by subset
         (train, validation, test) and case.
     """
-    source = cases.set_index("case_id")["source"]
     rows = []
     for row in scored[scored["sample_id"].isin(list(probabilities))].itertuples():
         probability, mask = probabilities[row.sample_id], masks[row.sample_id].astype(bool)
@@ -63,8 +54,8 @@ def score_cases(
                 "loss": binary_cross_entropy(probability, mask),
                 **count_pixels(predicted, mask),
                 "mask_hash": hash_mask(mask),
-                "source": source[row.case_id],
-                "prediction": prediction,
+                "source": row.source,
+                "test_time_augmentation": test_time_augmentation,
                 "protocol": row.protocol,
                 "threshold": threshold,
             }
@@ -85,21 +76,22 @@ def binary_cross_entropy(probabilities: np.ndarray, mask: np.ndarray) -> float:
     return float(-np.where(mask, np.log(p), np.log1p(-p)).mean())
 
 
-def summarise_cases(case_metrics: pd.DataFrame, enhanced_case_metrics: pd.DataFrame) -> pd.DataFrame:
-    """The paper's Table II with both averages named, at both thresholds.
+def summarise_cases(case_metrics: pd.DataFrame, case_metrics_enhanced: pd.DataFrame) -> pd.DataFrame:
+    """Table II with both averages named, at both thresholds.
 
     Returns:
         subset, average ("per_image": the mean over cases; "pooled": over the pixels of all cases), the
-        TABLE_METRICS as fractions, n (cases), n_undefined (cases in which a score was 0/0) and the LABELS; first the
-        rows of case_metrics, then those of the paper's enhancement.
+        TABLE_METRICS as fractions, n (cases), n_undefined (cases in which a score was 0/0), the LABELS and
+        threshold_role (NETWORK, ENHANCEMENT).
     """
-    return pd.concat([_summarise(case_metrics), _summarise(enhanced_case_metrics)], ignore_index=True)
+    parts = [_summarise(case_metrics, NETWORK), _summarise(case_metrics_enhanced, ENHANCEMENT)]
+    return pd.concat(parts, ignore_index=True)
 
 
-def _summarise(case_metrics: pd.DataFrame) -> pd.DataFrame:
+def _summarise(case_metrics: pd.DataFrame, role: str) -> pd.DataFrame:
     scores = [name for name in TABLE_METRICS if name != "loss"]
     rows = []
-    for subset, part in _by_subset(case_metrics):
+    for subset, part in by_subset(case_metrics):
         counts = {name: part[name].to_numpy() for name in COUNTS}
         pooled = score_counts(**{name: np.asarray(count.sum()) for name, count in counts.items()})
         common = {
@@ -108,30 +100,32 @@ def _summarise(case_metrics: pd.DataFrame) -> pd.DataFrame:
             "n": len(part),
             "n_undefined": int(undefined(**counts).sum()),
             **part.iloc[0][list(LABELS)],
+            "threshold_role": role,
         }
         rows.append({"subset": subset, "average": "per_image", **part[scores].mean(), **common})
         rows.append({"subset": subset, "average": "pooled", **{k: float(pooled[k]) for k in scores}, **common})
     return pd.DataFrame(rows)
 
 
-def find_intervals(case_metrics: pd.DataFrame, enhanced_case_metrics: pd.DataFrame) -> pd.DataFrame:
+def find_intervals(case_metrics: pd.DataFrame, case_metrics_enhanced: pd.DataFrame) -> pd.DataFrame:
     """The mean of every score with its 95% interval over cases, one row a score; those of Table II pooled, too.
 
     Of border_error_share the pooled row is the share of all wrong pixels that lie at the border.
 
     Returns:
-        subset, average, metric, n, n_undefined, score, low, high (fractions) and the LABELS.
+        subset, average, metric, n, n_undefined, score, low, high (fractions), the LABELS and threshold_role.
     """
     rows = []
-    for table in (case_metrics, enhanced_case_metrics):
-        for subset, part in _by_subset(table):
+    for table, role in ((case_metrics, NETWORK), (case_metrics_enhanced, ENHANCEMENT)):
+        for subset, part in by_subset(table):
             counts = {name: part[name].to_numpy() for name in COUNTS}
             common = {"subset": subset, "n": len(part), "n_undefined": int(undefined(**counts).sum())}
-            labels = part.iloc[0][list(LABELS)]
+            labels = {**part.iloc[0][list(LABELS)], "threshold_role": role}
             for average, metric, score, (low, high) in [*_per_image_rows(part), *_pooled_rows(part, counts)]:
                 row = {"average": average, "metric": metric, "score": score, "low": low, "high": high}
                 rows.append({**common, **row, **labels})
-    columns = ["subset", "average", "metric", "n", "n_undefined", "score", "low", "high", *LABELS]
+    columns = ["subset", "average", "metric", "n", "n_undefined", "score", "low", "high", *LABELS,
+               "threshold_role"]  # fmt: skip
     return pd.DataFrame(rows)[columns]
 
 
@@ -150,40 +144,15 @@ def _pooled_rows(part: pd.DataFrame, counts: Mapping[str, np.ndarray]) -> Iterat
     yield "pooled", "border_error_share", share, ratio_interval(near, wrong)
 
 
-def summarise_legacy(
-    probabilities: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray], case_metrics: pd.DataFrame
-) -> pd.DataFrame:
-    """The scores as the paper's code computes them, average "legacy": the only ones that its table compares with.
-
-    Columns as summarise_cases; the threshold is the rounding of that code, 0.5.
-    """
-    rows = []
-    for subset, part in _by_subset(case_metrics):
-        maps, truths = (np.stack([of[name] for name in part["sample_id"]]) for of in (probabilities, masks))
-        labels = {**part.iloc[0][list(LABELS)], "threshold": 0.5}
-        common = {"loss": part["loss"].mean(), "n": len(part), "n_undefined": 0, **labels}
-        rows.append({"subset": subset, "average": "legacy", **legacy_scores(maps, truths), **common})
-    return pd.DataFrame(rows)
-
-
-def compare_with_paper(table_ii: pd.DataFrame, legacy_table: pd.DataFrame) -> pd.DataFrame:
-    """Table II, then our scores computed as the paper's code does, then the paper's rows: columns as in table_ii."""
-    paper = PAPER_TABLE_II.assign(
-        average="legacy", source="paper", prediction="plain", protocol="paper_leaky", threshold=0.5
-    )
-    paper = paper[paper["subset"].isin(table_ii["subset"])]
-    both = pd.concat([table_ii, legacy_table, paper], ignore_index=True)
-    return both[table_ii.columns].astype({"n": "Int64", "n_undefined": "Int64"})
-
-
 def pick_epochs(training_history: pd.DataFrame, split: pd.DataFrame) -> pd.DataFrame:
-    """The paper's step 7: all metrics after the epochs that it looks at, and after the last.
+    """All metrics after the first epoch, every tenth, and the last: the paper's step 7.
 
     Returns:
         epoch, subset (validation where there are validation cases; train: running network, augmented batches), the
         TABLE_METRICS as fractions, protocol.
     """
-    chosen = training_history["epoch"].isin([*PAPER_EPOCHS, training_history["epoch"].max()])
+    epochs = training_history["epoch"]
+    chosen = (epochs == 1) | (epochs % EPOCH_STEP == 0) | (epochs == epochs.max())
     parts = []
     for subset in ("validation", "train"):
         columns = {f"{subset}_{metric}": metric for metric in TABLE_METRICS}
@@ -194,7 +163,23 @@ def pick_epochs(training_history: pd.DataFrame, split: pd.DataFrame) -> pd.DataF
     return pd.concat(parts, ignore_index=True).assign(protocol=split["protocol"].iloc[0])
 
 
-def _by_subset(case_metrics: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+def headline_subset(table: pd.DataFrame) -> str:
+    """The subset whose scores are told first: the test, or the last one that was scored."""
+    return next(name for name in reversed(SUBSETS) if (table["subset"] == name).any())
+
+
+def originals(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows that are of a case as it is, not of a copy."""
+    return table[table["sample_id"] == table["case_id"]]
+
+
+def at_network_threshold(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of table_ii or score_intervals at the network's own threshold."""
+    return table[table["threshold_role"] == NETWORK]
+
+
+def by_subset(case_metrics: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Name and rows of each subset that there is, in the order train, validation, test."""
     for subset in SUBSETS:
         part = case_metrics[case_metrics["subset"] == subset]
         if not part.empty:

@@ -1,7 +1,6 @@
-"""What happens around a run."""
+"""What happens around a run, MLflow apart (lesion_segmentation.tracking)."""
 
 from lesion_segmentation.hooks.checks import InputHooks
 from lesion_segmentation.hooks.summary import SummaryHooks
-from lesion_segmentation.hooks.tracking import TrackingHooks
 
-__all__ = ["InputHooks", "SummaryHooks", "TrackingHooks"]
+__all__ = ["InputHooks", "SummaryHooks"]

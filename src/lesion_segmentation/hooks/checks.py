@@ -13,13 +13,11 @@ from kedro.pipeline import Pipeline
 
 from lesion_segmentation.data.annotations import parse_annotations
 from lesion_segmentation.data.splits import DEVELOPMENT, SplitSettings, split_cases
+from lesion_segmentation.datasets.places import file_of
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.files import existing_parent
+from lesion_segmentation.parameters import RUNTIME_PARAMETERS, SETTINGS
 
-PARAMETER_GROUPS = ("image_size", "split", "augmentation", "leak_guard", "training", "reporting")
-RUNTIME_PARAMETERS = ("data_root", "experiment", "comparison", "parent_run", "tracked_run")
-"""Given on the command line only: where the outputs stand, their MLflow experiment, which runs are compared; and, by
-`kedro cross-validate`, the MLflow run that a fold belongs to or that the pooling goes on with."""
 RAW = ("ph2_images", "ph2_masks", "ph2_annotations")
 MIN_FREE_MIB = 300
 """Less is refused: a run at a quarter of the width writes about 150. One at width 1.0 writes up to 900; if the disk
@@ -42,7 +40,7 @@ class InputHooks:
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Look at the names of the parameters, for the raw data that this run reads, and at where it writes."""
-        known = (*PARAMETER_GROUPS, *RUNTIME_PARAMETERS)
+        known = (*SETTINGS, *RUNTIME_PARAMETERS)
         unknown = [name for name in self._parameters if name not in known]
         if unknown:
             raise InputError(f"Unknown parameters: {', '.join(unknown)}. Expected one of: {', '.join(known)}")
@@ -57,12 +55,6 @@ class InputHooks:
         _check_folders({path.parent for path in files if path is not None} | {self._project})
         if set(RAW) <= pipeline.inputs() and "network" in pipeline.all_outputs():
             _check_batch(catalog, self._parameters)
-
-
-def file_of(catalog: DataCatalog, name: str) -> Path | None:
-    """The file of a data set, where it has one."""
-    filepath = getattr(catalog.get(name), "_filepath", None)
-    return Path(str(filepath)) if filepath else None
 
 
 def _check_folders(folders: set[Path]) -> None:
@@ -80,7 +72,7 @@ def _check_folders(folders: set[Path]) -> None:
         raise InputError.from_problems(
             "The outputs cannot be written",
             problems,
-            "Nothing was begun. Free some space or get permission; folders 05 to 08 can stand elsewhere: "
+            "Nothing was begun. Free some space or get permission; all of a run's files can stand elsewhere: "
             "--params data_root=<folder>",
         )
 

@@ -10,9 +10,10 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog
 
 from lesion_segmentation.data.splits import describe_protocol
-from lesion_segmentation.hooks.checks import file_of
-from lesion_segmentation.hooks.origins import ORIGINS, read_origins
-from lesion_segmentation.hooks.tracking import SCORES
+from lesion_segmentation.datasets.places import file_of
+from lesion_segmentation.evaluation.tables import at_network_threshold
+from lesion_segmentation.tracking.hooks import SCORES
+from lesion_segmentation.tracking.origins import ORIGINS, read_origins
 
 
 class SummaryHooks:
@@ -39,7 +40,7 @@ class SummaryHooks:
         if not made:
             return
         lines = ["", "Done. This run made:"]
-        lines += [f"  {name:<26}{_shown(file_of(catalog, name), project)}" for name in made]
+        lines += [f"  {name.partition('#')[0]:<26}{_shown(file_of(catalog, name), project)}" for name in made]
         if "table_ii" in made:
             lines += ["", *_scores(catalog.load("table_ii"))]
         lines += _mixtures({path.parent for name in made if (path := file_of(catalog, name)) is not None})
@@ -83,11 +84,12 @@ def _command(name: str, project: str) -> str:
 
 def _scores(table_ii: pd.DataFrame) -> list[str]:
     """One line a subset, in percent, at the network's threshold."""
-    first = table_ii.iloc[0]
-    means = table_ii[(table_ii["average"] == "per_image") & (table_ii["threshold"] == first["threshold"])]
+    means = at_network_threshold(table_ii[table_ii["average"] == "per_image"])
+    first = means.iloc[0]
     lines = [
         f"Scores in percent, means over images, hard masks at {first['threshold']:g} ({first['source']} cases, "
-        f"{describe_protocol(first['protocol'])}; prediction: {first['prediction']}):"
+        f"{describe_protocol(first['protocol'])}; "
+        f"test-time augmentation: {first['test_time_augmentation']}):"
     ]
     for row in means.itertuples():
         scores = "  ".join(f"{name} {100 * getattr(row, name):5.1f}" for name in SCORES)

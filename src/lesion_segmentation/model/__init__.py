@@ -1,7 +1,24 @@
 """Networks by architecture, and their weights."""
 
-from lesion_segmentation.model.network import Network, NetworkMetadata
+from lesion_segmentation.model.metadata import Network, NetworkMetadata
 from lesion_segmentation.model.segnet import SegNet
-from lesion_segmentation.model.weights import ARCHITECTURES, build_network, load_network, save_network
+from lesion_segmentation.model.weights import (
+    ARCHITECTURES,
+    Architecture,
+    build_network,
+    check_options,
+    load_network,
+    save_network,
+)
 
-__all__ = ["ARCHITECTURES", "Network", "NetworkMetadata", "SegNet", "build_network", "load_network", "save_network"]
+__all__ = [
+    "ARCHITECTURES",
+    "Architecture",
+    "Network",
+    "NetworkMetadata",
+    "SegNet",
+    "build_network",
+    "check_options",
+    "load_network",
+    "save_network",
+]

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from lesion_segmentation.model.network import NetworkMetadata
+from lesion_segmentation.model.metadata import NetworkMetadata
 
 
 def scale(pixels: Tensor, metadata: NetworkMetadata) -> Tensor:

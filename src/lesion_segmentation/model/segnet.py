@@ -3,13 +3,16 @@
 After Badrinarayanan, Kendall and Cipolla, "SegNet" (2017), as Harlapur and Handur's 64 layers have it.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lesion_segmentation.model.network import Network, NetworkMetadata, Unpooling
+from lesion_segmentation.model.metadata import Network, NetworkMetadata
+
+Unpooling = Literal["indices", "nearest"]
 
 BATCH_NORM_EPSILON = 1e-3
 
@@ -17,6 +20,15 @@ BATCH_NORM_EPSILON = 1e-3
 _ENCODER = ((1, 1), (2, 2), (4, 4, 4), (8, 8, 8), (8, 8, 8))
 _DENSE = 16
 _DECODER = ((8, 8, 8), (8, 8, 4), (4, 4, 2), (2, 1))
+
+
+class SegNetOptions(BaseModel):
+    """What a SegNet is built with: the arguments of the class, and its published defaults."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    width: float = Field(1.0, ge=1 / 64, le=4)
+    unpooling: Unpooling = "indices"
+    logit_batch_norm: bool = True
 
 
 class ConvBlock(nn.Sequential):
@@ -77,11 +89,8 @@ class SegNet(Network):
 
     def __init__(self, width: float = 1.0, unpooling: Unpooling = "indices", logit_batch_norm: bool = True) -> None:
         super().__init__()
-        if round(64 * width) < 1:
-            raise ValueError(f"width is {width}, expected at least 1/64")
-        if unpooling not in ("indices", "nearest"):
-            raise ValueError(f"unpooling is {unpooling!r}, expected 'indices' or 'nearest'")
-        self.metadata = NetworkMetadata("segnet", width, unpooling, logit_batch_norm)
+        options = SegNetOptions(width=width, unpooling=unpooling, logit_batch_norm=logit_batch_norm)
+        self.metadata = NetworkMetadata("segnet", options.model_dump())
         base = round(64 * width)
         self.encoder = nn.ModuleList()
         channels = 3

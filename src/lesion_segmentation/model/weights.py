@@ -1,34 +1,70 @@
-"""Weights as safetensors, with what is needed to build and apply the network in the file's own header."""
+"""Networks by architecture, and their weights: built, saved and loaded."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from pydantic import BaseModel, ValidationError
 
 from lesion_segmentation.errors import InputError
-from lesion_segmentation.model.network import Network, NetworkMetadata
-from lesion_segmentation.model.segnet import SegNet
+from lesion_segmentation.model.metadata import Network, NetworkMetadata
+from lesion_segmentation.model.segnet import SegNet, SegNetOptions
+from lesion_segmentation.tensor_files import read_tensors, write_tensors
 
-ARCHITECTURES = {"segnet": SegNet}
-"""Name to class; every class takes width, unpooling and logit_batch_norm and has the attribute `metadata`."""
+
+class Architecture(NamedTuple):
+    """A class of networks, and the check of the options that it is built with."""
+
+    network: type[Network]
+    options: type[BaseModel]
+
+
+ARCHITECTURES: dict[str, Architecture] = {"segnet": Architecture(SegNet, SegNetOptions)}
+"""By name. A network takes its options as keywords, and has `metadata`."""
+
+
+def find_architecture(name: str) -> Architecture:
+    """By name.
+
+    Raises:
+        InputError: There is none of this name.
+    """
+    if name not in ARCHITECTURES:
+        raise InputError(f"training.architecture is {name!r}, expected one of: {', '.join(sorted(ARCHITECTURES))}")
+    return ARCHITECTURES[name]
+
+
+def check_options(architecture: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options with every default filled in.
+
+    Raises:
+        InputError: There is no such architecture, or it has no such option or value; all are named.
+    """
+    try:
+        return find_architecture(architecture).options(**options).model_dump(mode="json")
+    except ValidationError as error:
+        problems = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
+        known = ", ".join(find_architecture(architecture).options.model_fields)
+        raise InputError.from_problems(
+            f"The options of {architecture} cannot be used", problems, f"It has the options {known}."
+        ) from error
 
 
 def build_network(metadata: NetworkMetadata) -> Network:
-    """A network with fresh weights as `metadata` describes it."""
-    if metadata.architecture not in ARCHITECTURES:
-        known = ", ".join(sorted(ARCHITECTURES))
-        raise InputError(f"training.architecture is {metadata.architecture!r}, expected one of: {known}")
-    network: Network = ARCHITECTURES[metadata.architecture](
-        width=metadata.width, unpooling=metadata.unpooling, logit_batch_norm=metadata.logit_batch_norm
-    )
+    """A network with fresh weights as `metadata` describes it.
+
+    Raises:
+        InputError: The architecture or one of its options is unknown.
+    """
+    options = check_options(metadata.architecture, metadata.options)
+    network = find_architecture(metadata.architecture).network(**options)
     network.metadata = metadata
     return network
 
 
 def save_network(network: Network, path: str | Path) -> None:
-    """Write weights, running statistics and metadata (`network.metadata`) to one safetensors file."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    Path(path).write_bytes(save(tensors, metadata=network.metadata.to_strings()))
+    """Write weights, running statistics and metadata (`network.metadata`) to one safetensors file, as a whole."""
+    write_tensors(Path(path), network.state_dict(), network.metadata.to_dict())
 
 
 def load_network(path: str | Path) -> Network:
@@ -38,12 +74,10 @@ def load_network(path: str | Path) -> Network:
         InputError: The file is damaged or was not written by save_network.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = NetworkMetadata.from_strings(file.metadata() or {})
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-        network = build_network(metadata)
+        tensors, described = read_tensors(Path(path))
+        network = build_network(NetworkMetadata.from_dict(described))
         network.load_state_dict(tensors)
-    except (SafetensorError, KeyError, RuntimeError) as error:
+    except (InputError, RuntimeError, TypeError) as error:
         raise InputError(
             f"{path}: not a network of this project, or damaged ({error}). "
             "Train it again: kedro run --pipelines=training"

@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lesion_segmentation.data.splits import describe_protocol
-from lesion_segmentation.report.canvas import GREY, SUBSET_COLORS
+from lesion_segmentation.report.style import GREY, SUBSET_COLORS
 
 
 def draw_reliability(calibration: pd.DataFrame, case_metrics: pd.DataFrame) -> Figure:
@@ -14,7 +14,7 @@ def draw_reliability(calibration: pd.DataFrame, case_metrics: pd.DataFrame) -> F
     first = case_metrics.iloc[0]
     figure.suptitle(
         f"Calibration of pixels ({first['source']}, {describe_protocol(first['protocol'])}; "
-        f"prediction: {first['prediction']})",
+        f"test-time augmentation: {first['test_time_augmentation']})",
         fontsize="medium",
     )
     panels = figure.subplots(2, len(subsets), squeeze=False, sharex=True, height_ratios=(3, 1))

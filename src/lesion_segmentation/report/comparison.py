@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from lesion_segmentation.data.splits import describe_protocol
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.evaluation.tables import hash_mask
-from lesion_segmentation.report.canvas import BLUE, ORANGE, TRUTH, grid, outline, show
+from lesion_segmentation.report.style import BLUE, ORANGE, TRUTH, grid, outline, show
 
 COLUMNS = 5
 
@@ -53,8 +53,8 @@ def _title(changed_cases: pd.DataFrame) -> str:
     first = changed_cases.iloc[0]
     return (
         f"{first['source']} cases, {describe_protocol(first['protocol'])}: truth green, baseline "
-        f"({first['prediction_baseline']}) blue, candidate ({first['prediction_candidate']}) orange; "
-        "first the cases that gained most, then those that lost"
+        f"(test-time augmentation: {first['test_time_augmentation_baseline']}) blue, candidate "
+        f"({first['test_time_augmentation_candidate']}) orange; first the cases that gained most, then those that lost"
     )
 
 
@@ -67,6 +67,7 @@ def _require_same_masks(masks: Mapping[str, np.ndarray], changed_cases: pd.DataF
     ]
     if other:
         raise InputError(
-            f"data/03_primary holds other cases or sizes than those runs scored ({', '.join(other[:5])}, ...). "
-            "Make them again: kedro run --pipelines=data_processing with those runs' environment."
+            f"03_primary of this data root holds other cases or sizes than those runs scored "
+            f"({', '.join(other[:5])}, ...). Make them again: kedro run --pipelines=data_processing with those runs' "
+            "environment."
         )

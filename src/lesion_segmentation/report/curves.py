@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lesion_segmentation.data.splits import describe_protocol
-from lesion_segmentation.report.canvas import (
+from lesion_segmentation.report.style import (
     BLUE,
     GREEN,
     ORANGE,

@@ -6,9 +6,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lesion_segmentation.data.cases import RawPictures
 from lesion_segmentation.data.splits import describe_protocol
-from lesion_segmentation.report.canvas import (
+from lesion_segmentation.report.style import (
     SUBSET_COLORS,
     TRUTH,
     describe_source,
@@ -35,12 +34,12 @@ def draw_examples(images: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarr
     return figure
 
 
-def draw_loaded_image(ph2_images: RawPictures, cases: pd.DataFrame) -> Figure:
+def draw_loaded_image(example_images: Mapping[str, np.ndarray], cases: pd.DataFrame) -> Figure:
     """The paper's figure 4: the first case as loaded, with its size in pixels on the axes."""
     case = cases.iloc[0]
     figure = Figure(figsize=(6.4, 5.2), layout="constrained")
     axes = figure.subplots()
-    axes.imshow(np.asarray(ph2_images[case["case_id"]]().convert("RGB")))
+    axes.imshow(example_images[case["case_id"]])
     axes.set(
         title=f"{case['case_id']} as loaded: {case['width']} x {case['height']} ({describe_source(cases)})",
         xlabel="pixels",
@@ -50,20 +49,19 @@ def draw_loaded_image(ph2_images: RawPictures, cases: pd.DataFrame) -> Figure:
 
 
 def draw_resizing(
-    ph2_images: RawPictures,
+    example_images: Mapping[str, np.ndarray],
     images: Mapping[str, np.ndarray],
     masks: Mapping[str, np.ndarray],
     native_masks: Mapping[str, np.ndarray],
     cases: pd.DataFrame,
 ) -> Figure:
     """The paper's figure 5: the first, the smallest and the largest picture and mask before and after resizing."""
-    pixels = cases["width"] * cases["height"]
-    chosen = cases.loc[list(dict.fromkeys([cases.index[0], pixels.idxmin(), pixels.idxmax()]))]
+    chosen = cases.set_index("case_id", drop=False).loc[list(example_images)]
     figure, axes = grid(len(chosen), 4, f"Before and after resizing ({describe_source(cases)})")
     for row, case in enumerate(chosen.itertuples()):
         small, small_mask = images[case.case_id], masks[case.case_id]
         before, after = f"{case.width} x {case.height}", f"{small.shape[1]} x {small.shape[0]}"
-        show(axes[row, 0], np.asarray(ph2_images[case.case_id]().convert("RGB")), f"{case.case_id}, {before}")
+        show(axes[row, 0], example_images[case.case_id], f"{case.case_id}, {before}")
         show(axes[row, 1], small, f"{after}, Lanczos")
         show(axes[row, 2], native_masks[case.case_id], f"mask, {before}")
         show(axes[row, 3], small_mask, f"mask, {after}, nearest")

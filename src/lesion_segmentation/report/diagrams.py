@@ -1,4 +1,4 @@
-"""The paper's figures 1 and 3, drawn from the pipelines and the network as they are."""
+"""The flow of the data and the network's layers (the paper's figures 1 and 3), drawn as they are."""
 
 from itertools import pairwise
 
@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 
-from lesion_segmentation.report.canvas import BLUE, GREEN, GREY, ORANGE, PINK, SKY, YELLOW
+from lesion_segmentation.report.style import BLUE, GREEN, GREY, ORANGE, PINK, SKY, YELLOW
 
 KIND_COLORS = {
     "convolution": BLUE,

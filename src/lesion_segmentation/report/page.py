@@ -11,8 +11,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from plotly.offline import get_plotlyjs
 
-from lesion_segmentation.data.splits import LEAKY_PROTOCOL
+from lesion_segmentation.data.splits import leaks
 from lesion_segmentation.evaluation.subgroups import TOO_FEW, describe_groups
+from lesion_segmentation.evaluation.tables import ENHANCEMENT, NETWORK, at_network_threshold, headline_subset
 from lesion_segmentation.report.case_views import CaseView, view_cases
 from lesion_segmentation.report.plots import plot_curves, plot_reliability, plot_thresholds
 
@@ -39,12 +40,8 @@ def write_model_card(
     dataset_passport: Mapping[str, Any],
     split: pd.DataFrame,
     network: Mapping[str, Any],
-    image_size: tuple[int, int],
 ) -> str:
-    """Intended use, data, metrics with intervals and limits, as Markdown.
-
-    `network` is the network's metadata, `image_size` height and width of what it was trained on.
-    """
+    """Intended use, data, metrics with intervals and limits, as Markdown; `network` is the network's metadata."""
     headline = find_headline(score_intervals)
     of_subset = case_metrics[case_metrics["subset"] == headline["subset"]]
     worst = of_subset.loc[of_subset["dice"].idxmin()]
@@ -55,13 +52,13 @@ def write_model_card(
         .render(
             **_labels(case_metrics),
             architecture=network["architecture"],
-            width=network["width"],
+            options=", ".join(f"{name} {value}" for name, value in network["options"].items()),
             split_hash=network["split_hash"],
             passport=dataset_passport,
             split_counts=", ".join(f"{count} {name}" for name, count in counts.items()),
             diagnoses=", ".join(f"{count} {name}" for name, count in dataset_passport["diagnoses"].items()),
             headline=headline,
-            image_size=f"{image_size[0]} x {image_size[1]}",
+            input_size=" x ".join(str(side) for side in network["input_size"] or ()) or "any size",
             worst={"sample_id": worst["sample_id"], "text": show(worst["dice"], "percent")},
         )
     )
@@ -78,7 +75,7 @@ def build_page(
     """Put the page together.
 
     Args:
-        tables: By their names in the catalog: table_ii_beside_paper, score_intervals, case_metrics, subgroups,
+        tables: By name: table (table_ii, and what stands beside it), score_intervals, case_metrics, subgroups,
             threshold_sweep, calibration, training_history, metric_audit, cases.
         pictures: images, masks and predicted_masks, each sample_id to array.
         dataset_passport: As describe_dataset gives it.
@@ -90,9 +87,6 @@ def build_page(
     groups = describe_groups(tables["cases"])
     views = view_cases(case_metrics, groups, pictures["images"], pictures["masks"], pictures["predicted_masks"])
     headline = find_headline(tables["score_intervals"])
-    network_threshold, enhanced = tables["score_intervals"]["threshold"].unique()
-    marked = {enhanced: f"{enhanced:g}, the paper's enhancement", 0.5: "0.5"}
-    marked[network_threshold] = f"{network_threshold:g}, the network's"
     return (
         _environment()
         .get_template("report.html.j2")
@@ -104,7 +98,8 @@ def build_page(
             plotly_js=get_plotlyjs(),
             headline=headline,
             passport=dataset_passport,
-            table=tables["table_ii_beside_paper"].to_dict("records"),
+            table=tables["table"].to_dict("records"),
+            table_csv="table_ii_beside_paper" if tables["table"]["n"].isna().any() else "table_ii",
             curves=plot_curves(tables["training_history"]),
             views=views,
             extremes=_find_extremes(views, headline["subset"]),
@@ -114,11 +109,11 @@ def build_page(
             subgroups=tables["subgroups"].to_dict("records"),
             too_few=TOO_FEW,
             reliability=plot_reliability(tables["calibration"]),
-            thresholds=plot_thresholds(tables["threshold_sweep"], marked),
+            thresholds=plot_thresholds(tables["threshold_sweep"], _mark_thresholds(tables["score_intervals"])),
             audit=tables["metric_audit"].fillna("").to_dict("records"),
             passport_facts=[(name.replace("_", " "), _words(value)) for name, value in dataset_passport.items()],
             model_card=MarkdownIt("commonmark", {"html": False}).enable("table").render(_as_section(model_card)),
-            settings=list({**run_record, **{f"network.{name}": value for name, value in network.items()}}.items()),
+            settings=[*run_record.items(), *((f"network.{name}", value) for name, value in network.items())],
             show=show,
         )
     )
@@ -126,13 +121,10 @@ def build_page(
 
 def find_headline(score_intervals: pd.DataFrame) -> dict[str, Any]:
     """The per-image scores of the test, or of the last subset that was scored, at the network's threshold."""
-    first = score_intervals.iloc[0]
-    table = score_intervals[
-        (score_intervals["average"] == "per_image") & (score_intervals["threshold"] == first["threshold"])
-    ]
-    subset = next(name for name in ("test", "validation", "train") if (table["subset"] == name).any())
-    table = table[table["subset"] == subset].set_index("metric")
-    rows = {metric: row for row, metric in zip(_positions(score_intervals, table), table.index, strict=True)}
+    table = at_network_threshold(score_intervals.reset_index(names="row"))
+    subset = headline_subset(table)
+    table = table[(table["average"] == "per_image") & (table["subset"] == subset)].set_index("metric")
+    rows = table["row"].astype(int).to_dict()
     scores = [
         {
             "name": name,
@@ -147,14 +139,15 @@ def find_headline(score_intervals: pd.DataFrame) -> dict[str, Any]:
     ]
     one = table.iloc[0]
     return {"subset": subset, "n": int(one["n"]), "n_row": rows["dice"], "n_undefined": int(one["n_undefined"]),
-            "prediction": one["prediction"], "threshold": one["threshold"],
+            "test_time_augmentation": one["test_time_augmentation"], "threshold": one["threshold"],
             "scores": scores}  # fmt: skip
 
 
-def _positions(whole: pd.DataFrame, part: pd.DataFrame) -> list[int]:
-    one = part.iloc[0]
-    same = (whole["subset"] == one["subset"]) & (whole["average"] == "per_image")
-    return [int(i) for i in np.flatnonzero(same & (whole["threshold"] == one["threshold"]))]
+def _mark_thresholds(score_intervals: pd.DataFrame) -> dict[float, str]:
+    """Thresholds to be marked in the plot, and what they are called there."""
+    by_role = score_intervals.drop_duplicates("threshold_role").set_index("threshold_role")["threshold"]
+    enhanced, network = by_role[ENHANCEMENT], by_role[NETWORK]
+    return {enhanced: f"{enhanced:g}, the enhancement's", 0.5: "0.5", network: f"{network:g}, the network's"}
 
 
 def _find_extremes(views: list[CaseView], subset: str) -> list[tuple[str, CaseView]]:
@@ -164,8 +157,7 @@ def _find_extremes(views: list[CaseView], subset: str) -> list[tuple[str, CaseVi
 
 def _labels(case_metrics: pd.DataFrame) -> dict[str, Any]:
     first = case_metrics.iloc[0]
-    leaky = first["protocol"] == LEAKY_PROTOCOL
-    return {"source": first["source"], "protocol": first["protocol"], "leaky": leaky,
+    return {"source": first["source"], "protocol": first["protocol"], "leaky": leaks(first["protocol"]),
             "synthetic": first["source"] == "synthetic"}  # fmt: skip
 
 

@@ -4,8 +4,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from lesion_segmentation.report.canvas import BLUE, GREY, ORANGE, SUBSET_COLORS
 from lesion_segmentation.report.curves import CURVE_LABELS
+from lesion_segmentation.report.style import BLUE, GREY, ORANGE, SUBSET_COLORS
 
 DASHES = {"train": "solid", "validation": "dash", "test": "dot"}
 _LAYOUT = {"template": "plotly_white", "margin": {"l": 50, "r": 20, "t": 40, "b": 40}, "height": 360}

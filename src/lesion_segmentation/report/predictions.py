@@ -7,7 +7,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lesion_segmentation.data.splits import describe_protocol
-from lesion_segmentation.report.canvas import PREDICTION, TRUTH, grid, outline, show
+from lesion_segmentation.evaluation.tables import headline_subset
+from lesion_segmentation.report.style import PREDICTION, TRUTH, grid, outline, show
 
 
 def draw_predictions(
@@ -38,8 +39,8 @@ def draw_enhanced_predictions(
 
 
 def _choose_cases(images: Mapping[str, np.ndarray], case_metrics: pd.DataFrame) -> pd.DataFrame:
-    subset = next(name for name in ("test", "validation", "train") if (case_metrics["subset"] == name).any())
-    of_subset = case_metrics[(case_metrics["subset"] == subset) & case_metrics["sample_id"].isin(list(images))]
+    of_subset = case_metrics[case_metrics["subset"] == headline_subset(case_metrics)]
+    of_subset = of_subset[of_subset["sample_id"].isin(list(images))]
     ranked = of_subset.sort_values("dice").reset_index(drop=True)
     middle, count = len(ranked) // 2, len(ranked)
     return ranked.iloc[sorted({0, 1, middle - 1, middle, count - 2, count - 1} & set(range(count)))]
@@ -54,8 +55,8 @@ def _draw_cases(
 ) -> Figure:
     first = chosen.iloc[0]
     title = (
-        f"{first['subset'].capitalize()} cases ({first['source']}, {describe_protocol(first['protocol'])}; prediction: "
-        f"{first['prediction']}, threshold {first['threshold']:g}): {which}"
+        f"{first['subset'].capitalize()} cases ({first['source']}, {describe_protocol(first['protocol'])}; test-time augmentation: "
+        f"{first['test_time_augmentation']}, threshold {first['threshold']:g}): {which}"
     )
     figure, axes = grid(len(chosen), 4, title)
     for row, case in enumerate(chosen.itertuples()):

@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from lesion_segmentation.errors import InputError
-from lesion_segmentation.files import replacing
+from lesion_segmentation.records import find_differences
+from lesion_segmentation.tensor_files import read_tensors, write_tensors
+from lesion_segmentation.training.settings import TrainingSettings
+
+FORMAT_VERSION = 2
+"""Of checkpoints. Version 1, of before weights had options, cannot be gone on from."""
 
 
 @dataclass(frozen=True)
@@ -44,15 +47,8 @@ class CheckpointFile:
 
     def write(self, checkpoint: Checkpoint) -> None:
         """Replace the former checkpoint; a kill or a full disk leaves that whole."""
-        described = {
-            "values": json.dumps(checkpoint.values),
-            "history": json.dumps(checkpoint.history),
-            "configuration": json.dumps(checkpoint.configuration),
-            "run_id": checkpoint.run_id,
-        }
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
-        with replacing(self.path) as path:
-            path.write_bytes(save(tensors, metadata=described))
+        described = {name: getattr(checkpoint, name) for name in ("values", "history", "configuration", "run_id")}
+        write_tensors(self.path, checkpoint.tensors, {"format_version": FORMAT_VERSION, **described})
 
     def read(self, configuration: Mapping[str, Any]) -> Checkpoint | None:
         """The checkpoint, or None where a training was ended before its first epoch was.
@@ -63,12 +59,11 @@ class CheckpointFile:
         if not self.path.is_file():
             return None
         try:
-            with safe_open(self.path, framework="pt") as file:
-                described = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-            values, history, found = (json.loads(described[name]) for name in ("values", "history", "configuration"))
-            checkpoint = Checkpoint(tensors, values, history, found, described["run_id"])
-        except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+            tensors, described = read_tensors(self.path)
+            if described.pop("format_version", 1) != FORMAT_VERSION:
+                raise InputError("another version of this project wrote it")
+            checkpoint = Checkpoint(tensors, **described)
+        except (InputError, TypeError) as error:
             raise InputError(
                 f"{self.path}: no checkpoint of this project, or damaged ({error}). Train from the beginning: "
                 "leave out training.resume"
@@ -78,11 +73,10 @@ class CheckpointFile:
 
 
 def _require_same(found: Mapping[str, Any], expected: Mapping[str, Any], path: Path) -> None:
-    names = sorted({*found, *expected})
+    defaults = {f"training.{name}": value for name, value in TrainingSettings().model_dump(mode="json").items()}
     differences = [
-        f"{name}: {found.get(name, 'nothing')} in the checkpoint, {expected.get(name, 'nothing')} now"
-        for name in names
-        if found.get(name) != expected.get(name)
+        f"{name}: {earlier} in the checkpoint, {now} now"
+        for name, earlier, now in find_differences(found, expected, defaults)
     ]
     if differences:
         raise InputError.from_problems(

@@ -13,8 +13,9 @@ def ignore(_: object) -> None:
 
 @dataclass(frozen=True)
 class Listener:
-    """Who is told of each epoch as it ends and of the run that a training goes on from, and the id of its own run."""
+    """Who is told of each epoch as it ends and of the run that a training goes on from; its own run's id and commit."""
 
     on_epoch: Callable[[Row], None] = ignore
     on_resume: Callable[[str], None] = ignore
     run_id: str = ""
+    commit: str = ""

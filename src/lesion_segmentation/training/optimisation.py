@@ -19,7 +19,9 @@ _OPTIMISERS: dict[str, Callable[[nn.Module, TrainingSettings], torch.optim.Optim
 
 _SCHEDULES: dict[str, Callable[[torch.optim.Optimizer, TrainingSettings, int], LRScheduler]] = {
     # Keras' SGD(decay=...): the rate falls with the updates; it is no weight decay.
-    "inverse_time": lambda optimiser, s, steps: LambdaLR(optimiser, lambda update: 1 / (1 + s.decay * update)),
+    "inverse_time": lambda optimiser, s, steps: LambdaLR(
+        optimiser, lambda update: 1 / (1 + s.learning_rate_decay * update)
+    ),
     "one_cycle": lambda optimiser, s, steps: OneCycleLR(optimiser, s.learning_rate, total_steps=steps),
     "cosine": lambda optimiser, s, steps: CosineAnnealingLR(optimiser, T_max=steps),
 }

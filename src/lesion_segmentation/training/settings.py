@@ -1,10 +1,16 @@
 """What a training can be told. Imports no torch, so that the command line stays quick."""
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
+
+VALIDATION_SCORES: dict[str, Callable[[np.ndarray, np.ndarray], dict[str, float]]] = {}
+"""Further scores of validation by name: from probabilities and masks, both (N, H, W), to fractions by name. None are
+known here; lesion_segmentation.paper adds its own."""
 
 
 class OnTheFlySettings(BaseModel):
@@ -37,29 +43,30 @@ class TrainingSettings(BaseModel):
     """The parameters `training`.
 
     Attributes:
-        architecture, width, unpooling, logit_batch_norm: The network (lesion_segmentation.model).
+        architecture, width, unpooling, logit_batch_norm: The network and its options (lesion_segmentation.model).
         scaling: `raw` feeds 0 to 255, as the paper; `standardised` by mean and deviation of the training samples.
         epochs, batch_size, seed: A fixed schedule; the last averaged weights are what is kept.
         loss: `bce`, or `bce_dice`: its sum with 1 - soft Dice.
         optimiser: `sgd` (with `momentum`) or `adamw`; both obey `weight_decay`.
         learning_rate: The highest of the schedule.
-        schedule: `inverse_time` divides by 1 + decay x updates (Keras' `decay`); `one_cycle` rises for 30% of
-            the updates and falls; `cosine` falls from the first update on.
-        decay: Of `inverse_time`.
+        schedule: `inverse_time` divides by 1 + learning_rate_decay x updates (Keras' `decay`); `one_cycle` rises for
+            30% of the updates and falls; `cosine` falls from the first update on.
+        learning_rate_decay: Of `inverse_time`.
         batch_norm_momentum: As PyTorch counts it (Keras' 0.99 is 0.01).
         ema_decay: Of the exponential moving average of weights and running statistics; 0 keeps the last weights.
         device: `auto` takes a GPU where there is one.
         precision: `auto` takes bf16 where the hardware computes with it, else float32.
         resume: Go on from the checkpoint of the last finished epoch, where there is one.
-        validation_scores: Further scores of validation in each epoch's row: `legacy`, those of the paper's code.
-        on_the_fly: Augmentation while training.
+        validation_scores: Further scores of validation in each epoch's row, keys of VALIDATION_SCORES: `legacy`, those
+            of the paper's code.
+        on_the_fly: Changes to pictures while training.
     """
 
     model_config = _STRICT
     architecture: str = "segnet"
-    width: float = Field(1.0, gt=0, le=4)
+    width: float = Field(1.0, ge=1 / 64, le=4)
     unpooling: Literal["indices", "nearest"] = "indices"
-    logit_batch_norm: bool = True
+    logit_batch_norm: bool = False
     scaling: Literal["raw", "standardised"] = "standardised"
     epochs: int = Field(100, ge=1)
     batch_size: int = Field(10, ge=1)
@@ -70,11 +77,25 @@ class TrainingSettings(BaseModel):
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(0.01, ge=0)
     schedule: Literal["inverse_time", "one_cycle", "cosine"] = "one_cycle"
-    decay: float = Field(0.0005, ge=0)
+    learning_rate_decay: float = Field(0.0005, ge=0)
     batch_norm_momentum: float = Field(0.1, gt=0, le=1)
     ema_decay: float = Field(0.995, ge=0, lt=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
     resume: bool = False
-    validation_scores: tuple[Literal["legacy"], ...] = ()
+    validation_scores: tuple[str, ...] = ()
     on_the_fly: OnTheFlySettings = OnTheFlySettings()
+
+    @field_validator("validation_scores")
+    @classmethod
+    def _are_known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [name for name in names if name not in VALIDATION_SCORES]
+        if unknown:
+            known = ", ".join(VALIDATION_SCORES)
+            raise ValueError(f"training.validation_scores has {', '.join(unknown)}, expected some of: {known}")
+        return names
+
+    @property
+    def network_options(self) -> dict[str, Any]:
+        """What the architecture is built with."""
+        return {name: getattr(self, name) for name in ("width", "unpooling", "logit_batch_norm")}

@@ -1,32 +1,33 @@
-"""From cases to the samples that training sees."""
+"""From cases to the samples that are trained on and scored."""
 
 from kedro.pipeline import Node, Pipeline
 
-from lesion_segmentation.data.copies import copy_samples
 from lesion_segmentation.data.leaks import guard_samples
+from lesion_segmentation.data.samples import list_scored, make_samples
 from lesion_segmentation.report.data import draw_samples
 
 
 def create_pipeline() -> Pipeline:
-    """cases, images, masks, split -> samples, sample_images, sample_masks, guarded_samples, augmentation_preview."""
+    """images, masks, split -> samples, sample_images, sample_masks, guarded_samples, scored_samples."""
     return Pipeline(
         [
             Node(
-                copy_samples,
+                make_samples,
                 ["images", "masks", "split", "params:augmentation"],
                 ["samples", "sample_images", "sample_masks"],
-                name="copy_samples",
+                name="make_samples",
             ),
             Node(
                 guard_samples,
-                ["samples", "split", "images", "params:leak_guard"],
+                ["samples", "split", "perceptual_hashes", "params:leak_guard"],
                 "guarded_samples",
                 name="guard_samples",
             ),
+            Node(list_scored, ["guarded_samples", "split", "cases"], "scored_samples", name="list_scored"),
             Node(
                 draw_samples,
                 ["sample_images", "sample_masks", "samples", "split", "cases"],
-                "augmentation_preview",
+                "augmentation_preview#figure",
                 name="draw_samples",
             ),
         ],

@@ -10,13 +10,15 @@ def create_pipeline() -> Pipeline:
     """What two runs left in MLflow, images, masks -> comparison, changed_cases, changed_cases_page."""
     return Pipeline(
         [
-            Node(pair_cases, ["baseline_case_metrics", "candidate_case_metrics"], "paired_cases", name="pair_cases"),
-            Node(compare_runs, "paired_cases", "comparison", name="compare_runs"),
-            Node(find_changed_cases, "paired_cases", "changed_cases", name="find_changed_cases"),
+            Node(
+                pair_cases, ["baseline_case_metrics", "candidate_case_metrics"], "paired_cases#table", name="pair_cases"
+            ),
+            Node(compare_runs, "paired_cases#table", "comparison#table", name="compare_runs"),
+            Node(find_changed_cases, "paired_cases#table", "changed_cases#table", name="find_changed_cases"),
             Node(
                 draw_changed_cases,
-                ["images", "masks", "baseline_masks", "candidate_masks", "changed_cases"],
-                "changed_cases_page",
+                ["images", "masks", "baseline_predicted_masks", "candidate_predicted_masks", "changed_cases#table"],
+                "changed_cases_page#figure",
                 name="draw_changed_cases",
             ),
         ],

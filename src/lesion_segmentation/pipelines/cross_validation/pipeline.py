@@ -9,8 +9,8 @@ def create_pipeline() -> Pipeline:
     """The case_metrics of each fold -> cross_validation_cases, cross_validation."""
     return Pipeline(
         [
-            Node(pool_folds, "fold_case_metrics", "cross_validation_cases", name="pool_folds"),
-            Node(summarise_folds, "cross_validation_cases", "cross_validation", name="summarise_folds"),
+            Node(pool_folds, "fold_case_metrics", "cross_validation_cases#table", name="pool_folds"),
+            Node(summarise_folds, "cross_validation_cases#table", "cross_validation#table", name="summarise_folds"),
         ],
         namespace="cross_validation",
         prefix_datasets_with_namespace=False,

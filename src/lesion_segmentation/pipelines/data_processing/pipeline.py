@@ -2,8 +2,9 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from lesion_segmentation.data.cases import check_cases, read_native_masks, resize_images, resize_masks
+from lesion_segmentation.data.cases import read_cases, resize_masks
 from lesion_segmentation.data.passport import describe_dataset
+from lesion_segmentation.data.perceptual_hash import hash_images
 from lesion_segmentation.data.splits import split_cases
 from lesion_segmentation.report.data import draw_examples, draw_loaded_image, draw_resizing, draw_split
 
@@ -12,21 +13,25 @@ def create_pipeline() -> Pipeline:
     """Raw pictures and annotations -> cases, images, masks, native_masks, split, and what shows them."""
     return Pipeline(
         [
-            Node(check_cases, ["ph2_images", "ph2_masks", "ph2_annotations"], "cases", name="check_cases"),
-            Node(resize_images, ["ph2_images", "cases", "params:image_size"], "images", name="resize_images"),
-            Node(resize_masks, ["ph2_masks", "cases", "params:image_size"], "masks", name="resize_masks"),
-            Node(read_native_masks, ["ph2_masks", "cases"], "native_masks", name="read_native_masks"),
+            Node(
+                read_cases,
+                ["ph2_images", "ph2_masks", "ph2_annotations", "params:image_size"],
+                ["cases", "images", "native_masks", "example_images"],
+                name="read_cases",
+            ),
+            Node(resize_masks, ["native_masks", "params:image_size"], "masks", name="resize_masks"),
             Node(split_cases, ["cases", "params:split"], "split", name="split_cases"),
-            Node(describe_dataset, ["cases", "images"], "dataset_passport", name="describe_dataset"),
-            Node(draw_examples, ["images", "masks", "cases"], "dataset_examples", name="draw_examples"),
-            Node(draw_loaded_image, ["ph2_images", "cases"], "image_as_loaded", name="draw_loaded_image"),
+            Node(hash_images, "images", "perceptual_hashes", name="hash_images"),
+            Node(describe_dataset, ["cases", "perceptual_hashes"], "dataset_passport", name="describe_dataset"),
+            Node(draw_examples, ["images", "masks", "cases"], "dataset_examples#figure", name="draw_examples"),
+            Node(draw_loaded_image, ["example_images", "cases"], "image_as_loaded#figure", name="draw_loaded_image"),
             Node(
                 draw_resizing,
-                ["ph2_images", "images", "masks", "native_masks", "cases"],
-                "before_and_after_resizing",
+                ["example_images", "images", "masks", "native_masks", "cases"],
+                "before_and_after_resizing#figure",
                 name="draw_resizing",
             ),
-            Node(draw_split, ["split", "cases"], "split_overview", name="draw_split"),
+            Node(draw_split, ["split", "cases"], "split_overview#figure", name="draw_split"),
         ],
         namespace="data_processing",
         prefix_datasets_with_namespace=False,

@@ -7,12 +7,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lesion_segmentation.data.cases import ImageSize
-from lesion_segmentation.data.copies import list_scored
-from lesion_segmentation.data.leaks import check_origin
-from lesion_segmentation.data.splits import split_hash
 from lesion_segmentation.errors import InputError
-from lesion_segmentation.evaluation import calibration, tables, thresholds
+from lesion_segmentation.evaluation import tables
+from lesion_segmentation.prediction.settings import PredictionSettings
 from lesion_segmentation.report import diagrams
 from lesion_segmentation.report.settings import ReportingSettings
 
@@ -21,86 +18,45 @@ Arrays = dict[str, np.ndarray]
 
 def predict_cases(
     network: Any,
-    images: Arrays,
     sample_images: Arrays,
-    guarded_samples: pd.DataFrame,
-    split: pd.DataFrame,
-    settings: ReportingSettings,
-) -> Arrays:
-    """One probability map a case, on a GPU where there is one; test cases only where they are to be scored.
+    scored_samples: pd.DataFrame,
+    prediction: PredictionSettings,
+    reporting: ReportingSettings,
+) -> tuple[Arrays, Arrays]:
+    """One probability map and one mask a sample; test cases only where they are to be scored.
 
     Raises:
         InputError: The network was trained under another split, whose training cases may be test cases of this one.
     """
-    from lesion_segmentation.hardware import choose_hardware
-    from lesion_segmentation.prediction import predict
+    from lesion_segmentation.prediction import Predictor
 
-    _require_one_split(network, guarded_samples, split)
-    scored = list_scored(guarded_samples, split)
-    wanted = scored if settings.score_test else scored[scored["subset"] != "test"]
-    pictures = sample_images | images
-    device = choose_hardware().device
-    stacked = np.stack([pictures[sample_id] for sample_id in wanted["sample_id"]])
-    maps = predict(network, stacked, settings.mirror_mean, device=device, precision=settings.precision)
-    return dict(zip(wanted["sample_id"], maps, strict=True))
-
-
-def _require_one_split(network: Any, guarded_samples: pd.DataFrame, split: pd.DataFrame) -> None:
-    trained_under, here = network.metadata.split_hash, split_hash(split)
-    if trained_under != here:
-        raise InputError(
-            f"The network was trained under split {trained_under}, but the split is {here} now: some of its training "
-            "cases may be test cases here. Train again (kedro run), or go back to that split's parameters."
-        )
-    check_origin(guarded_samples, split)
-
-
-def threshold_cases(probabilities: Arrays, network: Any) -> Arrays:
-    """Hard masks, boolean (H, W), at the network's threshold."""
-    return {name: probability > network.metadata.threshold for name, probability in probabilities.items()}
+    _require_one_split(network, scored_samples)
+    wanted = scored_samples if reporting.score_test else scored_samples[scored_samples["subset"] != "test"]
+    predictor = Predictor(network, **prediction.model_dump())
+    predictions = predictor(sample_images[sample_id] for sample_id in wanted["sample_id"])
+    found = dict(zip(wanted["sample_id"], predictions, strict=True))
+    return {name: each.probability for name, each in found.items()}, {name: each.mask for name, each in found.items()}
 
 
 def score_cases(
     probabilities: Arrays,
-    masks: Arrays,
     sample_masks: Arrays,
-    cases: pd.DataFrame,
-    guarded_samples: pd.DataFrame,
-    split: pd.DataFrame,
+    scored_samples: pd.DataFrame,
     network: Any,
-    settings: ReportingSettings,
+    prediction: PredictionSettings,
+    reporting: ReportingSettings,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """One row of scores a case: at the network's threshold, and at that of the paper's enhancement.
+    """One row of scores a sample: at the network's threshold, and at the second, lower one.
 
     Raises:
         InputError: As predict_cases: the maps may be of an earlier split.
     """
-    _require_one_split(network, guarded_samples, split)
-    scored, truths = list_scored(guarded_samples, split), sample_masks | masks
+    _require_one_split(network, scored_samples)
     normal, enhanced = (
-        tables.score_cases(probabilities, truths, cases, scored, threshold, settings.prediction)
-        for threshold in (network.metadata.threshold, settings.enhanced_threshold)
+        tables.score_cases(probabilities, sample_masks, scored_samples, threshold, prediction.test_time_augmentation)
+        for threshold in (network.metadata.threshold, reporting.enhanced_threshold)
     )
     return normal, enhanced
-
-
-def summarise_legacy(
-    probabilities: Arrays, masks: Arrays, sample_masks: Arrays, case_metrics: pd.DataFrame
-) -> pd.DataFrame:
-    """Table II as the paper's code computes it."""
-    return tables.summarise_legacy(probabilities, sample_masks | masks, case_metrics)
-
-
-def calibrate(probabilities: Arrays, masks: Arrays, sample_masks: Arrays, case_metrics: pd.DataFrame) -> pd.DataFrame:
-    """Whether the probabilities of the pixels mean what they say."""
-    return calibration.calibrate(probabilities, sample_masks | masks, case_metrics)
-
-
-def sweep_thresholds(
-    probabilities: Arrays, masks: Arrays, sample_masks: Arrays, case_metrics: pd.DataFrame
-) -> pd.DataFrame:
-    """IoU and Dice at other thresholds, never on test cases."""
-    return thresholds.sweep_thresholds(probabilities, sample_masks | masks, case_metrics)
 
 
 def write_model_card(
@@ -109,48 +65,28 @@ def write_model_card(
     dataset_passport: dict[str, Any],
     split: pd.DataFrame,
     network: Any,
-    image_size: ImageSize,
 ) -> str:
     """The model card of the network."""
-    from lesion_segmentation.report.page import write_model_card
-
-    size = (image_size.height, image_size.width)
-    return write_model_card(score_intervals, case_metrics, dataset_passport, split, asdict(network.metadata), size)
-
-
-def build_page(
-    images: Arrays,
-    sample_images: Arrays,
-    masks: Arrays,
-    sample_masks: Arrays,
-    predicted_masks: Arrays,
-    dataset_passport: dict[str, Any],
-    model_card: str,
-    network: Any,
-    run_record: dict[str, Any] | None,
-    **tables: pd.DataFrame,
-) -> str:
-    """The page, of everything that this pipeline made."""
     from lesion_segmentation.report import page
 
-    pictures = {"images": sample_images | images, "masks": sample_masks | masks, "predicted_masks": predicted_masks}
-    return page.build_page(tables, pictures, dataset_passport, model_card, asdict(network.metadata), run_record or {})
+    return page.write_model_card(score_intervals, case_metrics, dataset_passport, split, asdict(network.metadata))
 
 
-def summarise_architecture(network: Any, image_size: ImageSize) -> pd.DataFrame:
-    """The network's layers, shapes and parameters."""
-    from lesion_segmentation.model.architecture import summarise_architecture
+def build_page(**parts: Any) -> str:
+    """The page, of everything that this pipeline made: `parts` by the names of build_page of the library."""
+    from lesion_segmentation.report import page
 
-    return summarise_architecture(network, image_size.height, image_size.width)
+    pictures = {name: parts.pop(name) for name in ("images", "masks", "predicted_masks")}
+    passport, card, network = (parts.pop(name) for name in ("dataset_passport", "model_card", "network"))
+    record = parts.pop("run_record") or {}
+    return page.build_page(parts, pictures, passport, card, asdict(network.metadata), record)
 
 
-def summarise_paper_architecture(image_size: ImageSize) -> pd.DataFrame:
-    """The layers, shapes and parameters of the paper's network, whatever was trained."""
-    from lesion_segmentation.model import SegNet
-    from lesion_segmentation.model.architecture import summarise_architecture
+def summarise_architecture(network: Any) -> pd.DataFrame:
+    """The network's layers, shapes and parameters, for pictures of its input size."""
+    from lesion_segmentation.model.layers import summarise_layers
 
-    network = SegNet(width=1.0, unpooling="indices", logit_batch_norm=True)
-    return summarise_architecture(network, image_size.height, image_size.width)
+    return summarise_layers(network, *(network.metadata.input_size or ()))
 
 
 def draw_flow() -> Figure:
@@ -163,7 +99,7 @@ def draw_flow() -> Figure:
             "pipeline": name,
             "step": node.short_name.split(".")[-1],
             "inputs": [dataset for dataset in node.inputs if not dataset.startswith("params:")],
-            "outputs": node.outputs,
+            "outputs": [dataset.partition("#")[0] for dataset in node.outputs],
         }
         for name, pipeline in pipelines.items()
         if name != "__default__"
@@ -171,3 +107,12 @@ def draw_flow() -> Figure:
         if node in default
     ]
     return diagrams.draw_flow(pd.DataFrame(steps))
+
+
+def _require_one_split(network: Any, scored_samples: pd.DataFrame) -> None:
+    trained_under, here = network.metadata.split_hash, scored_samples["split_hash"].iloc[0]
+    if trained_under != here:
+        raise InputError(
+            f"The network was trained under split {trained_under}, but the split is {here} now: some of its training "
+            "cases may be test cases here. Train again (kedro run), or go back to that split's parameters."
+        )

@@ -1,11 +1,15 @@
-"""From a network to predictions, scores, tables and figures."""
+"""From a network to predictions, scores, tables, figures and a page."""
+
+from collections.abc import Iterable
 
 from kedro.pipeline import Node, Pipeline
 
 from lesion_segmentation.evaluation.audit import audit_table_ii
+from lesion_segmentation.evaluation.calibration import calibrate
 from lesion_segmentation.evaluation.native import compare_sizes, score_native_size, summarise_native
 from lesion_segmentation.evaluation.subgroups import score_subgroups
-from lesion_segmentation.evaluation.tables import compare_with_paper, find_intervals, pick_epochs, summarise_cases
+from lesion_segmentation.evaluation.tables import find_intervals, pick_epochs, summarise_cases
+from lesion_segmentation.evaluation.thresholds import sweep_thresholds
 from lesion_segmentation.pipelines.reporting import nodes
 from lesion_segmentation.report.calibration import draw_reliability
 from lesion_segmentation.report.curves import draw_curves, draw_epochs
@@ -13,125 +17,111 @@ from lesion_segmentation.report.diagrams import draw_network
 from lesion_segmentation.report.predictions import draw_enhanced_predictions, draw_predictions
 
 
-def create_pipeline() -> Pipeline:
-    """network, images, masks, native_masks, cases, guarded_samples, split -> probabilities, scores, tables, figures."""
+def create_pipeline(table: str = "table_ii", layers: str = "architecture#table") -> Pipeline:
+    """network, sample_images, sample_masks, scored_samples, native_masks, cases -> predictions, scores, tables, figures.
+
+    Args:
+        table: The table of scores that the page shows and the audit checks: Table II, or one with more beside it.
+        layers: The table of the layers that are drawn.
+    """
+    parts = [
+        part("prediction", _predict()),
+        part("scores", _score()),
+        part("tables", _tabulate(table)),
+        part("figures", _draw(layers)),
+        part("page", _write(table)),
+    ]
+    return sum(parts, start=Pipeline([]))
+
+
+def part(name: str, part_nodes: Iterable[Node]) -> Pipeline:
+    """Nodes as the namespace reporting.<name>, with the tags `reporting` and the part's name."""
     return Pipeline(
-        [*_predict_and_score(), *_tabulate(), *_draw(), *_write()],
-        namespace="reporting",
-        prefix_datasets_with_namespace=False,
-        tags="reporting",
+        part_nodes, namespace=f"reporting.{name}", prefix_datasets_with_namespace=False, tags=["reporting", name]
     )
 
 
-def _predict_and_score() -> list[Node]:
+def _predict() -> list[Node]:
+    inputs = ["network", "sample_images", "scored_samples", "params:prediction", "params:reporting"]
+    return [Node(nodes.predict_cases, inputs, ["probabilities", "predicted_masks"], name="predict_cases")]
+
+
+def _score() -> list[Node]:
     return [
         Node(
-            nodes.predict_cases,
-            ["network", "images", "sample_images", "guarded_samples", "split", "params:reporting"],
-            "probabilities",
-            name="predict_cases",
-        ),
-        Node(nodes.threshold_cases, ["probabilities", "network"], "predicted_masks", name="threshold_cases"),
-        Node(
             nodes.score_cases,
-            [
-                "probabilities",
-                "masks",
-                "sample_masks",
-                "cases",
-                "guarded_samples",
-                "split",
-                "network",
-                "params:reporting",
-            ],
-            ["case_metrics", "case_metrics_enhanced"],
+            ["probabilities", "sample_masks", "scored_samples", "network", "params:prediction", "params:reporting"],
+            ["case_metrics", "case_metrics_enhanced#table"],
             name="score_cases",
         ),
         Node(
             score_native_size,
             ["probabilities", "native_masks", "case_metrics"],
-            "case_metrics_native",
+            "case_metrics_native#table",
             name="score_native_size",
         ),
     ]
 
 
-def _tabulate() -> list[Node]:
+def _tabulate(table: str) -> list[Node]:
+    both = ["case_metrics", "case_metrics_enhanced#table"]
+    maps = ["probabilities", "sample_masks", "case_metrics"]
+    native = "case_metrics_native#table"
     return [
-        Node(summarise_cases, ["case_metrics", "case_metrics_enhanced"], "table_ii", name="summarise_cases"),
-        Node(find_intervals, ["case_metrics", "case_metrics_enhanced"], "score_intervals", name="find_intervals"),
-        Node(
-            nodes.summarise_legacy,
-            ["probabilities", "masks", "sample_masks", "case_metrics"],
-            "table_ii_legacy",
-            name="summarise_legacy",
-        ),
-        Node(compare_with_paper, ["table_ii", "table_ii_legacy"], "table_ii_beside_paper", name="compare_with_paper"),
-        Node(
-            nodes.calibrate,
-            ["probabilities", "masks", "sample_masks", "case_metrics"],
-            "calibration",
-            name="calibrate",
-        ),
-        Node(summarise_native, "case_metrics_native", "native_scores", name="summarise_native"),
-        Node(compare_sizes, ["case_metrics", "case_metrics_native"], "native_size_comparison", name="compare_sizes"),
-        Node(pick_epochs, ["training_history", "split"], "metrics_by_epoch", name="pick_epochs"),
-        Node(
-            nodes.summarise_architecture,
-            ["network", "params:image_size"],
-            "architecture",
-            name="summarise_architecture",
-        ),
-        Node(
-            nodes.summarise_paper_architecture,
-            "params:image_size",
-            "paper_architecture",
-            name="summarise_paper_architecture",
-        ),
+        Node(summarise_cases, both, "table_ii", name="summarise_cases"),
+        Node(find_intervals, both, "score_intervals#table", name="find_intervals"),
+        Node(calibrate, maps, "calibration#table", name="calibrate"),
+        Node(sweep_thresholds, maps, "threshold_sweep#table", name="sweep_thresholds"),
+        Node(summarise_native, native, "native_scores#table", name="summarise_native"),
+        Node(compare_sizes, ["case_metrics", native], "native_size_comparison#table", name="compare_sizes"),
+        Node(score_subgroups, ["case_metrics", "cases"], "subgroups#table", name="score_subgroups"),
+        Node(audit_table_ii, table, "metric_audit#table", name="audit_table_ii"),
+        Node(pick_epochs, ["training_history", "split"], "metrics_by_epoch#table", name="pick_epochs"),
+        Node(nodes.summarise_architecture, "network", "architecture#table", name="summarise_architecture"),
     ]
 
 
-def _write() -> list[Node]:
-    tables = ["table_ii_beside_paper", "score_intervals", "case_metrics", "subgroups", "threshold_sweep", "calibration",
-              "training_history", "metric_audit", "cases"]  # fmt: skip
-    others = ["images", "sample_images", "masks", "sample_masks", "predicted_masks", "dataset_passport", "model_card",
-              "network", "run_record"]  # fmt: skip
+def _draw(layers: str) -> list[Node]:
+    seen = ["sample_images", "sample_masks", "probabilities", "case_metrics"]
     return [
-        Node(score_subgroups, ["case_metrics", "cases"], "subgroups", name="score_subgroups"),
+        Node(nodes.draw_flow, None, "data_flow#figure", name="draw_flow"),
+        Node(draw_network, layers, "network_layers#figure", name="draw_network"),
+        Node(draw_curves, ["training_history", "cases", "split"], "training_curves#figure", name="draw_curves"),
         Node(
-            nodes.sweep_thresholds,
-            ["probabilities", "masks", "sample_masks", "case_metrics"],
-            "threshold_sweep",
-            name="sweep_thresholds",
+            draw_epochs,
+            ["metrics_by_epoch#table", "cases", "split"],
+            "metrics_by_epoch_curves#figure",
+            name="draw_epochs",
         ),
-        Node(audit_table_ii, "table_ii_beside_paper", "metric_audit", name="audit_table_ii"),
         Node(
-            nodes.write_model_card,
-            ["score_intervals", "case_metrics", "dataset_passport", "split", "network", "params:image_size"],
-            "model_card",
-            name="write_model_card",
+            draw_reliability,
+            ["calibration#table", "case_metrics"],
+            "reliability_diagram#figure",
+            name="draw_reliability",
         ),
-        Node(nodes.build_page, {name: name for name in [*tables, *others]}, "report", name="build_page"),
-    ]
-
-
-def _draw() -> list[Node]:
-    return [
-        Node(nodes.draw_flow, None, "data_flow", name="draw_flow"),
-        Node(draw_network, "paper_architecture", "network_layers", name="draw_network"),
-        Node(draw_curves, ["training_history", "cases", "split"], "training_curves", name="draw_curves"),
-        Node(draw_epochs, ["metrics_by_epoch", "cases", "split"], "metrics_by_epoch_curves", name="draw_epochs"),
-        Node(draw_reliability, ["calibration", "case_metrics"], "reliability_diagram", name="draw_reliability"),
-        Node(
-            draw_predictions,
-            ["images", "masks", "probabilities", "case_metrics"],
-            "predictions_beside_truth",
-            name="draw_predictions",
-        ),
+        Node(draw_predictions, seen, "predictions_beside_truth#figure", name="draw_predictions"),
         Node(
             draw_enhanced_predictions,
-            ["images", "masks", "probabilities", "case_metrics", "case_metrics_enhanced"],
-            "predictions_enhanced",
+            [*seen, "case_metrics_enhanced#table"],
+            "predictions_enhanced#figure",
             name="draw_enhanced_predictions",
         ),
+    ]
+
+
+def _write(table: str) -> list[Node]:
+    tables = ["score_intervals", "subgroups", "threshold_sweep", "calibration", "metric_audit"]
+    others = ["case_metrics", "training_history", "cases", "predicted_masks", "dataset_passport", "model_card", "network",
+              "run_record"]  # fmt: skip
+    page = {
+        "table": table,
+        "images": "sample_images",
+        "masks": "sample_masks",
+        **{name: f"{name}#table" for name in tables},
+        **{name: name for name in others},
+    }
+    card = ["score_intervals#table", "case_metrics", "dataset_passport", "split", "network"]
+    return [
+        Node(nodes.write_model_card, card, "model_card", name="write_model_card"),
+        Node(nodes.build_page, page, "report", name="build_page"),
     ]

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lesion_segmentation.data.leaks import check_origin
-from lesion_segmentation.data.splits import split_hash
+from lesion_segmentation.data.passport import data_hash, name_source
+from lesion_segmentation.data.splits import check_origin, split_hash
 from lesion_segmentation.training.listener import Listener
 from lesion_segmentation.training.settings import TrainingSettings
 
@@ -22,18 +22,26 @@ def fit_network(
     sample_masks: dict[str, np.ndarray],
     guarded_samples: pd.DataFrame,
     split: pd.DataFrame,
+    cases: pd.DataFrame,
     settings: TrainingSettings,
     listener: Listener | None,
     checkpoint_file: Any,
 ) -> tuple[Any, pd.DataFrame]:
-    """Train on what the guard passed under this split; the network's metadata then name the split and the run."""
+    """Train on what the guard passed under this split; the network's metadata then name data, split and run."""
     from lesion_segmentation.training.loop import fit
 
     check_origin(guarded_samples, split)
     _warn_of_cost(settings, guarded_samples)
     watcher = listener or Listener()
     network, history = fit(sample_images, sample_masks, guarded_samples, settings, watcher, checkpoint_file)
-    network.metadata = replace(network.metadata, split_hash=split_hash(split), mlflow_run_id=watcher.run_id)
+    network.metadata = replace(
+        network.metadata,
+        source=name_source(cases),
+        data_hash=data_hash(cases),
+        split_hash=split_hash(split),
+        mlflow_run_id=watcher.run_id,
+        commit=watcher.commit,
+    )
     return network, history
 
 

@@ -1,0 +1,54 @@
+"""`python -m benchmarks FOLDER`: measure on this machine, with nothing else running."""
+
+import multiprocessing
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import click
+import pandas as pd
+from tqdm import tqdm
+
+from benchmarks.networks import NETWORKS
+from benchmarks.parts import time_operators, time_parts
+from benchmarks.plot import plot_ratios
+from benchmarks.speed import Case, add_ratios, measure
+
+WIDTHS = (0.25, 1.0)
+BATCHES = (1, 9, 18)
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+def main(folder: Path) -> None:
+    """Write speed.csv, parts.csv, operators.csv and ratios.svg to FOLDER."""
+    folder.mkdir(parents=True, exist_ok=True)
+    cases = [
+        Case(task, network, width, batch)
+        for width in WIDTHS
+        for task in ("training", "inference", "inference, eager float32")
+        for network in NETWORKS
+        for batch in BATCHES
+        if network == "segnet" or "eager" not in task
+    ]
+    speed = add_ratios(pd.DataFrame([_alone(measure, case) for case in tqdm(cases, desc="speed")]))
+    _write(speed, folder / "speed.csv")
+    plot_ratios(speed).savefig(folder / "ratios.svg")
+    for function, name in ((time_parts, "parts.csv"), (time_operators, "operators.csv")):
+        _write(pd.DataFrame([row for width in WIDTHS for row in _alone(function, width, 10)]), folder / name)
+
+
+def _write(table: pd.DataFrame, path: Path) -> None:
+    table.to_csv(path, index=False, float_format="%.5g")
+    click.echo(f"\n{table.round(3).to_string(index=False)}")
+
+
+def _alone(function: Callable[..., Any], *arguments: Any) -> Any:
+    """In a fresh process: no measurement finds the memory or the caches of another."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+if __name__ == "__main__":
+    main()

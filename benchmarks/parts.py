@@ -1,0 +1,151 @@
+"""Where the time goes: of an epoch by the parts of the loop, of a step by operator.
+
+The loop itself is timed, its parts wrapped from outside. A profiler would be simpler, but what it keeps of each event
+disturbs the allocator, whose part in a step it then overstates several times.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, MutableMapping
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from unittest.mock import patch
+
+import lightning
+import pandas as pd
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from benchmarks.networks import build, count_gflop
+from benchmarks.speed import draw_pictures, run_epochs
+from lesion_segmentation.hardware import choose_hardware, measure_multiply_rate
+from lesion_segmentation.model import SegNet
+from lesion_segmentation.tracking import TrackedRun
+from lesion_segmentation.training import loop
+from lesion_segmentation.training.averaging import AveragedNetwork
+from lesion_segmentation.training.checkpoints import CheckpointFile
+from lesion_segmentation.training.listener import Listener
+from lesion_segmentation.training.settings import TrainingSettings
+from lesion_segmentation.training.tally import Tally
+
+Spent = MutableMapping[str, float]
+"""Seconds by part."""
+
+SAMPLES = 150
+EPOCHS = 2
+
+_PARTS: tuple[tuple[Any, str, str], ...] = (
+    (loop.Pictures, "batch", "augmentation"),
+    (loop.Trainer, "_draw_epoch", "augmentation"),
+    (loop, "augment", "augmentation"),
+    (loop, "scale", "augmentation"),
+    (SegNet, "forward", "forward"),
+    (lightning.Fabric, "backward", "backward"),
+    (torch.optim.AdamW, "step", "optimiser"),
+    (AveragedNetwork, "update", "optimiser"),
+    (Tally, "add", "logging: scores"),
+    (CheckpointFile, "write", "checkpoint"),
+    (TrackedRun, "log_epoch", "logging: MLflow"),
+)
+
+_OPERATORS = {
+    "convolution": "convolution",
+    "native_batch_norm": "batch norm",
+    "relu": "ReLU",
+    "threshold": "ReLU",
+    "max_pool": "pooling",
+    "max_unpool": "unpooling",
+    "scatter": "unpooling",
+    "gather": "unpooling",
+    "repeat": "unpooling",
+    "_to_copy": "casts",
+    "clone": "copies",
+    "adam": "optimiser",
+    "lerp": "averaged weights",
+    "grid_sampler": "augmentation, sampling",
+}
+
+
+def time_parts(width: float, batch: int) -> list[dict[str, Any]]:
+    """A real training of two epochs of 150 samples, with checkpoints and MLflow: ms an image and share by part."""
+    spent: Spent = defaultdict(float)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory()))
+        run = TrackedRun(f"sqlite:///{folder / 'mlflow.db'}", "benchmark", folder / "mlruns", "benchmark", {})
+        for owner, name, part in _PARTS:
+            stack.enter_context(patch.object(owner, name, _timed(getattr(owner, name), part, spent)))
+        listener = Listener(on_epoch=lambda row: run.log_epoch(row))
+        checkpoint = CheckpointFile(folder / "checkpoint.safetensors")
+        settings = TrainingSettings(width=width, batch_size=batch, epochs=EPOCHS, logit_batch_norm=False)
+        _fit(batch, settings, listener, checkpoint)  # imports libraries, finds kernels and memory
+        spent.clear()
+        start = time.perf_counter()
+        _fit(SAMPLES, settings, listener, checkpoint)
+        total = time.perf_counter() - start
+        run.end("FINISHED")
+    spent["rest: loss, start, end"] = total - sum(spent.values())
+    return _rows(spent, SAMPLES * EPOCHS, {"width": width, "batch": batch})
+
+
+def _fit(count: int, settings: TrainingSettings, listener: Listener, checkpoint: CheckpointFile) -> None:
+    names = [str(index) for index in range(count)]
+    images, masks = (dict(zip(names, tensor.numpy(), strict=True)) for tensor in draw_pictures(count))
+    samples = pd.DataFrame({"sample_id": names, "subset": "train"})
+    loop.fit(images, masks, samples, settings, listener, checkpoint)
+
+
+def time_operators(width: float, batch: int) -> list[dict[str, Any]]:
+    """Five training steps, each operator timed by itself; the first row is the arithmetic at the multiply rate."""
+    hardware = choose_hardware()
+    run = run_epochs(build("segnet", width), batch, hardware)
+    clock = _OperatorClock()
+    with clock:
+        for _ in range(2):
+            run()
+        clock.spent.clear()
+        for _ in range(5):
+            run()
+    rate = measure_multiply_rate(hardware)
+    where: dict[str, Any] = {"width": width, "batch": batch}
+    ms = 3e3 * count_gflop(build("segnet", width)) / rate
+    arithmetic = where | {"part": "the arithmetic at the multiply rate", "ms_per_image": ms}
+    return [arithmetic, *_rows(clock.spent, 5 * batch, where)]
+
+
+class _OperatorClock(TorchDispatchMode):
+    """Times every operator that is dispatched, backward included."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spent: Spent = defaultdict(float)
+
+    def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kinds = [kind for part, kind in _OPERATORS.items() if part in str(operator)]
+        return _timed(operator, kinds[0] if kinds else "other", self.spent)(*args, **(kwargs or {}))
+
+
+def _timed(function: Callable[..., Any], part: str, spent: Spent) -> Callable[..., Any]:
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        start = _now()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            spent[part] += _now() - start
+
+    return wrapped
+
+
+def _now() -> float:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def _rows(spent: Spent, images: int, where: dict[str, Any]) -> list[dict[str, Any]]:
+    total = sum(spent.values())
+    return [
+        where | {"part": part, "ms_per_image": 1e3 * seconds / images, "share": seconds / total}
+        for part, seconds in sorted(spent.items(), key=lambda item: -item[1])
+    ]

@@ -1,0 +1,1 @@
+"""Trials: whole runs of the pipelines under other parameters, as children of one run in MLflow."""

@@ -1,0 +1,53 @@
+"""Cross-validation: five trials, one a fold, and what they say together."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kedro.framework.startup import bootstrap_project
+
+from lesion_segmentation.data.splits import FOLDS
+from lesion_segmentation.errors import InputError
+from lesion_segmentation.experiments.trials import Experiment, Trial
+
+
+def cross_validate(project: Path, env: str | None, folds: Sequence[int], params: Mapping[str, Any]) -> None:
+    """Run the folds that are not finished, each a child of one parent run in MLflow, then pool all that are.
+
+    Args:
+        project: The Kedro project.
+        env: As `kedro run --env`.
+        folds: Which of the five; those finished earlier under the same parameters are not run again.
+        params: As `kedro run --params`, nested; folds stand below its data_root, by default
+            data/cross_validation/<env>.
+
+    Raises:
+        InputError: The folds that would be pooled are not all of these parameters, or there is no such fold.
+    """
+    wrong = [fold for fold in folds if not 0 <= fold < FOLDS]
+    if wrong:
+        raise InputError(f"There is no fold {wrong[0]}: expected some of 0 to {FOLDS - 1}")
+    bootstrap_project(project)
+    root = Path(params.get("data_root", Path("data") / "cross_validation" / (env or "base")))
+    trials = list_folds(root)
+    experiment = Experiment(project, env, params)
+    asked_for = [trials[fold] for fold in folds]
+    finished = experiment.find_finished(trials, [trial.name for trial in asked_for])
+    parent = experiment.open_parent(f"{env or 'base'} cross-validation")
+    try:
+        for trial in asked_for:
+            if trial.name not in finished:
+                experiment.run(trial, parent)
+        experiment.run_pipeline("cross_validation", root, parent)
+    except Exception:
+        parent.end("FAILED")
+        raise
+    parent.end("FINISHED")
+
+
+def list_folds(root: Path) -> list[Trial]:
+    """The five folds by diagnosis as trials below a data root."""
+    return [
+        Trial(f"fold_{fold}", {"split": {"protocol": "folds", "fold": fold}}, root / f"fold_{fold}")
+        for fold in range(FOLDS)
+    ]

@@ -1,0 +1,58 @@
+"""A network's layers, read from the network itself."""
+
+import pandas as pd
+import torch
+from torch import nn
+
+from lesion_segmentation.model.segnet import Pool, Unpool
+
+UNNUMBERED = "ReLU"
+"""Activations have no number of their own, as in the usual count of SegNet's 64 layers."""
+
+
+def summarise_layers(network: nn.Module, height: int = 192, width: int = 256) -> pd.DataFrame:
+    """The layers in the order in which they run.
+
+    Returns:
+        number (from 1; none for activations), layer (its name in the network), kind, output_shape (h x w x c),
+        parameters (trainable), statistics (running means and variances). The last row holds the totals.
+    """
+    rows: list[dict[str, object]] = []
+
+    def record(name: str, module: nn.Module, output: torch.Tensor | tuple[torch.Tensor, object]) -> None:
+        features = output[0] if isinstance(output, tuple) else output
+        _, channels, rows_out, columns_out = features.shape
+        rows.append(
+            {
+                "layer": name,
+                "kind": _kind(module),
+                "output_shape": f"{rows_out} x {columns_out} x {channels}",
+                "parameters": sum(p.numel() for p in module.parameters()),
+                "statistics": sum(b.numel() for n, b in module.named_buffers() if n != "num_batches_tracked"),
+            }
+        )
+
+    handles = [
+        module.register_forward_hook(lambda m, _, out, name=name: record(name, m, out))
+        for name, module in network.named_modules()
+        if not list(module.children())
+    ]
+    parameter = next(network.parameters())
+    try:
+        with torch.inference_mode():
+            network.eval()(torch.zeros(1, 3, height, width, device=parameter.device))
+    finally:
+        for handle in handles:
+            handle.remove()
+    table = pd.DataFrame(rows)
+    counted = table["kind"] != UNNUMBERED
+    table.insert(0, "number", counted.cumsum().where(counted).astype("Int64"))
+    total = {"layer": "total", **table[["parameters", "statistics"]].sum().to_dict()}
+    return pd.concat([table, pd.DataFrame([total])], ignore_index=True).fillna({"kind": "", "output_shape": ""})
+
+
+def _kind(module: nn.Module) -> str:
+    if isinstance(module, nn.Conv2d):
+        return "dense" if module.kernel_size == (1, 1) else "convolution"
+    names = {nn.BatchNorm2d: "batch norm", nn.ReLU: "ReLU", Pool: "pooling", Unpool: "unpooling"}
+    return names.get(type(module), type(module).__name__)

@@ -1,0 +1,82 @@
+"""What a network is, how it is applied and what it was trained on: kept on the network and in its weights file."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from torch import nn
+
+from lesion_segmentation.errors import InputError
+
+FORMAT_VERSION = 2
+"""Of weights files. Version 1 had SegNet's three options as keys of their own, and no version."""
+
+Triple = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class NetworkMetadata:
+    """Everything needed to build the network again, to apply it, and to know where it comes from.
+
+    Attributes:
+        architecture: A key of `lesion_segmentation.model.ARCHITECTURES`.
+        options: What the architecture is built with; its own check knows the names and bounds.
+        input_size: Height and width of the pictures that it was trained on, to which others are resized; None in
+            files of version 1: pictures are then predicted at their own size.
+        input_range: Lowest and highest raw pixel value that the mean and deviation belong to.
+        input_mean: Subtracted from raw pixels, by channel (RGB); 0 means raw input.
+        input_std: What the difference is divided by.
+        threshold: Probabilities above it are lesion.
+        source: Which data it was trained on, in words, such as PH2.
+        data_hash: Of the pixels of these data.
+        split_hash: Of the split that it was trained under.
+        mlflow_run_id: Of the run that trained it.
+        commit: Of the code that trained it.
+    """
+
+    architecture: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    input_size: tuple[int, int] | None = None
+    input_range: tuple[float, float] = (0.0, 255.0)
+    input_mean: Triple = (0.0, 0.0, 0.0)
+    input_std: Triple = (1.0, 1.0, 1.0)
+    threshold: float = 0.5
+    source: str = ""
+    data_hash: str = ""
+    split_hash: str = ""
+    mlflow_run_id: str = ""
+    commit: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values, with the version of the format."""
+        return {"format_version": FORMAT_VERSION, **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "NetworkMetadata":
+        """The reverse of to_dict, for files of this and of former versions: keys that are missing have their defaults.
+
+        Raises:
+            InputError: The architecture is missing, a key is unknown, or the version is newer than this one.
+        """
+        given = dict(values)
+        version = given.pop("format_version", 1)
+        if version not in range(1, FORMAT_VERSION + 1):
+            raise InputError(f"format_version is {version}, known are 1 to {FORMAT_VERSION}: a newer version wrote it")
+        if version == 1:
+            given["options"] = {name: given.pop(name) for name in _OPTIONS_OF_VERSION_1 if name in given}
+        known = [each.name for each in fields(cls)]
+        unknown = sorted(set(given) - set(known))
+        if unknown or "architecture" not in given:
+            found = f"unknown {', '.join(unknown)}" if unknown else "no architecture"
+            raise InputError(f"{found} in the metadata, expected some of: {', '.join(known)}")
+        lists = {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
+        return cls(**{**given, **lists})
+
+
+_OPTIONS_OF_VERSION_1 = ("width", "unpooling", "logit_batch_norm")
+
+
+class Network(nn.Module):
+    """Any of the project's networks: scaled images (N, 3, H, W) to logits (N, 1, H, W), and its metadata."""
+
+    metadata: NetworkMetadata

@@ -1,0 +1,25 @@
+"""Every group of parameters, and the model that checks it."""
+
+from pydantic import BaseModel
+
+from lesion_segmentation.data.cases import ImageSize
+from lesion_segmentation.data.leaks import LeakGuardSettings
+from lesion_segmentation.data.samples import AugmentationSettings
+from lesion_segmentation.data.splits import SplitSettings
+from lesion_segmentation.prediction.settings import PredictionSettings
+from lesion_segmentation.report.settings import ReportingSettings
+from lesion_segmentation.training.settings import TrainingSettings
+
+SETTINGS: dict[str, type[BaseModel]] = {
+    "image_size": ImageSize,
+    "split": SplitSettings,
+    "augmentation": AugmentationSettings,
+    "leak_guard": LeakGuardSettings,
+    "training": TrainingSettings,
+    "prediction": PredictionSettings,
+    "reporting": ReportingSettings,
+}
+
+RUNTIME_PARAMETERS = ("data_root", "experiment", "comparison", "parent_run", "tracked_run")
+"""Given on the command line only: where the outputs stand, their MLflow experiment, which runs are compared; and, by
+`kedro cross-validate`, the MLflow run that a fold belongs to or that the pooling goes on with."""

@@ -1,0 +1,118 @@
+"""The one way from any picture to a mask."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby, islice
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lesion_segmentation.hardware import choose_hardware
+from lesion_segmentation.model import Network
+from lesion_segmentation.model.scaling import scale
+from lesion_segmentation.prediction.fusing import fuse_batch_norms
+from lesion_segmentation.prediction.settings import TestTimeAugmentation
+from lesion_segmentation.prediction.views import VIEWS
+from lesion_segmentation.resizing import resize_image, resize_probability
+
+
+class Prediction(NamedTuple):
+    """Of a picture (H, W, 3): probability of lesion, float32 (H, W), 0 to 1; and mask, boolean (H, W)."""
+
+    probability: np.ndarray
+    mask: np.ndarray
+
+
+class Predictor:
+    """A network prepared once, then called with pictures of any sizes.
+
+    Its metadata say what it needs, so that no caller has to: pictures are resized to its input size and scaled as it
+    was trained, probabilities are brought back to each picture's own size, and masks are cut at its threshold.
+
+    Args:
+        network: As load_network returns it; left as and where it is.
+        device: `auto` takes a GPU where there is one, else the CPU.
+        precision: `auto` is bfloat16 where the device computes with it (docs/benchmarks.md has what that changes),
+            else float32; `32-true` is float32 everywhere.
+        test_time_augmentation: Over which views of a picture the mean is predicted.
+        batch_size: Pictures that are predicted at once.
+
+    Raises:
+        InputError: A GPU is asked for and there is none.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        device: str = "auto",
+        precision: str = "auto",
+        test_time_augmentation: TestTimeAugmentation = "none",
+        batch_size: int = 10,
+    ) -> None:
+        hardware = choose_hardware(device, precision)
+        self.metadata = network.metadata
+        self.views = VIEWS[test_time_augmentation]
+        self.batch_size = batch_size
+        self._device = torch.device(hardware.device)
+        self._dtype = torch.bfloat16 if hardware.precision == "bf16-mixed" else torch.float32
+        fused = fuse_batch_norms(network)
+        self._network = fused.to(self._device, self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def __call__(self, pictures: Iterable[np.ndarray]) -> Iterator[Prediction]:
+        """Predict pictures, uint8 (H, W, 3), each of its own size, one after the other as they are asked for.
+
+        Raises:
+            ValueError: A picture is of another type or shape.
+        """
+        resized = (_check(picture) for picture in pictures)
+        pairs = ((picture, self._to_input_size(picture)) for picture in resized)
+        for _, alike in groupby(pairs, key=lambda pair: pair[1].shape):
+            while batch := list(islice(alike, self.batch_size)):
+                maps = self._predict_batch([small for _, small in batch])
+                for (picture, _), probability in zip(batch, maps, strict=True):
+                    native = resize_probability(probability, *picture.shape[:2])
+                    yield Prediction(native, native > self.metadata.threshold)
+
+    def _to_input_size(self, picture: np.ndarray) -> np.ndarray:
+        size = self.metadata.input_size
+        return picture if size is None or picture.shape[:2] == size else resize_image(picture, *size)
+
+    @torch.inference_mode()
+    def _predict_batch(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
+        """Pictures of one size (H, W, 3) to their maps, (N, H, W)."""
+        pixels = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).to(self._device).float()
+        scaled = scale(pixels, self.metadata)
+        maps = [view.undo(self._forward(view.show(scaled))) for view in self.views]
+        return torch.stack(maps).mean(dim=0)[:, 0].cpu().numpy()
+
+    def _forward(self, scaled: Tensor) -> Tensor:
+        logits: Tensor = self._network(scaled.to(self._dtype, memory_format=torch.channels_last))
+        return logits.float().sigmoid()
+
+
+def predict(
+    network: Network,
+    images: np.ndarray,
+    batch_size: int = 10,
+    device: str | None = None,
+    precision: str = "auto",
+    test_time_augmentation: TestTimeAugmentation = "none",
+) -> np.ndarray:
+    """Probability of lesion for each pixel of pictures of one size: uint8 (N, H, W, 3) to float32 (N, H, W), 0 to 1.
+
+    For one call; who predicts more than once keeps a Predictor, whose arguments these are. Where no device is named, it
+    is the network's.
+    """
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
+        raise ValueError(f"images are {images.dtype} {images.shape}, expected uint8 (N, H, W, 3)")
+    place = device or next(network.parameters()).device.type
+    predictor = Predictor(network, place, precision, test_time_augmentation, batch_size)
+    maps = [prediction.probability for prediction in predictor(images)]
+    return np.stack(maps) if maps else np.empty(images.shape[:3], dtype=np.float32)
+
+
+def _check(picture: np.ndarray) -> np.ndarray:
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+        raise ValueError(f"a picture is {picture.dtype} {picture.shape}, expected uint8 (H, W, 3)")
+    return picture

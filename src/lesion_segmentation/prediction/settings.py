@@ -1,0 +1,24 @@
+"""What a prediction can be told. Imports no torch, so that the command line stays quick."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+TestTimeAugmentation = Literal["none", "four", "eight"]
+"""The mean over so many views of the picture: itself and its mirror images; with `eight` these turned by 90 degrees,
+too."""
+
+
+class PredictionSettings(BaseModel):
+    """The parameters `prediction`.
+
+    Attributes:
+        test_time_augmentation: Over which views of a picture the mean is predicted; every table names it.
+        device: `auto` takes a GPU where there is one.
+        precision: `auto` takes bf16 where the hardware computes with it, else float32.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    test_time_augmentation: TestTimeAugmentation = "four"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"

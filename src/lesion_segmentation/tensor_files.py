@@ -1,0 +1,36 @@
+"""Safetensors with metadata: the one place that reads and writes them, for weights and checkpoints alike."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from lesion_segmentation.errors import InputError
+from lesion_segmentation.files import replacing
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+    """Write tensors, and metadata of plain JSON values, to one file that is replaced as a whole."""
+    stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    described = {name: json.dumps(value) for name, value in metadata.items()}
+    with replacing(path) as temporary:
+        temporary.write_bytes(save(stored, metadata=described))
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors, on the CPU, and metadata that write_tensors wrote.
+
+    Raises:
+        InputError: The file is damaged or no such file.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            described = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+        return tensors, {name: json.loads(text) for name, text in described.items()}
+    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+        raise InputError(f"{path}: damaged, or no file of tensors ({error}).") from error

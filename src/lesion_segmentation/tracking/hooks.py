@@ -1,0 +1,201 @@
+"""What of a run goes to MLflow, and when."""
+
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from kedro.framework.context import KedroContext
+from kedro.framework.hooks import hook_impl
+from kedro.io import DataCatalog
+from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
+
+from lesion_segmentation.data.passport import data_hash
+from lesion_segmentation.data.splits import leaks, split_hash
+from lesion_segmentation.datasets.places import file_of
+from lesion_segmentation.evaluation.tables import at_network_threshold
+from lesion_segmentation.parameters import SETTINGS
+from lesion_segmentation.tracking.origins import record_origin
+from lesion_segmentation.tracking.run import TrackedRun, flatten
+from lesion_segmentation.tracking.store import probe, resolve_uri
+from lesion_segmentation.training.listener import Listener
+
+UNKNOWN = "unknown"
+SCORES = ("accuracy", "precision", "recall", "iou", "dice")
+
+
+class TrackingHooks:
+    """What of a run goes to MLflow, and when."""
+
+    def __init__(self) -> None:
+        self._context: KedroContext | None = None
+        self._catalog: DataCatalog | None = None
+        self._run: TrackedRun | None = None
+        self._record: dict[str, Any] = {}
+        self._seen: set[str] = set()
+        self._made: set[str] = set()
+        self._lock = threading.Lock()
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        """Remember where the configuration is."""
+        self._context = context
+
+    @hook_impl
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
+        """Reach the store, or stop before any work; then start the run."""
+        assert self._context is not None
+        self._catalog = catalog
+        given = self._context.config_loader["parameters"]
+        parameters = {name: given[name] for name in SETTINGS if f"params:{name}" in pipeline.inputs()}
+        if "paired_cases#table" in pipeline.all_outputs():
+            parameters["comparison"] = given.get("comparison", {})
+        config = self._context.config_loader["mlflow"]
+        root = Path(run_params["project_path"])
+        tracking_uri = resolve_uri(config, root)
+        probe(tracking_uri)
+        self._seen, self._made = set(), set()
+        name, tags = _describe_run(run_params, parameters, root)
+        if "parent_run" in given:
+            tags["mlflow.parentRunId"] = given["parent_run"]
+        run_id = given.get("tracked_run")
+        self._run = TrackedRun(tracking_uri, config["experiment"], root / "mlruns", name, tags, run_id)
+        if threading.current_thread() is threading.main_thread():
+            # SystemExit runs what atexit holds, so the run ends as KILLED.
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+        self._run.log_parameters(parameters)
+        self._record = {"mlflow_run_id": self._run.run_id, **tags, **flatten(parameters)}
+
+    @hook_impl
+    def before_node_run(self, inputs: dict[str, Any]) -> dict[str, Any] | None:
+        """Give the training its listener, and the page what this run is."""
+        if self._run is None:
+            return None
+        if "training_listener" in inputs:
+            self._run.set_tags({"device": _device_name(inputs["params:training"])})
+            resumed = partial(_tag_resumed, self._run)
+            commit = str(self._record["git_commit"])
+            return {"training_listener": Listener(self._run.log_epoch, resumed, self._run.run_id, commit)}
+        if "run_record" in inputs:
+            return {"run_record": self._record}
+        return None
+
+    @hook_impl
+    def after_dataset_loaded(self, dataset_name: str, data: Any) -> None:
+        """Note which cases, split and network the run used."""
+        self._note(dataset_name, data)
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
+        """Note them where the run made them, and beside each file whose it is; log the test scores."""
+        self._made.add(dataset_name)
+        self._note(dataset_name, data)
+        if self._run is None:
+            return
+        if dataset_name == "table_ii":
+            self._run.log_metrics(scores_of_test(data))
+        elif dataset_name == "cross_validation#table":
+            self._run.log_metrics({f"cross_validation_{row.metric}": row.score for row in data.itertuples()})
+        if self._catalog is not None and (path := file_of(self._catalog, dataset_name)) is not None:
+            record_origin(path, self._run.run_id)
+
+    @hook_impl
+    def after_pipeline_run(self, catalog: DataCatalog) -> None:
+        """Upload what the run made and the catalog marks with `mlflow: artifact` or `mlflow: model`."""
+        if self._run is None:
+            return
+        try:
+            for name in sorted(self._made):
+                dataset = catalog.get(name)
+                kind = (getattr(dataset, "metadata", None) or {}).get("mlflow")
+                if kind == "artifact":
+                    self._run.log_artifact(Path(str(dataset._filepath)))
+                elif kind == "model":
+                    self._run.log_model(dataset.load())
+        except Exception:
+            self._run.end("FAILED")
+            raise
+        self._run.end("FINISHED")
+
+    @hook_impl
+    def on_pipeline_error(self) -> None:
+        """A node, or saving its output, raised an exception."""
+        if self._run is not None:
+            self._run.end("FAILED")
+
+    def _note(self, name: str, data: Any) -> None:
+        with self._lock:
+            if self._run is None or name in self._seen:
+                return
+            self._seen.add(name)
+        if name == "cases":
+            self._run.log_dataset(data)
+            self._run.set_tags({"data_hash": data_hash(data)})
+        elif name == "split":
+            protocol = str(data["protocol"].iloc[0])
+            leak = str(leaks(protocol)).lower()
+            self._run.set_tags({"split_hash": split_hash(data), "protocol": protocol, "leak": leak})
+        elif name == "network":
+            self._run.set_tags({"trained_by": data.metadata.mlflow_run_id})
+
+
+def _tag_resumed(run: TrackedRun, earlier_run_id: str) -> None:
+    run.set_tags({"resumed_from": earlier_run_id})
+
+
+def scores_of_test(table_ii: pd.DataFrame) -> dict[str, float]:
+    """test_dice, ..., and test_dice_pooled, ..., at the network's threshold.
+
+    Nothing where the test cases were not scored.
+    """
+    test = at_network_threshold(table_ii[table_ii["subset"] == "test"])
+    suffixes = {"per_image": "", "pooled": "_pooled"}
+    return {
+        f"test_{score}{suffixes[str(row.average)]}": float(getattr(row, score))
+        for row in test.itertuples()
+        for score in SCORES
+    }
+
+
+def _describe_run(
+    run_params: Mapping[str, Any], parameters: Mapping[str, Any], root: Path
+) -> tuple[str, dict[str, str]]:
+    environment = run_params["env"] if run_params["env"] not in (None, "local") else "base"
+    pipelines = ",".join(run_params["pipeline_names"] or ["all"])
+    seed = str(parameters["training"]["seed"]) if "training" in parameters else ""
+    tags = {
+        "environment": environment,
+        "pipelines": pipelines,
+        "git_commit": _git(root, "rev-parse", "HEAD"),
+        "git_dirty": {"": "false", UNKNOWN: UNKNOWN}.get(_git(root, "status", "--porcelain"), "true"),
+    }
+    words = [environment, pipelines]
+    if "split" in parameters:
+        words.append(parameters["split"]["protocol"])
+    if seed:
+        tags["seed"] = seed
+        words.append(f"seed {seed}")
+    return f"{' '.join(words)} {datetime.now():%m-%d %H:%M}", tags
+
+
+def _git(root: Path, *arguments: str) -> str:
+    try:
+        return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):  # no git, or a project that is no repository
+        return UNKNOWN
+
+
+def _device_name(settings: Any) -> str:
+    import torch
+
+    from lesion_segmentation.hardware import choose_hardware
+
+    device, precision = choose_hardware(settings.device, settings.precision)
+    return f"{torch.cuda.get_device_name() if device == 'cuda' else device} {precision}"

@@ -1,0 +1,90 @@
+"""Changes on the fly, on the training device: image and mask move together, colours change in the image alone.
+
+All numbers of an epoch are drawn on the host and sent at once, so a GPU gets the same changes as a CPU, and no step
+waits for one.
+"""
+
+from dataclasses import dataclass
+
+import kornia
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+from lesion_segmentation.training.settings import OnTheFlySettings
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Random numbers for N pictures.
+
+    Attributes:
+        theta: (N, 2, 3) as F.affine_grid takes it, in normalised coordinates with aligned corners.
+        brightness: (N,), added to pixels of 0 to 1.
+        contrast, saturation: (N,), factors.
+        gain: (N, 3, 1, 1), factors on red, green and blue.
+    """
+
+    theta: Tensor
+    brightness: Tensor
+    contrast: Tensor
+    saturation: Tensor
+    gain: Tensor
+
+    def to(self, device: torch.device) -> "Changes":
+        """The same numbers on another device."""
+        return Changes(**{name: value.to(device) for name, value in vars(self).items()})
+
+    def take(self, indices: Tensor | slice) -> "Changes":
+        """The numbers of some of the pictures."""
+        return Changes(**{name: value[indices] for name, value in vars(self).items()})
+
+
+def draw_changes(count: int, height: int, width: int, settings: OnTheFlySettings, generator: Generator) -> Changes:
+    """Draw for `count` pictures of `height` x `width`, on the CPU."""
+
+    def uniform(limit: float, *shape: int) -> Tensor:
+        return (2 * torch.rand(count, *shape, generator=generator) - 1) * limit
+
+    zoom = torch.exp(uniform(1.0) * torch.log1p(torch.tensor(settings.scale)))
+    flips = (
+        torch.where(torch.rand(count, 2, generator=generator) < 0.5, -1.0, 1.0)
+        if settings.flip
+        else torch.ones(count, 2)
+    )
+    matrix = kornia.geometry.get_affine_matrix2d(
+        translations=uniform(settings.shift, 2) * torch.tensor([width, height]),
+        center=torch.tensor([(width - 1) / 2, (height - 1) / 2]).expand(count, 2),
+        scale=zoom[:, None] * flips,
+        angle=uniform(settings.rotation),
+    )  # (N, 3, 3): where a pixel goes
+    normalised = kornia.geometry.conversions.normalize_homography(matrix, (height, width), (height, width))
+    return Changes(
+        theta=torch.linalg.inv(normalised)[:, :2],  # where a pixel comes from
+        brightness=uniform(settings.brightness),
+        contrast=1 + uniform(settings.contrast),
+        saturation=1 + uniform(settings.saturation),
+        gain=1 + uniform(settings.channel_gain, 3, 1, 1),
+    )
+
+
+def apply_changes(images: Tensor, masks: Tensor, changes: Changes) -> tuple[Tensor, Tensor]:
+    """Apply what was drawn.
+
+    Args:
+        images: (N, 3, H, W), 0 to 255, float.
+        masks: (N, 1, H, W), 0 or 1, float.
+        changes: For these N pictures, on their device.
+
+    Returns:
+        Images and masks of the same shapes and ranges. Outside the picture stands its reflection, in both.
+    """
+    both = torch.cat([images / 255, masks], dim=1)
+    grid = F.affine_grid(changes.theta, list(both.shape), align_corners=True)
+    both = F.grid_sample(both, grid, mode="bilinear", padding_mode="reflection", align_corners=True)
+    moved, moved_masks = both[:, :3], (both[:, 3:] > 0.5).to(masks.dtype)
+    moved = (moved * changes.gain).clamp(0, 1)
+    moved = kornia.enhance.adjust_saturation_with_gray_subtraction(moved, changes.saturation)
+    moved = kornia.enhance.adjust_contrast_with_mean_subtraction(moved, changes.contrast)
+    moved = kornia.enhance.adjust_brightness(moved, changes.brightness)
+    return moved * 255, moved_masks

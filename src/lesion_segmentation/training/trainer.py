@@ -1,0 +1,153 @@
+"""What changes while a network is trained: its weights, their average, the optimiser."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from torch import Generator, Tensor, nn
+
+from lesion_segmentation.errors import InputError
+from lesion_segmentation.model import Network
+from lesion_segmentation.model.scaling import scale
+from lesion_segmentation.training.averaging import AveragedNetwork
+from lesion_segmentation.training.losses import LOSSES
+from lesion_segmentation.training.on_the_fly import Changes, apply_changes, draw_changes
+from lesion_segmentation.training.optimisation import build_optimiser, build_schedule
+from lesion_segmentation.training.pictures import Pictures
+from lesion_segmentation.training.settings import VALIDATION_SCORES, TrainingSettings
+from lesion_segmentation.training.tally import Tally
+
+
+class Trainer:
+    """A network on its way, epoch by epoch; `steps` is the number of updates in all."""
+
+    def __init__(self, fabric: lightning.Fabric, network: Network, settings: TrainingSettings, steps: int) -> None:
+        self.fabric, self.settings, self.metadata = fabric, settings, network.metadata
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = settings.batch_norm_momentum
+        network = network.to(fabric.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.averaged = AveragedNetwork(network, settings.ema_decay)
+        optimiser = build_optimiser(network, settings)
+        self.schedule = build_schedule(optimiser, settings, steps)
+        self.raw_network = network
+        self.network, self.optimiser = fabric.setup(network, optimiser)
+        self.loss = LOSSES[settings.loss]
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Everything that the next epoch depends on: tensors, and plain values."""
+        tensors = {f"network.{name}": tensor for name, tensor in self.raw_network.state_dict().items()}
+        tensors |= {f"averaged.{name}": tensor for name, tensor in self.averaged.network.state_dict().items()}
+        optimiser = self.optimiser.state_dict()
+        for index, parts in optimiser["state"].items():
+            tensors |= {f"optimiser.{index}.{name}": value for name, value in parts.items() if value is not None}
+        values = {
+            "groups": optimiser["param_groups"],
+            "schedule": {k: v for k, v in self.schedule.state_dict().items() if k != "lr_lambdas"},
+            "updates": self.averaged.updates,
+        }
+        return tensors, values
+
+    def restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        """Return to a state."""
+        parts: dict[str, dict[str, Tensor]] = {"network": {}, "averaged": {}, "optimiser": {}}
+        for name, tensor in tensors.items():
+            kind, _, rest = name.partition(".")
+            parts[kind][rest] = tensor
+        self.raw_network.load_state_dict(parts["network"])
+        self.averaged.network.load_state_dict(parts["averaged"])
+        self.averaged.updates = values["updates"]
+        parameters = list(self.raw_network.parameters())
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in parts["optimiser"].items():
+            index, _, key = name.partition(".")
+            # The fused optimiser goes through memory: what it keeps must lie there as its parameter does.
+            like = parameters[int(index)]
+            state.setdefault(int(index), {})[key] = torch.empty_like(like).copy_(tensor) if tensor.ndim else tensor
+        self.optimiser.load_state_dict({"state": state, "param_groups": values["groups"]})
+        self.schedule.load_state_dict({**self.schedule.state_dict(), **values["schedule"]})
+
+    def run_epoch(self, epoch: int, train: Pictures, validation: Pictures, sample_ids: list[str]) -> dict[str, float]:
+        """Train once over all samples, then score the averaged network on the validation samples."""
+        start = time.perf_counter()
+        learning_rate = self.optimiser.param_groups[0]["lr"]
+        order, changes = self.draw_epoch(epoch, train)
+        tally = Tally()
+        finite: list[Tensor] = []
+        self.network.train()
+        for first in range(0, len(train), self.settings.batch_size):
+            chosen = slice(first, first + self.settings.batch_size)
+            pixels, masks = train.batch(order[chosen])
+            if changes is not None:
+                pixels, masks = apply_changes(pixels, masks, changes.take(chosen))
+            finite.append(self.step(pixels, masks, tally))
+        self._require_finite(torch.stack(finite), epoch, learning_rate, [sample_ids[i] for i in order.tolist()])
+        row = {"epoch": epoch, "learning_rate": learning_rate}
+        row |= {f"train_{name}": score for name, score in tally.scores().items()}
+        if len(validation):
+            row |= {f"validation_{name}": score for name, score in self.validate(validation).items()}
+        return row | {"seconds": time.perf_counter() - start}
+
+    def step(self, pixels: Tensor, masks: Tensor, tally: Tally) -> Tensor:
+        """One update on pixels (n, 3, H, W), 0 to 255, and masks (n, 1, H, W); gives whether the loss was finite."""
+        logits = self.network(self._scale(pixels))
+        loss = self.loss(logits, masks)
+        self.fabric.backward(loss)
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        self.schedule.step()
+        self.averaged.update(self.raw_network)
+        tally.add(logits.detach(), masks)
+        return loss.detach().isfinite()
+
+    def draw_epoch(self, epoch: int, train: Pictures) -> tuple[Tensor, Changes | None]:
+        """The order of the samples and their changes: they depend on the seed and the epoch alone."""
+        generator = Generator().manual_seed(self.settings.seed * 1_000_003 + epoch)
+        order = torch.randperm(len(train), generator=generator).to(self.fabric.device)
+        if not self.settings.on_the_fly.enabled:
+            return order, None
+        height, width = train.images.shape[2:]
+        changes = draw_changes(len(train), height, width, self.settings.on_the_fly, generator)
+        return order, changes.to(self.fabric.device)
+
+    @torch.no_grad()
+    def validate(self, validation: Pictures) -> dict[str, float]:
+        """The scores of the averaged network, and the further ones that `validation_scores` asks for."""
+        tally = Tally()
+        maps: list[Tensor] = []
+        for indices in torch.arange(len(validation), device=self.fabric.device).split(self.settings.batch_size):
+            pixels, masks = validation.batch(indices)
+            with self.fabric.autocast():
+                logits = self.averaged.network(self._scale(pixels)).float()
+            tally.add(logits, masks)
+            if self.settings.validation_scores:
+                maps.append(logits[:, 0].sigmoid())
+        further = self._score_further(torch.cat(maps).cpu().numpy(), validation) if maps else {}
+        return tally.scores() | further
+
+    def _scale(self, pixels: Tensor) -> Tensor:
+        return scale(pixels, self.metadata).contiguous(memory_format=torch.channels_last)
+
+    def _score_further(self, probabilities: np.ndarray, validation: Pictures) -> dict[str, float]:
+        """By name: legacy_iou, legacy_dice and so on."""
+        masks = validation.masks[:, 0].cpu().numpy()
+        return {
+            f"{name}_{score}": value
+            for name in self.settings.validation_scores
+            for score, value in VALIDATION_SCORES[name](probabilities, masks).items()
+        }
+
+    def _require_finite(self, finite: Tensor, epoch: int, learning_rate: float, order: list[str]) -> None:
+        """Look once an epoch, so that no step waits for the device."""
+        if bool(finite.all()):
+            return
+        first = int((~finite).nonzero()[0]) * self.settings.batch_size
+        batch = ", ".join(order[first : first + self.settings.batch_size])
+        kept = f"the checkpoint of epoch {epoch - 1} is kept" if epoch > 1 else "there is no checkpoint yet"
+        raise InputError(
+            f"the loss was no longer finite in epoch {epoch} (learning rate {learning_rate:.2g}), first on the batch "
+            f"of {batch}; {kept}. Lower training.learning_rate."
+        )

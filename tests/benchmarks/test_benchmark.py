@@ -1,0 +1,72 @@
+"""What the benchmark measures with is right, and it runs; how fast anything is, is nobody's test."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from lesion_segmentation.benchmark.networks import NETWORKS, build, count_gflop
+from lesion_segmentation.benchmark.plot import plot_ratios
+from lesion_segmentation.benchmark.speed import Case, add_ratios, measure
+
+from lesion_segmentation.benchmark import parts
+
+
+def test_arithmetic_is_counted_by_hand_and_grows_with_the_square_of_the_width():
+    convolution = torch.nn.Conv2d(3, 8, 3, padding=1)
+    assert count_gflop(convolution) == pytest.approx(2 * 3 * 8 * 9 * 192 * 256 / 1e9)
+    assert 14 < count_gflop(build("segnet", 0.5)) / count_gflop(build("segnet", 0.125)) < 16.5
+
+
+@pytest.mark.parametrize("width", [0.25, 0.5])
+def test_monais_network_has_about_the_arithmetic_of_segnet(width):
+    segnet, unet = (count_gflop(build(name, width)) for name in NETWORKS)
+    assert unet == pytest.approx(segnet, rel=0.1)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("task", ["training", "inference", "inference, eager float32"])
+def test_every_case_is_measured(task, network):
+    row = measure(Case(task, network, 0.0625, 2))
+    assert row["ms_per_image"] > 0
+    assert row["peak_mb"] > 100
+    if "eager" in task:
+        assert row["precision"] == "32-true"
+
+
+def test_ratios_are_to_the_arithmetic_at_the_median_rate_of_their_precision():
+    rows = [("training", 30.0, 900.0), ("inference", 10.0, 1000.0), ("inference", 20.0, 1100.0)]
+    speed = pd.DataFrame(rows, columns=["task", "ms_per_image", "multiply_gflops"]).assign(precision="b", gflop=4.0)
+    assert list(add_ratios(speed)["ratio"]) == pytest.approx([2.5, 2.5, 5.0])  # 4 GFLOP at 1,000 GFLOP/s: 4 ms
+
+
+def test_the_parts_of_an_epoch_are_all_of_it(monkeypatch):
+    monkeypatch.setattr(parts, "SAMPLES", 4)
+    rows = parts.time_parts(0.0625, 2)
+    assert all(row["share"] > 0 for row in rows)
+    assert {row["part"] for row in rows} == {part for _, _, part in parts._PARTS} | {"rest: loss, start, end"}
+
+
+def test_operators_are_told_apart():
+    arithmetic, *rows = parts.time_operators(0.0625, 2)
+    assert arithmetic["ms_per_image"] > 0
+    assert all(row["share"] > 0 for row in rows)
+    assert {"convolution", "batch norm", "unpooling", "pooling", "ReLU", "optimiser"} <= {row["part"] for row in rows}
+
+
+def test_the_plot_has_a_bar_for_every_ratio():
+    rows = [
+        {
+            "network": network,
+            "task": task,
+            "width": width,
+            "batch": batch,
+            "ratio": width + batch + 0.5 * (task == "training") + 0.1 * (network == "segnet"),
+        }
+        for network in NETWORKS
+        for task in ("training", "inference")
+        for width in (0.25, 1.0)
+        for batch in (1, 9)
+    ]
+    heights = [patch.get_height() for patch in plot_ratios(pd.DataFrame(rows)).axes[0].patches]
+    groups = np.array([width + batch for width in (0.25, 1.0) for batch in (1, 9)])
+    assert np.allclose(heights, [*(groups + 0.6), *(groups + 0.5), *(groups + 0.1)])

@@ -1,0 +1,167 @@
+"""make ph2, on a small PH2 of drawn cases with a manifest of its own; the real one is in tests/test_real_ph2.py."""
+
+import shutil
+import zipfile
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from lesion_segmentation.data.ph2 import describe_pictures, import_ph2
+from lesion_segmentation.data.synthetic import draw_case
+from PIL import Image
+
+from lesion_segmentation.data.annotations import HEADER
+from lesion_segmentation.errors import InputError
+
+IDS = [f"IMD{number:03d}" for number in range(1, 8)]
+
+
+@pytest.fixture(scope="module")
+def manifest() -> pd.DataFrame:
+    rows = [describe_pictures(*pictures(number)) for number in range(1, 8)]
+    return pd.DataFrame(rows, index=pd.Index(IDS, name="case_id"))
+
+
+def pictures(number: int) -> tuple[Image.Image, Image.Image]:
+    case = draw_case(number)
+    return Image.fromarray(case.image), Image.fromarray(case.mask)
+
+
+@pytest.fixture
+def official(tmp_path: Path) -> Path:
+    root = tmp_path / "download" / "PH2Dataset"
+    for number, case_id in enumerate(IDS, start=1):
+        image, mask = pictures(number)
+        for suffix, picture, name in (
+            ("Dermoscopic_Image", image, case_id),
+            ("lesion", mask, f"{case_id}_lesion"),
+            ("roi", mask, f"{case_id}_R1_Label3"),
+        ):
+            folder = root / "PH2 Dataset images" / case_id / f"{case_id}_{suffix}"
+            folder.mkdir(parents=True)
+            picture.save(folder / f"{name}.bmp")
+    rows = [f"|| {case_id} ||  || 0 || 0 | T | A | A | A | A || 4 ||" for case_id in IDS]
+    (root / "PH2_dataset.txt").write_text("\n".join([HEADER, *rows]))
+    return root.parent
+
+
+@pytest.fixture
+def kaggle(tmp_path: Path) -> Path:
+    root = tmp_path / "kaggle"
+    for folder in ("trainx", "trainy"):
+        (root / folder).mkdir(parents=True)
+    for number in range(1, 8):
+        image, mask = pictures(number)
+        image.save(root / "trainx" / f"X_img_{number - 1}.bmp")
+        mask.save(root / "trainy" / f"Y_img_{number - 1}.bmp")
+    return root
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "ph2"
+
+
+def swap(one: Path, other: Path) -> None:
+    aside = one.with_suffix(".aside")
+    one.rename(aside)
+    other.rename(one)
+    aside.rename(other)
+
+
+def assert_flat(target: Path) -> None:
+    assert sorted(path.stem for path in (target / "images").iterdir()) == IDS
+    assert sorted(path.stem for path in (target / "masks").iterdir()) == IDS
+    assert (target / "PH2_dataset.txt").is_file()
+    assert [path.name for path in target.parent.iterdir()] == ["ph2"]  # nothing left beside it
+
+
+def test_official_layout(official, target, manifest):
+    assert "7 cases checked" in import_ph2(official, target, manifest)
+    assert_flat(target)
+
+
+def test_kaggle_layout_knows_cases_by_pixels_and_has_no_annotations(kaggle, target, manifest):
+    for folder, letter in (("trainx", "X"), ("trainy", "Y")):  # not in the order of the ids
+        swap(kaggle / folder / f"{letter}_img_0.bmp", kaggle / folder / f"{letter}_img_6.bmp")
+    assert "no annotations" in import_ph2(kaggle, target, manifest)
+    assert_flat(target)
+
+
+def test_zip(official, target, manifest, tmp_path):
+    archive = shutil.make_archive(str(tmp_path / "ph2"), "zip", official)
+    import_ph2(Path(archive), target, manifest)
+    assert_flat(target)
+
+
+def test_an_existing_copy_is_replaced_as_a_whole(official, target, manifest):
+    (target / "images").mkdir(parents=True)
+    (target / "images" / "old.bmp").write_bytes(b"")
+    import_ph2(official, target, manifest)
+    assert_flat(target)
+
+
+def test_five_faults_are_named_and_nothing_is_written(official, target, manifest):
+    cases = official / "PH2Dataset" / "PH2 Dataset images"
+    shutil.rmtree(cases / "IMD001" / "IMD001_lesion")
+    (cases / "IMD002" / "IMD002_Dermoscopic_Image" / "IMD002.bmp").write_bytes(b"BM")
+    image = cases / "IMD003" / "IMD003_Dermoscopic_Image" / "IMD003.bmp"
+    Image.open(image).point(lambda value: 255 - value).save(image)
+    mask = cases / "IMD004" / "IMD004_lesion" / "IMD004_lesion.bmp"
+    Image.open(mask).resize((50, 40)).save(mask)
+    shutil.copytree(cases / "IMD005", cases / "IMD999")
+    for path in list((cases / "IMD999").rglob("*.bmp")):
+        path.rename(path.with_name(path.name.replace("IMD005", "IMD999")))
+    with pytest.raises(InputError) as caught:
+        import_ph2(official, target, manifest)
+    report = str(caught.value)
+    assert "5 problems" in report
+    assert "IMD001: the mask is missing" in report
+    assert "IMD002: cannot be read" in report
+    assert "IMD003: the image's pixels differ" in report
+    assert "IMD004: the mask's pixels differ" in report
+    assert "IMD999: extra" in report
+    assert not list(target.parent.iterdir())
+
+
+def test_kaggle_faults_are_named(kaggle, target, manifest):
+    (kaggle / "trainx" / "X_img_0.bmp").unlink()
+    Image.new("RGB", (60, 50)).save(kaggle / "trainx" / "X_img_1.bmp")
+    (kaggle / "trainy" / "Y_img_2.bmp").unlink()
+    with pytest.raises(InputError) as caught:
+        import_ph2(kaggle, target, manifest)
+    report = str(caught.value)
+    assert "Y_img_0.bmp: a mask without its image" in report
+    assert "X_img_1.bmp: its pixels are those of no case of PH2" in report
+    assert "IMD003: the mask is missing" in report
+    assert "IMD001: the image is missing" in report
+
+
+def test_missing_annotations_of_a_case_are_named(official, target, manifest):
+    table = official / "PH2Dataset" / "PH2_dataset.txt"
+    table.write_text("\n".join(line for line in table.read_text().splitlines() if "IMD004" not in line))
+    with pytest.raises(InputError, match=r"IMD004: not in PH2_dataset\.txt"):
+        import_ph2(official, target, manifest)
+
+
+@pytest.mark.parametrize("name", ["../escaped.bmp", "/tmp/escaped.bmp", "a/../../escaped.bmp"])
+def test_zip_entries_that_escape_are_refused(name, target, manifest, tmp_path):
+    archive = tmp_path / "evil.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr(name, b"x")
+    with pytest.raises(InputError, match="outside the target"):
+        import_ph2(archive, target, manifest)
+    assert not list(tmp_path.rglob("escaped.bmp"))
+
+
+def test_archives_of_other_kinds_say_what_to_do(tmp_path, target, manifest):
+    rar = tmp_path / "PH2Dataset.rar"
+    rar.write_bytes(b"Rar!")
+    with pytest.raises(InputError, match="Unpack it first"):
+        import_ph2(rar, target, manifest)
+    broken = tmp_path / "broken.zip"
+    broken.write_bytes(b"PK")
+    with pytest.raises(InputError, match="neither a folder nor a readable"):
+        import_ph2(broken, target, manifest)
+    with pytest.raises(InputError, match="no such folder"):
+        import_ph2(tmp_path / "nowhere", target, manifest)

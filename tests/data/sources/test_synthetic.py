@@ -1,0 +1,40 @@
+import numpy as np
+from lesion_segmentation.data.synthetic import annotations_text, draw_case
+
+
+def test_the_same_numbers_give_the_same_pixels():
+    draw_case.cache_clear()
+    first = draw_case(3)
+    draw_case.cache_clear()
+    again = draw_case(3)
+    assert np.array_equal(first.image, again.image)
+    assert np.array_equal(first.mask, again.mask)
+    assert not np.array_equal(draw_case(3, seed=1).mask, first.mask)
+
+
+def test_cases_vary_as_ph2_does():
+    drawn = [draw_case(number) for number in range(1, 61)]
+    areas = np.array([case.mask.mean() for case in drawn])
+    edges = [np.concatenate([case.mask[0], case.mask[-1], case.mask[:, 0], case.mask[:, -1]]) for case in drawn]
+    touching = np.mean([edge.any() for edge in edges])
+    assert areas.min() < 0.1
+    assert areas.max() > 0.6
+    assert 0.15 < areas.mean() < 0.4
+    assert 0.1 < touching < 0.4
+    assert len({case.mask.shape for case in drawn}) > 3
+
+
+def test_annotations_match_what_is_drawn(cases):
+    assert cases["diagnosis"].value_counts().to_dict() == {"common nevus": 8, "atypical nevus": 8, "melanoma": 4}
+    blue = cases["colors"].str.contains("blue gray")
+    assert (cases.loc[blue, "blue_whitish_veil"] == "present").all()
+    assert annotations_text(2).splitlines()[1].startswith("|| SYN001 ||")
+
+
+def test_a_mask_is_where_the_lesion_is_drawn():
+    """Inside the mask the picture is darker than outside: over all cases, since some lesions are faint."""
+    contrast = [
+        draw_case(n).image[draw_case(n).mask].mean() - draw_case(n).image[~draw_case(n).mask].mean()
+        for n in range(1, 21)
+    ]
+    assert np.median(contrast) < -15

@@ -1,0 +1,93 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lesion_segmentation.training.augmentation import augment, draw
+from scipy.ndimage import rotate
+
+from lesion_segmentation.training.settings import OnTheFlySettings
+
+STILL = {
+    "rotation": 0, "scale": 0, "shift": 0, "flip": False,
+    "brightness": 0, "contrast": 0, "saturation": 0, "channel_gain": 0,
+}  # fmt: skip
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def blob(count: int = 4, height: int = 48, width: int = 64) -> tuple[torch.Tensor, torch.Tensor]:
+    """White lesions on black: the image shows the mask."""
+    masks = torch.zeros(count, 1, height, width)
+    row, column = height // 2, width // 2
+    masks[:, :, row - 8 : row + 4, column - 12 : column + 6] = 1
+    return masks.repeat(1, 3, 1, 1) * 255, masks
+
+
+def test_nothing_asked_for_changes_nothing():
+    images, masks = torch.rand(3, 3, 32, 40) * 255, (torch.rand(3, 1, 32, 40) > 0.5).float()
+    new_images, new_masks = augment(images, masks, draw(3, 32, 40, OnTheFlySettings(**STILL), generator()))
+    assert torch.allclose(new_images, images, atol=1e-2)
+    assert torch.equal(new_masks, masks)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_mask_and_image_move_together(seed):
+    images, masks = blob()
+    still_colours = {name: STILL[name] for name in ("brightness", "contrast", "saturation", "channel_gain")}
+    draws = draw(4, 48, 64, OnTheFlySettings(**still_colours), generator(seed))
+    new_images, new_masks = augment(images, masks, draws)
+    assert torch.equal(new_images[:, :1] > 127.5, new_masks > 0.5)
+    assert set(new_masks.unique().tolist()) <= {0.0, 1.0}
+
+
+def test_rotation_turns_by_the_degrees_drawn():
+    images, masks = blob(1, 61, 61)
+    draws = draw(1, 61, 61, OnTheFlySettings(**(STILL | {"rotation": 40})), generator())
+    angle = np.degrees(np.arctan2(float(draws.theta[0, 1, 0]), float(draws.theta[0, 0, 0])))
+    assert 1 < abs(angle) <= 40
+    turned = augment(images, masks, draws)[1][0, 0].numpy()
+    references = [rotate(masks[0, 0].numpy(), sign * angle, reshape=False, order=1) > 0.5 for sign in (1, -1)]
+    assert min((reference != turned).mean() for reference in references) < 0.01
+
+
+def test_lesions_keep_their_shape_in_pictures_that_are_not_square():
+    """Rotation by any angle keeps the area, which it would not in stretched coordinates.
+
+    The picture is small enough that no reflection of the lesion comes in.
+    """
+    images, masks = blob(16, 96, 120)
+    turned = augment(images, masks, draw(16, 96, 120, OnTheFlySettings(**(STILL | {"rotation": 180})), generator()))[1]
+    assert torch.allclose(turned.sum(dim=(1, 2, 3)), masks.sum(dim=(1, 2, 3)), rtol=0.02)
+
+
+def test_flips_come_in_all_four_kinds():
+    images, masks = blob(64)
+    flipped = augment(images, masks, draw(64, 48, 64, OnTheFlySettings(**(STILL | {"flip": True})), generator()))[1]
+    kinds = {
+        kind
+        for mask in flipped
+        for kind, dims in enumerate(((), (1,), (2,), (1, 2)))
+        if torch.equal(mask, masks[0].flip(dims))
+    }
+    assert kinds == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize("name", ["brightness", "contrast", "saturation", "channel_gain"])
+def test_colours_change_in_the_image_alone(name):
+    images, masks = torch.rand(4, 3, 32, 40) * 255, (torch.rand(4, 1, 32, 40) > 0.5).float()
+    draws = draw(4, 32, 40, OnTheFlySettings(**(STILL | {name: 0.3})), generator())
+    new_images, new_masks = augment(images, masks, draws)
+    assert torch.equal(new_masks, masks)
+    assert (new_images - images).abs().mean() > 1
+    assert new_images.min() >= 0
+    assert new_images.max() <= 255
+
+
+def test_the_same_seed_draws_the_same():
+    one, two, other = (draw(5, 32, 32, OnTheFlySettings(), generator(seed)) for seed in (1, 1, 2))
+    assert torch.equal(one.theta, two.theta)
+    assert not torch.equal(one.theta, other.theta)
