@@ -1,4 +1,4 @@
-# Every target that needs the environment makes it first; the README gives the plain commands.
+# Every target that needs the environment makes it first; CONTRIBUTING.md gives the plain commands.
 PYTHON ?= python3
 BIN := .venv/bin
 export DO_NOT_TRACK := true
@@ -36,7 +36,7 @@ cv: setup
 	$(BIN)/kedro cross-validate --env $(or $(ENV),cpu)
 
 bench: setup
-	$(BIN)/python -m lesion_segmentation.benchmark data/08_reporting/benchmark
+	$(BIN)/python -m benchmarks data/08_reporting/benchmark
 
 mlflow: setup
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db --workers 1

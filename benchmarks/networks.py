@@ -15,7 +15,9 @@ HEIGHT, WIDTH = 192, 256
 
 def build(name: str, width: float) -> Network:
     """`segnet` at this width as the recommended recipe has it, or `monai_unet` of about its arithmetic."""
-    segnet = build_network(NetworkMetadata("segnet", width, "indices", logit_batch_norm=False))
+    segnet = build_network(
+        NetworkMetadata("segnet", {"width": width, "unpooling": "indices", "logit_batch_norm": False})
+    )
     return segnet if name == "segnet" else _MonaiUNet(count_gflop(segnet), segnet.metadata)
 
 

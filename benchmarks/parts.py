@@ -20,15 +20,18 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.networks import build, count_gflop
 from benchmarks.speed import draw_pictures, run_epochs
-from lesion_segmentation.hardware import choose_hardware, measure_multiply_rate
+from lesion_segmentation.hardware import choose_hardware, keep_freed_memory, measure_multiply_rate
 from lesion_segmentation.model import SegNet
 from lesion_segmentation.tracking import TrackedRun
-from lesion_segmentation.training import loop
+from lesion_segmentation.training import trainer
 from lesion_segmentation.training.averaging import AveragedNetwork
 from lesion_segmentation.training.checkpoints import CheckpointFile
 from lesion_segmentation.training.listener import Listener
+from lesion_segmentation.training.loop import fit
+from lesion_segmentation.training.pictures import Pictures
 from lesion_segmentation.training.settings import TrainingSettings
 from lesion_segmentation.training.tally import Tally
+from lesion_segmentation.training.trainer import Trainer
 
 Spent = MutableMapping[str, float]
 """Seconds by part."""
@@ -37,10 +40,10 @@ SAMPLES = 150
 EPOCHS = 2
 
 _PARTS: tuple[tuple[Any, str, str], ...] = (
-    (loop.Pictures, "batch", "augmentation"),
-    (loop.Trainer, "_draw_epoch", "augmentation"),
-    (loop, "augment", "augmentation"),
-    (loop, "scale", "augmentation"),
+    (Pictures, "batch", "augmentation"),
+    (Trainer, "draw_epoch", "augmentation"),
+    (trainer, "apply_changes", "augmentation"),
+    (trainer, "scale", "augmentation"),
     (SegNet, "forward", "forward"),
     (lightning.Fabric, "backward", "backward"),
     (torch.optim.AdamW, "step", "optimiser"),
@@ -93,11 +96,12 @@ def _fit(count: int, settings: TrainingSettings, listener: Listener, checkpoint:
     names = [str(index) for index in range(count)]
     images, masks = (dict(zip(names, tensor.numpy(), strict=True)) for tensor in draw_pictures(count))
     samples = pd.DataFrame({"sample_id": names, "subset": "train"})
-    loop.fit(images, masks, samples, settings, listener, checkpoint)
+    fit(images, masks, samples, settings, listener, checkpoint)
 
 
 def time_operators(width: float, batch: int) -> list[dict[str, Any]]:
     """Five training steps, each operator timed by itself; the first row is the arithmetic at the multiply rate."""
+    keep_freed_memory()
     hardware = choose_hardware()
     run = run_epochs(build("segnet", width), batch, hardware)
     clock = _OperatorClock()

@@ -11,12 +11,13 @@ import pandas as pd
 import torch
 
 from benchmarks.networks import HEIGHT, WIDTH, build, count_gflop
-from lesion_segmentation.hardware import Hardware, choose_hardware, measure_multiply_rate
+from lesion_segmentation.hardware import Hardware, choose_hardware, keep_freed_memory, measure_multiply_rate
 from lesion_segmentation.model import Network
 from lesion_segmentation.model.scaling import scale
 from lesion_segmentation.prediction import predict
-from lesion_segmentation.training.loop import Pictures, Trainer
+from lesion_segmentation.training.pictures import Pictures
 from lesion_segmentation.training.settings import TrainingSettings
+from lesion_segmentation.training.trainer import Trainer
 
 FEWEST, MOST = 3, 9
 PATIENCE_SECONDS = 8
@@ -42,6 +43,8 @@ def measure(case: Case) -> dict[str, Any]:
     """
     eager = case.task == "inference, eager float32"
     hardware = choose_hardware(precision="32-true" if eager else "auto")
+    if not eager:
+        keep_freed_memory()
     network = build(case.network, case.width)
     gflop = count_gflop(network)
     rate = measure_multiply_rate(hardware)

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 from PIL import Image
 
-from lesion_segmentation.data import synthetic
-from lesion_segmentation.data.cases import ImageSize, check_cases, resize_images, resize_masks
+import lesion_segmentation.paper  # noqa: F401 (its copies, protocols and scores are known by name then)
+from lesion_segmentation.data.cases import Cases, ImageSize, read_cases, resize_masks
+from lesion_segmentation.data.perceptual_hash import hash_images
+from lesion_segmentation.data.sources import synthetic
 
 ROOT = Path(__file__).parents[1]
 PH2 = ROOT / "data" / "01_raw" / "ph2"
@@ -54,18 +57,28 @@ def raw() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def cases(raw: dict[str, Any]) -> pd.DataFrame:
-    return check_cases(**raw)
+def read(raw: dict[str, Any]) -> Cases:
+    return read_cases(**raw, image_size=SMALL)
 
 
 @pytest.fixture(scope="session")
-def images(raw: dict[str, Any], cases: pd.DataFrame) -> dict[str, np.ndarray]:
-    return resize_images(raw["ph2_images"], cases, SMALL)
+def cases(read: Cases) -> pd.DataFrame:
+    return read.cases
 
 
 @pytest.fixture(scope="session")
-def masks(raw: dict[str, Any], cases: pd.DataFrame) -> dict[str, np.ndarray]:
-    return resize_masks(raw["ph2_masks"], cases, SMALL)
+def images(read: Cases) -> dict[str, np.ndarray]:
+    return read.images
+
+
+@pytest.fixture(scope="session")
+def masks(read: Cases) -> dict[str, np.ndarray]:
+    return resize_masks(read.native_masks, SMALL)
+
+
+@pytest.fixture(scope="session")
+def hashes(images: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return hash_images(images)
 
 
 @pytest.fixture(scope="session")
@@ -80,17 +93,30 @@ def empty_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("pyproject.toml", ".telemetry"):
         shutil.copy(ROOT / name, project)
     (project / "src").mkdir()  # Kedro wants the folder; the package is the installed one
-    demo = project / "conf" / "demo" / "catalog_data_processing.yml"
+    demo = project / "conf" / "demo" / "catalog.yml"
     demo.write_text(demo.read_text().replace("cases: 60", "cases: 20"))
     MlflowClient(f"sqlite:///{project / 'mlflow.db'}").search_experiments()
     return project
 
 
+@pytest.fixture(scope="session")
+def finished(empty_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with one finished demo run, to be read and not changed."""
+    project = tmp_path_factory.mktemp("finished") / "project"
+    shutil.copytree(empty_project, project)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(project)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        run_session(project)
+    return project
+
+
 @pytest.fixture
-def project(empty_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project of the test's own, which is also the working directory."""
+def project(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project of the test's own, also the working directory; with a finished run where marked `after_a_run`."""
+    name = "finished" if request.node.get_closest_marker("after_a_run") else "empty_project"
     copy = tmp_path / "project"
-    shutil.copytree(empty_project, copy)
+    shutil.copytree(request.getfixturevalue(name), copy)
     monkeypatch.chdir(copy)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return copy
@@ -99,14 +125,16 @@ def project(empty_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.fixture
 def run(project: Path) -> Callable[..., dict[str, Any]]:
     """`kedro run` in this process: run(env, params, **what KedroSession.run takes)."""
+    return partial(run_session, project)
 
-    def run_session(env: str = "demo", params: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
-        bootstrap_project(project)
-        nested = nest({**QUICK, **(params or {})})
-        with KedroSession.create(project, env=env, runtime_params=nested) as session:
-            return session.run(**options)
 
-    return run_session
+def run_session(
+    project: Path, env: str = "demo", params: dict[str, Any] | None = None, **options: Any
+) -> dict[str, Any]:
+    bootstrap_project(project)
+    nested = nest({**QUICK, **(params or {})})
+    with KedroSession.create(project, env=env, runtime_params=nested) as session:
+        return session.run(**options)
 
 
 def nest(flat: dict[str, Any]) -> dict[str, Any]:

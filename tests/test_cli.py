@@ -14,7 +14,7 @@ def test_the_package_runs_without_the_kedro_command(project):
     done = subprocess.run(command, cwd=project, env=os.environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "Done. This run made:" in done.stdout
-    assert (project / "data" / "03_primary" / "cases.csv").is_file()
+    assert (project / "data" / "demo" / "03_primary" / "cases.csv").is_file()
 
 
 def test_a_missing_copy_of_ph2_is_told_without_a_stack_trace(tmp_path):

@@ -17,16 +17,12 @@ def test_no_output_is_committed():
             assert cell.get("execution_count") is None, path.name
 
 
-@pytest.fixture
-def project_with_runs(run, project) -> Path:
-    run()
-    run(params={"training.seed": 1})
+@pytest.mark.slow
+@pytest.mark.after_a_run
+def test_notebooks_run_on_demo_data(run, project):
+    run(params={"training.seed": 1}, tags=["training", "prediction", "scores", "tables"])
     shutil.copytree(NOTEBOOKS, project / "notebooks")
-    return project
-
-
-def test_notebooks_run_on_demo_data(project_with_runs):
-    for path in sorted((project_with_runs / "notebooks").glob("*.ipynb")):
+    for path in sorted((project / "notebooks").glob("*.ipynb")):
         notebook = nbformat.read(path, as_version=4)
         NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(path.parent)}}).execute()
         assert any(

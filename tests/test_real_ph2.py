@@ -12,16 +12,19 @@ from kedro_datasets.partitions import PartitionedDataset
 from PIL import Image, ImageEnhance
 from sklearn.model_selection import train_test_split
 
-from lesion_segmentation.data.cases import ImageSize, check_cases, resize_images, resize_masks
-from lesion_segmentation.data.copies import AugmentationSettings, copy_samples
+from lesion_segmentation.data.cases import Cases, ImageSize, read_cases, resize_masks
 from lesion_segmentation.data.leaks import LeakGuardSettings, guard_samples
-from lesion_segmentation.data.likeness import hash_distances
 from lesion_segmentation.data.passport import describe_dataset
-from lesion_segmentation.data.splits import PAPER_TEST_CASES, SplitSettings, split_cases
+from lesion_segmentation.data.perceptual_hash import hash_distances, hash_images, hash_views
+from lesion_segmentation.data.samples import AugmentationSettings, make_samples
+from lesion_segmentation.data.splits import SplitSettings, split_cases
 from lesion_segmentation.errors import InputError
-from lesion_segmentation.evaluation import legacy_scores, score_case
+from lesion_segmentation.evaluation import score_case
 from lesion_segmentation.evaluation.borders import score_distances
+from lesion_segmentation.paper import legacy_scores
+from lesion_segmentation.paper.split import TEST_CASES
 from lesion_segmentation.prediction import predict
+from lesion_segmentation.resizing import resize_image
 from lesion_segmentation.training.loop import fit
 from lesion_segmentation.training.settings import TrainingSettings
 
@@ -36,18 +39,33 @@ def pictures(part: str):
 
 
 @pytest.fixture(scope="module")
-def cases() -> pd.DataFrame:
+def read() -> Cases:
     annotations = (PH2 / "PH2_dataset.txt").read_text()
-    return check_cases(pictures("images"), pictures("masks"), annotations)
+    return read_cases(pictures("images"), pictures("masks"), annotations, SIZE)
 
 
 @pytest.fixture(scope="module")
-def masks(cases) -> dict[str, np.ndarray]:
-    return resize_masks(pictures("masks"), cases, SIZE)
+def cases(read) -> pd.DataFrame:
+    return read.cases
 
 
-def test_the_passport_gives_ph2s_known_facts(cases):
-    passport = describe_dataset(cases, resize_images(pictures("images"), cases, SIZE))
+@pytest.fixture(scope="module")
+def images(read) -> dict[str, np.ndarray]:
+    return read.images
+
+
+@pytest.fixture(scope="module")
+def masks(read) -> dict[str, np.ndarray]:
+    return resize_masks(read.native_masks, SIZE)
+
+
+@pytest.fixture(scope="module")
+def hashes(images) -> dict[str, np.ndarray]:
+    return hash_images(images)
+
+
+def test_the_passport_gives_ph2s_known_facts(cases, hashes):
+    passport = describe_dataset(cases, hashes)
     assert passport["source"] == "PH2"
     assert passport["diagnoses"] == {"common nevus": 80, "atypical nevus": 80, "melanoma": 40}
     assert (len(passport["sizes"]), passport["sizes"]["767 x 576"], passport["sizes"]["765 x 572"]) == (24, 94, 3)
@@ -60,7 +78,7 @@ def test_the_passport_gives_ph2s_known_facts(cases):
 def test_the_papers_test_cases(cases):
     split = split_cases(cases, SplitSettings(protocol="paper"))
     test = cases[cases["case_id"].isin(split.loc[split["subset"] == "test", "case_id"])]
-    assert tuple(test["case_id"]) == PAPER_TEST_CASES
+    assert tuple(test["case_id"]) == TEST_CASES
     assert test["diagnosis"].value_counts().to_dict() == {"common nevus": 20, "atypical nevus": 19, "melanoma": 11}
 
 
@@ -99,7 +117,7 @@ def test_ten_faults_in_a_copy_are_named_in_one_report(tmp_path):
         for part in ("images", "masks")
     )
     with pytest.raises(InputError) as caught:
-        check_cases(images, masks, (tmp_path / "PH2_dataset.txt").read_text())
+        read_cases(images, masks, (tmp_path / "PH2_dataset.txt").read_text(), SIZE)
     report = str(caught.value)
     assert len(expected) == 10
     assert "10 problems" in report
@@ -123,14 +141,9 @@ def cropped(image: Image.Image, share: float) -> Image.Image:
     return image.crop(inner).resize(image.size)
 
 
-@pytest.fixture(scope="module")
-def small_images(cases) -> list[np.ndarray]:
-    return list(resize_images(pictures("images"), cases, SIZE).values())
-
-
-def test_different_cases_are_further_apart_than_the_guards_threshold(small_images):
-    distances = hash_distances(small_images)
-    others = distances[~np.eye(len(small_images), dtype=bool)]
+def test_different_cases_are_further_apart_than_the_guards_threshold(hashes):
+    distances = hash_distances(list(hashes.values()))
+    others = distances[~np.eye(len(hashes), dtype=bool)]
     assert others.min() == 56 > LeakGuardSettings().max_distance
 
 
@@ -150,20 +163,20 @@ def test_different_cases_are_further_apart_than_the_guards_threshold(small_image
     ],
     ids=["jpeg", "smaller", "mirrored", "turned by 90", "brighter", "flatter", "paler", "noise", "cropped", "turned"],
 )
-def test_what_the_guard_sees_of_a_case_in_another_form(small_images, alter, most, seen):
+def test_what_the_guard_sees_of_a_case_in_another_form(images, hashes, alter, most, seen):
     """The rows of docs/leak_guard.md; the last two are what it cannot promise to see."""
-    distances = [hash_distances([i, np.asarray(alter(Image.fromarray(i)))])[0, 1] for i in small_images]
+    altered = {name: hash_views(np.asarray(alter(Image.fromarray(image)))) for name, image in images.items()}
+    distances = [hash_distances([hashes[name], altered[name]])[0, 1] for name in images]
     assert max(distances) <= most
     assert (max(distances) <= LeakGuardSettings().max_distance) == seen
 
 
-def test_the_published_protocol_is_stopped_by_the_guard(cases, masks):
+def test_the_published_protocol_is_stopped_by_the_guard(cases, images, masks, hashes):
     """87 of its 90 validation samples have a sibling in training; no other pair of PH2 looks alike."""
-    images = resize_images(pictures("images"), cases, SIZE)
     split = split_cases(cases, SplitSettings(protocol="paper_leaky"))
-    samples, _, _ = copy_samples(images, masks, split, AugmentationSettings(copies=("rotated", "flipped")))
+    samples, _, _ = make_samples(images, masks, split, AugmentationSettings(copies=("rotated", "flipped")))
     with pytest.raises(InputError, match="87 problems"):
-        guard_samples(samples, split, images, LeakGuardSettings())
+        guard_samples(samples, split, hashes, LeakGuardSettings())
 
 
 def test_a_shift_of_twelve_pixels_shows_in_every_score_but_the_papers(masks):
@@ -179,12 +192,12 @@ def test_a_shift_of_twelve_pixels_shows_in_every_score_but_the_papers(masks):
 
 
 @pytest.fixture(scope="module")
-def test_scores_after_training(cases):
+def test_scores_after_training(read):
     """Mean test scores of a network trained on the masks of other cases as `order` says, or of the mean mask."""
     small = ImageSize(height=48, width=64)
-    images = resize_images(pictures("images"), cases, small)
-    truths = resize_masks(pictures("masks"), cases, small)
-    split = split_cases(cases, SplitSettings(protocol="paper", validation_cases=0))
+    images = {name: resize_image(image, small.height, small.width) for name, image in read.images.items()}
+    truths = resize_masks(read.native_masks, small)
+    split = split_cases(read.cases, SplitSettings(protocol="paper", validation_cases=0))
     train, test = (list(split.loc[split["subset"] == name, "case_id"]) for name in ("train", "test"))
 
     def score(order: np.ndarray | None) -> pd.Series:

@@ -29,7 +29,8 @@ def choose_hardware(device: str = "auto", precision: str = "auto") -> Hardware:
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError(
-            "The device asked for is cuda (training.device), but PyTorch finds no GPU. Ask for auto or cpu."
+            "The device asked for is cuda (training.device or prediction.device), but PyTorch finds no GPU. Ask for "
+            "auto or cpu."
         )
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"

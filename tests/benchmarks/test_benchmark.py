@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from lesion_segmentation.benchmark.networks import NETWORKS, build, count_gflop
-from lesion_segmentation.benchmark.plot import plot_ratios
-from lesion_segmentation.benchmark.speed import Case, add_ratios, measure
 
-from lesion_segmentation.benchmark import parts
+from benchmarks import parts
+from benchmarks.networks import NETWORKS, build, count_gflop
+from benchmarks.plot import plot_ratios
+from benchmarks.speed import Case, add_ratios, measure
 
 
 def test_arithmetic_is_counted_by_hand_and_grows_with_the_square_of_the_width():

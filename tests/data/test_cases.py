@@ -1,10 +1,14 @@
+from collections import Counter
+
 import numpy as np
 import pytest
+from conftest import SMALL
 from PIL import Image
 
-from lesion_segmentation.data.cases import ImageSize, binary_mask, check_cases, resize_images, resize_masks
+from lesion_segmentation.data.cases import ImageSize, binary_mask, read_cases, resize_masks
 from lesion_segmentation.data.passport import data_hash, describe_dataset
-from lesion_segmentation.data.synthetic import draw_case
+from lesion_segmentation.data.perceptual_hash import hash_views
+from lesion_segmentation.data.sources.synthetic import draw_case
 from lesion_segmentation.errors import InputError
 
 
@@ -24,25 +28,47 @@ def test_border_contact_is_seen(raw, cases):
         "ph2_images": raw["ph2_images"] | {"SYN001": lambda: Image.new("RGB", (60, 50))},
         "ph2_masks": raw["ph2_masks"] | {"SYN001": lambda: Image.fromarray(mask)},
     }
-    assert check_cases(**changed).iloc[0]["touches_border"]
+    assert read_cases(**changed, image_size=SMALL).cases.iloc[0]["touches_border"]
 
 
-def test_resizing_gives_shapes_types_and_binary_masks(raw, cases):
+def test_resizing_gives_shapes_types_and_binary_masks(raw):
     size = ImageSize(height=40, width=72)
-    images, masks = (
-        resize_images(raw["ph2_images"], cases, size),
-        resize_masks(raw["ph2_masks"], cases, size),
-    )
+    read = read_cases(**raw, image_size=size)
+    images, masks = read.images, resize_masks(read.native_masks, size)
     assert {image.shape for image in images.values()} == {(40, 72, 3)}
     assert {mask.shape for mask in masks.values()} == {(40, 72)}
     assert {mask.dtype for mask in masks.values()} == {np.dtype(np.uint8)}
     assert {value for mask in masks.values() for value in np.unique(mask)} == {0, 1}
 
 
-def test_resizing_is_pillows(raw, cases):
-    image = resize_images(raw["ph2_images"], cases, ImageSize(height=192, width=256))["SYN003"]
-    expected = Image.fromarray(draw_case(3).image).resize((256, 192), Image.Resampling.LANCZOS)
-    assert np.array_equal(image, np.asarray(expected))
+def test_resizing_is_pillows(read, masks):
+    case, size = draw_case(3), (SMALL.width, SMALL.height)
+    image = Image.fromarray(case.image).resize(size, Image.Resampling.LANCZOS)
+    mask = Image.fromarray(case.mask).resize(size, Image.Resampling.NEAREST)
+    assert np.array_equal(read.images["SYN003"], np.asarray(image))
+    assert np.array_equal(masks["SYN003"], np.asarray(mask))
+
+
+def test_the_first_the_smallest_and_the_largest_are_kept_as_they_came(read):
+    pixels = (read.cases["width"] * read.cases["height"]).set_axis(read.cases["case_id"])
+    assert list(read.example_images) == list(dict.fromkeys(["SYN001", pixels.idxmin(), pixels.idxmax()]))
+    assert all(np.array_equal(image, draw_case(int(name[3:])).image) for name, image in read.example_images.items())
+
+
+def test_each_file_is_read_once(raw):
+    reads: Counter[str] = Counter()
+
+    def counted(part: str, name: str):
+        def read() -> Image.Image:
+            reads[f"{part} {name}"] += 1
+            return raw[part][name]()
+
+        return read
+
+    pictures = {part: {name: counted(part, name) for name in raw[part]} for part in ("ph2_images", "ph2_masks")}
+    read_cases(**pictures, ph2_annotations=raw["ph2_annotations"], image_size=SMALL)
+    assert len(reads) == 40
+    assert set(reads.values()) == {1}
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB"])
@@ -64,7 +90,7 @@ def test_every_fault_is_in_one_report(raw):
     masks["SYN006"] = lambda: Image.new("1", (10, 10))
     images["SYN099"], masks["SYN099"] = images["SYN001"], masks["SYN001"]
     with pytest.raises(InputError) as caught:
-        check_cases(images, masks, raw["ph2_annotations"])
+        read_cases(images, masks, raw["ph2_annotations"], SMALL)
     report = str(caught.value)
     assert "9 problems" in report
     assert "SYN002: a mask without an image" in report
@@ -83,7 +109,7 @@ def test_a_damaged_annotation_table_hides_no_other_fault(raw):
     lines = raw["ph2_annotations"].splitlines()
     images = {case_id: picture for case_id, picture in raw["ph2_images"].items() if case_id != "SYN002"}
     with pytest.raises(InputError) as caught:
-        check_cases(images, raw["ph2_masks"], "\n".join([*lines, lines[1]]))
+        read_cases(images, raw["ph2_masks"], "\n".join([*lines, lines[1]]), SMALL)
     assert "2 problems" in str(caught.value)
     assert "PH2_dataset.txt: SYN001: stands there twice" in str(caught.value)
     assert "SYN002: a mask without an image" in str(caught.value)
@@ -99,18 +125,18 @@ def test_a_mask_of_one_value_is_empty_only_if_black(value):
 def test_empty_and_full_masks_are_accepted_with_a_warning(raw, value, word, caplog):
     size = raw["ph2_images"]["SYN001"]().size
     masks = raw["ph2_masks"] | {"SYN001": lambda: Image.new("1", size, int(value))}
-    cases = check_cases(raw["ph2_images"], masks, raw["ph2_annotations"])
+    cases = read_cases(raw["ph2_images"], masks, raw["ph2_annotations"], SMALL).cases
     assert cases.iloc[0]["lesion_area"] == float(value)
     assert f"SYN001: the mask is {word}" in caplog.text
 
 
-def test_passport_counts_and_names_the_pair_most_alike(images, cases):
-    passport = describe_dataset(cases, images)
+def test_passport_counts_and_names_the_pair_most_alike(images, cases, hashes):
+    passport = describe_dataset(cases, hashes)
     assert passport["cases"] == 20
     assert sum(passport["diagnoses"].values()) == sum(passport["sizes"].values()) == 20
     assert passport["touches_border"] == cases["touches_border"].sum()
     assert passport["most_alike"]["differing_bits"] > 46
-    twice = describe_dataset(cases, images | {"SYN020": images["SYN003"][:, ::-1]})
+    twice = describe_dataset(cases, hashes | {"SYN020": hash_views(images["SYN003"][:, ::-1])})
     assert twice["most_alike"] == {"cases": ["SYN003", "SYN020"], "differing_bits": 0, "of_bits": 256}
 
 

@@ -4,18 +4,21 @@ import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy
 
-from lesion_segmentation.data.copies import AugmentationSettings, copy_samples, list_scored
-from lesion_segmentation.data.splits import SplitSettings, split_cases
-from lesion_segmentation.evaluation import legacy_scores, score_case
+from lesion_segmentation.data.samples import AugmentationSettings, list_scored, make_samples
+from lesion_segmentation.data.splits import SplitSettings, split_cases, split_hash
+from lesion_segmentation.evaluation import score_case
 from lesion_segmentation.evaluation.cases import CASE_METRICS
 from lesion_segmentation.evaluation.tables import (
-    compare_with_paper,
+    at_network_threshold,
     find_intervals,
+    headline_subset,
+    originals,
     pick_epochs,
     score_cases,
     summarise_cases,
-    summarise_legacy,
 )
+from lesion_segmentation.paper import legacy_scores
+from lesion_segmentation.paper.tables import compare_with_paper, summarise_legacy
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +27,9 @@ def split(cases) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def scored(images, masks, split) -> pd.DataFrame:
-    samples, _, _ = copy_samples(images, masks, split, AugmentationSettings(copies=("flipped",)))
-    return list_scored(samples, split)
+def scored(images, masks, split, cases) -> pd.DataFrame:
+    samples, _, _ = make_samples(images, masks, split, AugmentationSettings(copies=("flipped",)))
+    return list_scored(samples.assign(split_hash=split_hash(split)), split, cases)
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +39,13 @@ def probabilities(masks) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def case_metrics(probabilities, masks, cases, scored) -> pd.DataFrame:
-    return score_cases(probabilities, masks, cases, scored, 0.5, "plain")
+def case_metrics(probabilities, masks, scored) -> pd.DataFrame:
+    return score_cases(probabilities, masks, scored, 0.5, "none")
 
 
 @pytest.fixture(scope="module")
-def enhanced(probabilities, masks, cases, scored) -> pd.DataFrame:
-    return score_cases(probabilities, masks, cases, scored, 0.2, "plain")
+def enhanced(probabilities, masks, scored) -> pd.DataFrame:
+    return score_cases(probabilities, masks, scored, 0.2, "none")
 
 
 def test_each_case_has_its_scores(case_metrics, probabilities, masks, split):
@@ -70,10 +73,10 @@ def test_both_averages_at_both_thresholds(case_metrics, enhanced):
     assert table.loc[("test", "pooled", 0.2), "recall"] >= table.loc[("test", "pooled", 0.5), "recall"]
 
 
-def test_test_cases_without_a_map_are_left_out(probabilities, masks, cases, split, scored):
+def test_test_cases_without_a_map_are_left_out(probabilities, masks, split, scored):
     seen = set(split.loc[split["subset"] != "test", "case_id"])
     part = {case_id: value for case_id, value in probabilities.items() if case_id in seen}
-    metrics = score_cases(part, masks, cases, scored, 0.5, "plain")
+    metrics = score_cases(part, masks, scored, 0.5, "none")
     table = summarise_cases(metrics, metrics)
     assert list(table["subset"].unique()) == ["train", "validation"]
     both = compare_with_paper(table, summarise_legacy(part, masks, metrics))
@@ -98,7 +101,7 @@ def test_the_papers_rows_stand_below_ours_in_its_own_formulas(case_metrics, enha
     assert ours.loc["test", "iou"] == expected["iou"]
 
 
-def test_the_papers_epochs_and_the_last_are_picked():
+def test_the_first_every_tenth_and_the_last_epoch_are_picked():
     metrics = ("loss", "accuracy", "precision", "recall", "iou", "dice")
     history = pd.DataFrame({"epoch": range(1, 36), **{f"train_{name}": np.linspace(0, 1, 35) for name in metrics}})
     split = pd.DataFrame({"protocol": ["folds"]})
@@ -109,6 +112,16 @@ def test_the_papers_epochs_and_the_last_are_picked():
     both = pick_epochs(history.assign(**{f"validation_{name}": 0.5 for name in metrics}), split)
     assert list(both["subset"].unique()) == ["validation", "train"]
     assert (both.loc[both["subset"] == "validation", "dice"] == 0.5).all()
+
+
+def test_rows_are_known_by_their_role_and_not_by_their_place(case_metrics, enhanced):
+    shuffled = summarise_cases(case_metrics, enhanced).sample(frac=1, random_state=1)
+    assert set(at_network_threshold(shuffled)["threshold"]) == {0.5}
+    assert set(shuffled.loc[shuffled["threshold_role"] == "enhancement", "threshold"]) == {0.2}
+    assert headline_subset(shuffled) == "test"
+    assert headline_subset(shuffled[shuffled["subset"] != "test"]) == "validation"
+    copies = case_metrics.assign(sample_id=case_metrics["case_id"] + "_flipped")
+    assert len(originals(pd.concat([case_metrics, copies]))) == len(case_metrics)
 
 
 def test_every_score_has_its_interval(case_metrics, enhanced):

@@ -1,14 +1,17 @@
 """kedro cross-validate: folds as whole runs, not run twice, pooled."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import QUICK, nest
-from lesion_segmentation.cross_validation import cross_validate
 from mlflow import MlflowClient
 
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.evaluation.folds import pool_folds
+from lesion_segmentation.experiments.cross_validation import cross_validate
+from lesion_segmentation.experiments.trials import Experiment
 
 PARAMS = nest(QUICK | {"training.epochs": 1, "split.validation_cases": 0})
 
@@ -22,11 +25,12 @@ def tracked_runs(project):
 @pytest.fixture
 def more_cases(project):
     """Folds by diagnosis need five cases of each."""
-    catalog = project / "conf" / "demo" / "catalog_data_processing.yml"
-    catalog.write_text(catalog.read_text().replace("cases: 20", "cases: 30"))
+    catalog = project / "conf" / "demo" / "catalog.yml"
+    catalog.write_text(catalog.read_text().replace("cases: 20", "cases: 25"))
     return project
 
 
+@pytest.mark.slow
 def test_interrupted_and_started_again_it_runs_what_is_missing_and_pools_all(more_cases):
     project = more_cases
     cross_validate(project, "demo", [0, 1], PARAMS)
@@ -38,34 +42,51 @@ def test_interrupted_and_started_again_it_runs_what_is_missing_and_pools_all(mor
     assert sorted(run.data.params["split.fold"] for run in children) == ["2", "3", "4"]
     assert {run.info.status for run in new} == {"FINISHED"}
     root = project / "data" / "cross_validation" / "demo"
+    assert all((root / f"fold_{fold}" / "03_primary" / "cases.csv").is_file() for fold in range(5))
     tables = [pd.read_csv(root / f"fold_{fold}" / "08_reporting" / "case_metrics.csv") for fold in range(5)]
     by_hand = pd.concat([table[table["subset"] == "test"] for table in tables])
-    assert sorted(by_hand["case_id"]) == [f"SYN{number:03d}" for number in range(1, 31)]
+    assert sorted(by_hand["case_id"]) == [f"SYN{number:03d}" for number in range(1, 26)]
     row = pd.read_csv(root / "08_reporting" / "cross_validation.csv").set_index("metric").loc["dice"]
     means = [table.loc[table["subset"] == "test", "dice"].mean() for table in tables]
-    assert row["n"] == 30
+    assert row["n"] == 25
     assert row["score"] == pytest.approx(by_hand["dice"].mean())
     assert row["mean_of_folds"] == pytest.approx(np.mean(means))
     assert row["deviation_of_folds"] == pytest.approx(np.std(means, ddof=1))
     assert parent.data.metrics["cross_validation_dice"] == pytest.approx(row["score"])
 
 
-def test_finished_folds_of_other_parameters_are_refused(more_cases):
-    cross_validate(more_cases, "demo", [0], PARAMS)
-    changed = {**PARAMS, "training": {**PARAMS["training"], "seed": 5}}
+@pytest.mark.slow
+def test_finished_folds_of_other_parameters_are_refused(more_cases, monkeypatch):
+    ran: list[str] = []
+    run = Experiment.run
+    monkeypatch.setattr(
+        Experiment, "run", lambda self, trial, parent: ran.append(trial.name) or run(self, trial, parent)
+    )
+    params = {**PARAMS, "data_root": "somewhere/else"}
+    cross_validate(more_cases, "demo", [0], params)
+    root = more_cases / "somewhere" / "else"
+    changed = {**params, "training": {**PARAMS["training"], "seed": 5}}
     before = len(tracked_runs(more_cases))
     for folds in ([0], [1]):  # fold 0 would be pooled with fold 1
-        with pytest.raises(InputError, match=r"fold 0: training\.seed: 0 then, 5 now"):
+        with pytest.raises(InputError, match=r"fold_0: training\.seed: 0 then, 5 now"):
             cross_validate(more_cases, "demo", folds, changed)
-    assert len(tracked_runs(more_cases)) == before  # refused before any work
-    (more_cases / "data" / "cross_validation" / "demo" / "fold_3").mkdir()
-    with pytest.raises(InputError, match="fold 3 was begun and not finished"):
-        cross_validate(more_cases, "demo", [0], PARAMS)
-    resumed = {**PARAMS, "training": {**PARAMS["training"], "resume": True}}
-    cross_validate(more_cases, "demo", [0, 3], resumed)
-    assert {run.info.status for run in tracked_runs(more_cases)} == {"FINISHED"}
+    (root / "fold_3").mkdir()
+    with pytest.raises(InputError, match="fold_3 was begun and not finished"):
+        cross_validate(more_cases, "demo", [0], params)
+    (root / "fold_3").rmdir()
     with pytest.raises(InputError, match="There is no fold 7"):
-        cross_validate(more_cases, "demo", [7], PARAMS)
+        cross_validate(more_cases, "demo", [7], params)
+    assert len(tracked_runs(more_cases)) == before  # refused before any work
+    mark = root / "fold_0" / "finished.json"
+    older = json.loads(mark.read_text())
+    del older["parameters"]["training.validation_scores"]  # a mark from before it could be set
+    mark.write_text(json.dumps(older))
+    resumed = {**params, "training": {**PARAMS["training"], "resume": True}}
+    cross_validate(more_cases, "demo", [0], resumed)
+    assert ran == ["fold_0"]  # finished under the same parameters: not run again
+    mark.write_text(json.dumps({**older, "format_version": 99}))
+    with pytest.raises(InputError, match="a newer version of this project wrote it"):
+        cross_validate(more_cases, "demo", [0], params)
 
 
 def test_a_case_in_two_folds_is_refused():

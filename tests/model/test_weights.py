@@ -1,18 +1,28 @@
+import json
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from lesion_segmentation.errors import InputError
-from lesion_segmentation.model import NetworkMetadata, SegNet, build_network, load_network, save_network
+from lesion_segmentation.model import NetworkMetadata, SegNet, build_network, check_options, load_network, save_network
+from lesion_segmentation.prediction import predict
+from lesion_segmentation.tensor_files import read_tensors, write_tensors
+
+VERSION_1 = Path(__file__).parent / "version_1.safetensors"
+"""Written by commit 7a3c262: SegNet at 1/32 of the width, with numbers of no training."""
 
 
 @pytest.fixture
 def network():
     network = SegNet(0.0625, "nearest", logit_batch_norm=False)
-    network.metadata = replace(network.metadata, input_mean=(1.5, 2, 3), split_hash="abc", mlflow_run_id="run")
+    network.metadata = replace(
+        network.metadata, input_size=(64, 96), input_mean=(1.5, 2, 3), split_hash="abc", mlflow_run_id="run"
+    )
     return network.eval()
 
 
@@ -25,6 +35,44 @@ def test_what_is_saved_comes_back(network, tmp_path):
     assert not loaded.training
 
 
+def test_a_file_of_the_first_format_loads_and_predicts_as_it_did():
+    network = load_network(VERSION_1)
+    metadata = network.metadata
+    assert metadata.options == {"width": 1 / 32, "unpooling": "nearest", "logit_batch_norm": False}
+    assert (metadata.input_size, metadata.input_mean) == (None, (150.0, 120.0, 100.0))
+    assert (metadata.split_hash, metadata.data_hash, metadata.mlflow_run_id) == ("0123456789abcdef", "", "run")
+    image = np.arange(40 * 48 * 3, dtype=np.uint8).reshape(1, 40, 48, 3)
+    probabilities = predict(network, image, precision="32-true")  # at the picture's own size
+    assert [probabilities.mean(), probabilities[0, 20, 30], probabilities.std()] == pytest.approx(
+        [0.396724, 0.386857, 0.105342], abs=1e-5
+    )
+
+
+def rewritten(path: Path, tmp_path: Path, **changes: object) -> Path:
+    """The same tensors with other metadata; None takes a key out."""
+    tensors, metadata = read_tensors(path)
+    changed = {**metadata, **changes}
+    write_tensors(tmp_path / "changed.safetensors", tensors, {k: v for k, v in changed.items() if v is not None})
+    return tmp_path / "changed.safetensors"
+
+
+def test_keys_that_are_missing_have_defaults_and_unknown_ones_are_named(network, tmp_path):
+    save_network(network, tmp_path / "network.safetensors")
+    path = tmp_path / "network.safetensors"
+    assert load_network(rewritten(path, tmp_path, threshold=None, source=None)).metadata.threshold == 0.5
+    for changes, message in (
+        ({"colour": "red"}, "unknown colour in the metadata, expected some of: architecture, options"),
+        ({"architecture": None}, "no architecture in the metadata"),
+        ({"input_range": [0, 1]}, r"input_range is \[0, 1\], this version feeds pixels of 0 to 255"),
+        ({"format_version": 99}, "a newer version wrote it"),
+        ({"options": {"widht": 1}}, "It has the options width, unpooling, logit_batch_norm"),
+        ({"options": {"width": 9}}, "width: Input should be less than or equal to 4"),
+        ({"architecture": "unet"}, "'unet', expected one of: segnet"),
+    ):
+        with pytest.raises(InputError, match=message):
+            load_network(rewritten(path, tmp_path, **changes))
+
+
 @pytest.mark.parametrize("keep", [0, 10, 5000])
 def test_damaged_files_are_named(network, tmp_path, keep):
     path = tmp_path / "network.safetensors"
@@ -34,9 +82,16 @@ def test_damaged_files_are_named(network, tmp_path, keep):
         load_network(path)
 
 
-def test_unknown_architectures_are_refused():
-    with pytest.raises(InputError, match="expected one of: segnet"):
-        build_network(NetworkMetadata("unet", 1.0, "nearest", True))
+def test_metadata_are_plain_json(network):
+    assert NetworkMetadata.from_dict(json.loads(json.dumps(network.metadata.to_dict()))) == network.metadata
+
+
+def test_options_are_passed_through_and_checked():
+    network = build_network(NetworkMetadata("segnet", {"width": 0.0625, "unpooling": "nearest"}))
+    assert not any(pool.with_indices for pool in network.pools)
+    assert check_options("segnet", {"width": 0.5}) == {"width": 0.5, "unpooling": "indices", "logit_batch_norm": True}
+    with pytest.raises(InputError, match="2 problems"):
+        check_options("segnet", {"unpooling": "bilinear", "depth": 3})
 
 
 def test_weights_load_without_kedro_and_mlflow(network, tmp_path):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lesion_segmentation.evaluation import legacy_scores
+from lesion_segmentation.paper import legacy_scores
 
 
 def test_rows_without_lesion_score_one():

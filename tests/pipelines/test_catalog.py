@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 import yaml
-from kedro.config import OmegaConfigLoader
+from kedro.io import DataCatalog
 
-from lesion_segmentation.hooks.checks import PARAMETER_GROUPS
+from lesion_segmentation.configuration import ProjectConfigLoader
+from lesion_segmentation.parameters import SETTINGS
 from lesion_segmentation.pipeline_registry import register_pipelines
 from lesion_segmentation.settings import CONFIG_LOADER_ARGS
 
@@ -30,37 +31,76 @@ FOLDERS = {
 }
 
 
-def config(env: str, **runtime_params: Any) -> OmegaConfigLoader:
-    arguments = CONFIG_LOADER_ARGS | {"runtime_params": runtime_params}
-    return OmegaConfigLoader(str(ROOT / "conf"), env=env, **arguments)
+def config(env: str, **runtime_params: Any) -> ProjectConfigLoader:
+    return ProjectConfigLoader(str(ROOT / "conf"), env=env, runtime_params=runtime_params, **CONFIG_LOADER_ARGS)
+
+
+def used_names() -> set[str]:
+    names = {name for pipeline in register_pipelines().values() for name in pipeline.datasets()}
+    return {name for name in names if not name.startswith("params:")}
+
+
+def resolved(env: str, **runtime_params: Any) -> dict[str, dict[str, Any]]:
+    """Every data set that a pipeline names, patterns filled in."""
+    resolver = DataCatalog.from_config(dict(config(env, **runtime_params)["catalog"])).config_resolver
+    return {name: resolver.resolve_pattern(name) for name in sorted(used_names())}
 
 
 @pytest.fixture(scope="module")
 def catalog() -> dict[str, Any]:
-    return config("base")["catalog"]
+    return resolved("base")
 
 
-def test_every_dataset_of_every_pipeline_is_in_the_catalog(catalog):
-    datasets = {name for pipeline in register_pipelines().values() for name in pipeline.datasets()}
-    used = {name for name in datasets if not name.startswith("params:")}
-    assert used == set(catalog)
+def test_every_dataset_of_every_pipeline_is_in_the_catalog_and_no_other(catalog):
+    assert all(entry["type"] for entry in catalog.values())
+    declared = {name for name in config("base")["catalog"] if "{" not in name and not name.startswith("_")}
+    assert declared <= used_names()
+
+
+def test_every_fixed_name_is_an_entry_of_its_own():
+    assert set(config("base")["catalog"]) >= FIXED_NAMES
 
 
 def test_every_group_of_parameters_is_used_and_known():
     used = {name.removeprefix("params:") for name in register_pipelines()["__default__"].inputs() if ":" in name}
-    assert used == set(PARAMETER_GROUPS) == set(config("base")["parameters"])
+    assert used == set(SETTINGS)
+    assert set(config("base")["parameters"]) == {*SETTINGS, "data_root"}
 
 
-def test_fixed_names_and_places(catalog):
-    assert set(catalog) >= FIXED_NAMES
+@pytest.mark.parametrize("group", SETTINGS)
+def test_a_value_stands_in_conf_base_or_in_the_settings_never_differently_in_both(group):
+    given = config("base")["parameters"][group]
+    fields = SETTINGS[group].model_fields
+    assert set(given) == set(fields)  # conf/base shows everything that can be set
+    defaults = {name: field.get_default(call_default_factory=True) for name, field in fields.items()
+                if not field.is_required()}  # fmt: skip
+    settings = SETTINGS[group](**given)
+    assert {name: getattr(settings, name) for name in defaults} == defaults
+    assert [name for name in fields if name not in defaults] == (["protocol"] if group == "split" else [])
+
+
+def test_fixed_places(catalog):
     assert {name: catalog[name]["filepath"] for name in FOLDERS} == FOLDERS
 
 
-def test_folders_from_05_on_follow_the_data_root():
-    moved = config("base", data_root="/elsewhere")["catalog"]
-    for name, entry in moved.items():
-        path = entry.get("filepath", entry.get("path", ""))
-        assert path.startswith("/elsewhere/") == any(f"/0{layer}_" in path for layer in (5, 6, 7, 8)), name
+@pytest.mark.parametrize(
+    ("env", "given", "root"),
+    [
+        ("base", {}, "data"),
+        ("local", {}, "data"),
+        ("demo", {}, "data/demo"),
+        ("base", {"data_root": "/elsewhere"}, "/elsewhere"),
+        ("demo", {"data_root": "/elsewhere"}, "/elsewhere"),
+    ],
+)
+def test_every_environment_has_data_of_its_own_and_01_raw_is_shared(env, given, root):
+    for name, entry in resolved(env, **given).items():
+        path = str(entry.get("filepath", entry.get("path", "")))
+        if "/01_raw/" in path:
+            assert path.startswith("data/01_raw/"), name
+        elif path:
+            assert path == root or path.startswith((f"{root}/03_", f"{root}/05_", f"{root}/06_", f"{root}/07_",
+                                                    f"{root}/08_")), name  # fmt: skip
 
 
 def test_no_edge_goes_from_a_later_layer_to_an_earlier_one(catalog):
@@ -81,8 +121,20 @@ def test_each_pipeline_is_a_box_and_the_default_is_all_four():
     four = ["data_processing", "augmentation", "training", "reporting"]
     assert list(pipelines) == ["__default__", *four, "comparison", "cross_validation"]
     for name in list(pipelines)[1:]:
-        assert {node.namespace for node in pipelines[name].nodes} == {name}
+        assert {node.namespace.split(".")[0] for node in pipelines[name].nodes} == {name}
     assert len(pipelines["__default__"].nodes) == sum(len(pipelines[name].nodes) for name in four)
+
+
+def test_reporting_opens_in_parts_that_tags_select():
+    reporting = register_pipelines()["reporting"]
+    parts = {"prediction", "scores", "tables", "figures", "page"}
+    assert {node.namespace for node in reporting.nodes} == {f"reporting.{part}" for part in parts}
+    for part in parts:
+        chosen = reporting.filter(tags=[part])
+        assert {node.namespace for node in chosen.nodes} == {f"reporting.{part}"}
+    made = reporting.filter(tags=["figures"]).all_outputs()
+    assert made
+    assert all(name.endswith("#figure") for name in made)
 
 
 @pytest.mark.parametrize("env", ["base", "cpu", "demo", "paper", "overfit"])

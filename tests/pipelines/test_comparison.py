@@ -1,12 +1,14 @@
 """`kedro run --pipelines=comparison` on runs of this project."""
 
+import numpy as np
 import pandas as pd
 import pytest
 from kedro.io import DatasetError
 from mlflow import MlflowClient
 
 from lesion_segmentation.errors import InputError
-from lesion_segmentation.evaluation.comparison import pair_cases
+from lesion_segmentation.evaluation.comparison import find_changed_cases, pair_cases
+from lesion_segmentation.report.comparison import draw_changed_cases
 
 
 @pytest.fixture
@@ -16,7 +18,7 @@ def compare(run, project):
     def compare(baseline: str, candidate: str) -> tuple[pd.DataFrame, pd.DataFrame]:
         params = {"comparison.baseline": baseline, "comparison.candidate": candidate}
         run(params=params, pipeline_names=["comparison"])
-        reporting = project / "data" / "08_reporting"
+        reporting = project / "data" / "demo" / "08_reporting"
         return pd.read_csv(reporting / "comparison.csv"), pd.read_csv(reporting / "changed_cases.csv")
 
     return compare
@@ -28,47 +30,50 @@ def newest_run(project) -> str:
     return client.search_runs([experiment.experiment_id])[0].info.run_id
 
 
+@pytest.mark.slow
+@pytest.mark.after_a_run
 def test_two_runs_are_compared_case_by_case(run, project, compare):
-    metrics = []
-    runs = []
-    for seed in (0, 1):
-        run(params={"training.seed": seed})
-        runs.append(newest_run(project))
-        metrics.append(pd.read_csv(project / "data" / "08_reporting" / "case_metrics.csv"))
-    comparison, changed = compare(*runs)
+    metrics = project / "data" / "demo" / "08_reporting" / "case_metrics.csv"
+    first, before = newest_run(project), pd.read_csv(metrics)
+    run(params={"training.seed": 1}, tags=["training", "prediction", "scores"])
+    second, after = newest_run(project), pd.read_csv(metrics)
+    comparison, changed = compare(first, second)
     row = comparison.set_index(["subset", "metric"]).loc[("test", "iou")]
-    of_test = [table[table["subset"] == "test"].set_index("case_id")["iou"] for table in metrics]
+    of_test = [table[table["subset"] == "test"].set_index("case_id")["iou"] for table in (before, after)]
     assert row["n"] == 5
     assert row["difference"] == pytest.approx((of_test[1] - of_test[0]).mean())
     assert row["low"] <= row["difference"] <= row["high"]
     assert set(changed["subset"]) <= {"test"}
     assert (changed.loc[changed["change"] == "gained", "difference"] > 0).all()
-    assert (project / "data" / "08_reporting" / "changed_cases_page.png").is_file()
+    assert (project / "data" / "demo" / "08_reporting" / "changed_cases_page.png").is_file()
     client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
     tracked = client.get_run(newest_run(project))
-    assert tracked.data.params["comparison.baseline"] == runs[0]
+    assert tracked.data.params["comparison.baseline"] == first
     assert "changed_cases_page.png" in {entry.path for entry in client.list_artifacts(tracked.info.run_id)}
 
 
-def test_runs_on_other_cases_or_masks_are_refused(run, project, compare):
-    run()
-    first = newest_run(project)
-    run(params={"split.seed": 1})
-    with pytest.raises(InputError, match="cases were scored by the baseline alone"):
-        compare(first, newest_run(project))
-    run(params={"image_size.width": 64})
+@pytest.fixture
+def scored(finished) -> pd.DataFrame:
+    return pd.read_csv(finished / "data" / "demo" / "08_reporting" / "case_metrics.csv")
+
+
+def test_runs_on_other_cases_or_masks_are_refused(scored):
+    fewer = scored[scored["case_id"] != scored["case_id"].iloc[-1]]
+    with pytest.raises(InputError, match="test: 1 cases were scored by the baseline alone"):
+        pair_cases(scored, fewer)
     with pytest.raises(InputError, match="20 cases have other masks"):
-        compare(first, newest_run(project))
+        pair_cases(scored, scored.assign(mask_hash="other"))
 
 
-def test_pictures_of_other_cases_or_sizes_are_not_drawn_on(run, project, compare):
-    run()
-    first = newest_run(project)
-    run(params={"training.seed": 1})
-    second = newest_run(project)
-    run(params={"image_size.width": 64}, pipeline_names=["data_processing"])
+def test_pictures_of_other_cases_or_sizes_are_not_drawn_on(scored, finished):
+    data = finished / "data" / "demo"
+    images, masks = (dict(np.load(data / "03_primary" / f"{name}.npz")) for name in ("images", "masks"))
+    predicted = dict(np.load(data / "07_model_output" / "predicted_masks.npz"))
+    changed = find_changed_cases(pair_cases(scored, scored.assign(dice=scored["dice"] / 2)))
+    assert draw_changed_cases(images, masks, predicted, predicted, changed).axes
+    narrower = {case_id: mask[:, :64] for case_id, mask in masks.items()}
     with pytest.raises(InputError, match="other cases or sizes than those runs scored"):
-        compare(first, second)
+        draw_changed_cases(images, narrower, predicted, predicted, changed)
 
 
 def test_runs_of_an_older_version_are_told():
@@ -77,7 +82,8 @@ def test_runs_of_an_older_version_are_told():
         pair_cases(older, older)
 
 
-def test_a_run_that_is_missing_is_told(run, project, compare):
+@pytest.mark.after_a_run
+def test_a_run_that_is_missing_is_told(run, compare):
     with pytest.raises(DatasetError, match=r"Which run\? Name it with --params comparison.baseline="):
         run(pipeline_names=["comparison"])
     with pytest.raises(DatasetError, match=r"MLflow has no case_metrics\.csv of it"):

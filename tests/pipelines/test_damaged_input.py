@@ -1,5 +1,6 @@
 """What `kedro run` says of damaged cases, read from files through the catalog of conf/base."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -7,18 +8,24 @@ import damage
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import SMALL
+from kedro.io import DataCatalog
+from kedro.runner import SequentialRunner
 from PIL import Image
 
-from lesion_segmentation.data import synthetic
+from lesion_segmentation.configuration import ProjectConfigLoader
+from lesion_segmentation.data.sources import synthetic
 from lesion_segmentation.errors import InputError
+from lesion_segmentation.pipeline_registry import register_pipelines
+from lesion_segmentation.settings import CONFIG_LOADER_ARGS
 
 COUNT = 25
 
 
-@pytest.fixture
-def folder(project) -> Path:
-    """Drawn cases in the place and form of PH2's files."""
-    folder = project / "data" / "01_raw" / "ph2"
+@pytest.fixture(scope="session")
+def drawn_folder(tmp_path_factory) -> Path:
+    """Drawn cases in the form of PH2's files, drawn once."""
+    folder = tmp_path_factory.mktemp("drawn") / "ph2"
     for part in ("images", "masks"):
         (folder / part).mkdir(parents=True)
     for number, case_id in enumerate(synthetic.case_ids(COUNT), start=1):
@@ -30,18 +37,31 @@ def folder(project) -> Path:
 
 
 @pytest.fixture
-def process(run, project, folder) -> Any:
-    """`kedro run --pipelines=data_processing` on the folder, giving the cases."""
+def folder(project, drawn_folder) -> Path:
+    """Drawn cases in the place and form of PH2's files."""
+    return Path(shutil.copytree(drawn_folder, project / "data" / "01_raw" / "ph2"))
 
-    def process(**params: Any) -> pd.DataFrame:
-        run(env="cpu", params={"split.protocol": "stratified", **params}, pipeline_names=["data_processing"])
-        return pd.read_csv(project / "data" / "03_primary" / "cases.csv").set_index("case_id")
+
+@pytest.fixture
+def process(project, folder) -> Any:
+    """The piece of data_processing that reads, on the catalog of conf/base, with outputs in memory."""
+    pipeline = register_pipelines()["data_processing"].filter(node_names=["data_processing.read_cases"])
+    loader = ProjectConfigLoader(str(project / "conf"), env="base", **CONFIG_LOADER_ARGS)
+    raw = {name: loader["catalog"][name] for name in ("ph2_images", "ph2_masks", "ph2_annotations")}
+    for entry in raw.values():
+        entry.update({key: str(project / entry[key]) for key in ("path", "filepath") if key in entry})
+
+    def process() -> pd.DataFrame:
+        catalog = DataCatalog.from_config(raw)
+        catalog["params:image_size"] = SMALL
+        outputs = SequentialRunner().run(pipeline, catalog)
+        return outputs["cases"].load().set_index("case_id")
 
     return process
 
 
 @pytest.mark.parametrize("harm", damage.DAMAGES, ids=lambda harm: harm.__name__)
-def test_each_kind_of_damage_is_named_with_a_remedy_and_nothing_is_written(harm, process, project, folder):
+def test_each_kind_of_damage_is_named_with_a_remedy(harm, process, folder):
     expected = harm(folder, "SYN007")
     with pytest.raises(InputError) as caught:
         process()
@@ -49,7 +69,6 @@ def test_each_kind_of_damage_is_named_with_a_remedy_and_nothing_is_written(harm,
     assert expected in report
     assert ": 1 problem\n" in report
     assert "Mend or replace these files" in report
-    assert not (project / "data" / "03_primary").exists()
 
 
 def test_all_damages_at_once_are_in_one_report(process, folder):
@@ -73,13 +92,14 @@ def test_masks_of_24_bit_and_with_a_palette_are_read_as_what_they_show(process, 
     assert process().loc["SYN003", "lesion_area"] == pytest.approx(synthetic.draw_case(3).mask.mean())
 
 
-def test_a_damaged_case_leaves_an_earlier_runs_outputs_whole(process, project, folder):
-    process()
-    primary = project / "data" / "03_primary"
+def test_a_damaged_case_leaves_an_earlier_runs_outputs_whole(run, project, folder):
+    only = {"params": {"split.protocol": "stratified"}, "pipeline_names": ["data_processing"]}
+    run(env="cpu", **only)
+    primary = project / "data" / "cpu" / "03_primary"
     before = {path.name: path.read_bytes() for path in primary.iterdir()}
     damage.truncate_image(folder, "SYN002")
     with pytest.raises(InputError):
-        process()
+        run(env="cpu", **only)
     assert {path.name: path.read_bytes() for path in primary.iterdir()} == before
 
 
@@ -90,9 +110,9 @@ def test_empty_and_full_masks_are_accepted(process, folder, value):
     assert process().loc["SYN003", "lesion_area"] == value / 255
 
 
-def test_a_split_that_leaves_nothing_for_training_is_refused(process):
+def test_a_split_that_leaves_nothing_for_training_is_refused(run, folder):
     with pytest.raises(InputError, match="nothing would be left for training"):
-        process(**{"split.protocol": "folds", "split.validation_cases": COUNT})
+        run(env="cpu", params={"split.protocol": "folds", "split.validation_cases": COUNT})
 
 
 def test_a_whole_run_reports_damage_before_it_looks_at_the_split(run, project, folder):
@@ -102,4 +122,4 @@ def test_a_whole_run_reports_damage_before_it_looks_at_the_split(run, project, f
     with pytest.raises(InputError) as caught:
         run(env="cpu", params={"split.protocol": "stratified"})
     assert [text for text in expected if text not in str(caught.value)] == []
-    assert not (project / "data" / "03_primary").exists()
+    assert not (project / "data" / "cpu" / "03_primary").exists()

@@ -1,21 +1,31 @@
 """kedro run, whole and in slices, on drawn cases."""
 
 import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from kedro.runner import ThreadRunner
 from kedro.validation.exceptions import ParameterValidationError
+from PIL import Image
 from safetensors import safe_open
 
+from lesion_segmentation.data.sources import synthetic
 from lesion_segmentation.errors import InputError
-from lesion_segmentation.hooks.origins import read_origins
+from lesion_segmentation.paper.split import TEST_CASES
+from lesion_segmentation.tracking.origins import read_origins
 
 
-def test_the_whole_run_makes_everything_and_labels_it_synthetic(run, project):
-    run()
-    reporting = project / "data" / "08_reporting"
+def tables_of(project: Path, *names: str) -> list[pd.DataFrame]:
+    return [pd.read_csv(project / "data" / "demo" / "08_reporting" / f"{name}.csv") for name in names]
+
+
+def test_the_whole_run_makes_everything_and_labels_it_synthetic(finished):
+    reporting = finished / "data" / "demo" / "08_reporting"
     tables = {"architecture", "calibration", "case_metrics", "case_metrics_enhanced", "case_metrics_native",
               "metric_audit", "metrics_by_epoch", "native_scores", "native_size_comparison", "paper_architecture",
               "score_intervals", "subgroups", "table_ii", "table_ii_beside_paper", "table_ii_legacy", "threshold_sweep",
@@ -31,56 +41,60 @@ def test_the_whole_run_makes_everything_and_labels_it_synthetic(run, project):
         "report.html",
     }
     assert json.loads((reporting / "dataset_passport.json").read_text())["source"] == "synthetic"
-    case_metrics, table = (pd.read_csv(reporting / name) for name in ("case_metrics.csv", "table_ii.csv"))
+    case_metrics, table = tables_of(finished, "case_metrics", "table_ii")
     assert set(case_metrics["source"]) == set(table["source"]) == {"synthetic"}
-    assert set(table["prediction"]) == {"mirror_mean"}
+    assert set(table["test_time_augmentation"]) == {"four"}
     assert list(table["average"]) == ["per_image", "pooled"] * 6
     assert list(table["threshold"]) == [0.5] * 6 + [0.2] * 6
-    with safe_open(project / "data" / "06_models" / "network.safetensors", "np") as file:
+    assert list(table["threshold_role"]) == ["network"] * 6 + ["enhancement"] * 6
+    assert not list((finished / "data").rglob(".*"))  # no temporary file is left
+
+
+def test_the_network_says_what_it_is_and_what_it_was_trained_on(finished):
+    with safe_open(finished / "data" / "demo" / "06_models" / "network.safetensors", "np") as file:
         metadata = {name: json.loads(text) for name, text in file.metadata().items()}
-    assert (metadata["architecture"], metadata["width"], metadata["threshold"]) == ("segnet", 0.0625, 0.5)
-    assert metadata["split_hash"]
-    assert metadata["mlflow_run_id"]
-    assert not list((project / "data").rglob(".*"))  # no temporary file is left
+    assert metadata["architecture"] == "segnet"
+    assert metadata["options"] == {"width": 0.0625, "unpooling": "indices", "logit_batch_norm": False}
+    assert (metadata["threshold"], metadata["input_size"], metadata["source"]) == (0.5, [64, 96], "synthetic")
+    assert all(metadata[name] for name in ("split_hash", "data_hash", "mlflow_run_id", "commit"))
 
 
-def test_scores_stay_from_the_test_cases_when_asked(run, project):
-    run(params={"reporting.score_test": False})
-    table = pd.read_csv(project / "data" / "08_reporting" / "table_ii.csv")
-    assert set(table["subset"]) == {"train", "validation"}
-    assert len(np.load(project / "data" / "07_model_output" / "probabilities.npz").files) == 15
-
-
-def test_the_thread_runner_gives_the_same(run, project):
-    run()
-    path = project / "data" / "08_reporting" / "table_ii.csv"
-    sequential = pd.read_csv(path)
-    run(runner=ThreadRunner())
-    pd.testing.assert_frame_equal(pd.read_csv(path), sequential)
-
-
+@pytest.mark.slow
 def test_slices_run_from_what_is_there(run, project):
     run(pipeline_names=["data_processing"])
     run(pipeline_names=["augmentation"], params={"augmentation.copies": ["rotated", "flipped"]})
-    samples = pd.read_csv(project / "data" / "05_model_input" / "samples.csv")
+    samples = pd.read_csv(project / "data" / "demo" / "05_model_input" / "samples.csv")
     assert set(samples["transform"]) == {"original", "rotated", "flipped"}
     run(tags=["training"])
-    run(to_nodes=["reporting.predict_cases"], namespaces=["reporting"])
-    assert not (project / "data" / "08_reporting" / "table_ii.csv").exists()
-    run(from_nodes=["reporting.score_cases", "reporting.threshold_cases"])
-    assert (project / "data" / "08_reporting" / "table_ii.csv").is_file()
+    run(namespaces=["reporting.prediction"])
+    table = project / "data" / "demo" / "08_reporting" / "table_ii.csv"
+    assert not table.exists()
+    run(tags=["scores", "tables"])
+    assert table.is_file()
+    assert not (table.parent / "training_curves.png").exists()
 
 
+@pytest.mark.after_a_run
 def test_only_what_is_missing_is_made_again(run, project):
-    run()
-    network, table = (
-        project / "data" / name for name in ("06_models/network.safetensors", "08_reporting/table_ii.csv")
-    )
-    before = network.stat().st_mtime_ns
+    data = project / "data" / "demo"
+    network, table = data / "06_models" / "network.safetensors", data / "08_reporting" / "table_ii.csv"
+    before, scores = network.stat().st_mtime_ns, table.read_bytes()
     table.unlink()
     run(only_missing_outputs=True)
-    assert table.is_file()
+    assert table.read_bytes() == scores
     assert network.stat().st_mtime_ns == before
+
+
+@pytest.mark.after_a_run
+def test_environments_do_not_touch_each_others_data(run, project):
+    """Drawn cases of one environment are never scored as those of another."""
+    (project / "conf" / "mine").mkdir()
+    shutil.copy(project / "conf" / "demo" / "catalog.yml", project / "conf" / "mine")
+    before = {path: path.stat().st_mtime_ns for path in (project / "data" / "demo").rglob("*") if path.is_file()}
+    run(env="mine", params={"split.protocol": "stratified"}, pipeline_names=["data_processing"])
+    assert (project / "data" / "mine" / "03_primary" / "cases.csv").is_file()
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert sorted(path.name for path in (project / "data").iterdir()) == ["demo", "mine"]
 
 
 def test_without_ph2_nothing_is_begun(run, project):
@@ -94,8 +108,10 @@ def test_without_ph2_nothing_is_begun(run, project):
     [
         ({"training.epoch": 3}, "epoch"),
         ({"training.width": -1}, "width"),
-        ({"split.protocol": "none"}, "protocol"),
-        ({"reporting.mirror": True}, "mirror"),
+        ({"split.protocol": "none"}, "expected one of: stratified, folds, overfit, paper, paper_leaky"),
+        ({"prediction.test_time_augmentation": "three"}, "test_time_augmentation"),
+        ({"augmentation.copies": ["turned"]}, "turned, expected some of: rotated, flipped"),
+        ({"training.validation_scores": ["modern"]}, "modern, expected some of: legacy"),
     ],
 )
 def test_wrong_parameters_are_refused_before_any_work(run, project, params, message):
@@ -104,42 +120,65 @@ def test_wrong_parameters_are_refused_before_any_work(run, project, params, mess
     assert not (project / "data").exists()
 
 
-def test_the_papers_settings_run(run, project):
-    """conf/paper's recipe on drawn cases, which only its protocol cannot split."""
-    paper = {"training.unpooling": "nearest", "training.scaling": "raw", "training.loss": "bce",
-             "training.optimiser": "sgd", "training.schedule": "inverse_time", "training.ema_decay": 0,
-             "training.on_the_fly.enabled": False, "augmentation.copies": ["rotated", "flipped"]}  # fmt: skip
-    run(params=paper)
-    history = pd.read_csv(project / "data" / "08_reporting" / "training_history.csv")
-    assert len(pd.read_csv(project / "data" / "05_model_input" / "samples.csv")) == 15 + 2 * 12
-    assert np.isfinite(history.to_numpy(float)).all()
+@pytest.fixture
+def ph2_in_disguise(project) -> Path:
+    """Drawn cases under PH2's names: the paper's 50 test cases and twelve others."""
+    folder = project / "data" / "01_raw" / "ph2"
+    for part in ("images", "masks"):
+        (folder / part).mkdir(parents=True)
+    case_ids = sorted([*TEST_CASES, *(f"IMD{number}" for number in range(500, 512))])
+    text = synthetic.annotations_text(len(case_ids))
+    for number, case_id in enumerate(case_ids, start=1):
+        case = synthetic.draw_case(number)
+        Image.fromarray(case.image).save(folder / "images" / f"{case_id}.bmp")
+        Image.fromarray(case.mask).save(folder / "masks" / f"{case_id}.bmp")
+        text = text.replace(f"SYN{number:03d}", case_id)
+    (folder / "PH2_dataset.txt").write_text(text)
+    return folder
 
 
+@pytest.mark.slow
+def test_the_papers_environment_runs_as_it_is_committed(run, project, ph2_in_disguise):
+    run(env="paper", params={"split.validation_cases": 3})
+    data = project / "data" / "paper"
+    samples = pd.read_csv(data / "05_model_input" / "samples.csv")
+    assert samples["transform"].value_counts().to_dict() == {"original": 62, "rotated": 9, "flipped": 9}
+    history = pd.read_csv(data / "08_reporting" / "training_history.csv")
+    assert history[["validation_legacy_iou", "validation_legacy_dice"]].notna().all(axis=None)
+    with safe_open(data / "06_models" / "network.safetensors", "np") as file:
+        metadata = {name: json.loads(text) for name, text in file.metadata().items()}
+    assert metadata["options"] == {"width": 0.0625, "unpooling": "nearest", "logit_batch_norm": True}
+    assert metadata["input_mean"] == [0, 0, 0]
+    table = pd.read_csv(data / "08_reporting" / "table_ii_beside_paper.csv")
+    assert set(table.loc[table["source"] != "paper", "test_time_augmentation"]) == {"none"}
+    leak = {"split.protocol": "paper_leaky", "leak_guard.allow_leak": True}
+    run(env="paper", params=leak, pipeline_names=["data_processing", "augmentation"])
+    samples = pd.read_csv(data / "05_model_input" / "samples.csv")
+    assert samples["subset"].value_counts().to_dict() == {"test": 50, "train": 28, "validation": 8}
+
+
+@pytest.mark.after_a_run
 def test_a_network_of_another_split_is_not_scored(run, project):
     """Its training cases may be test cases now."""
-    run()
     with pytest.raises(InputError, match="trained under split"):
         run(params={"split.seed": 1}, pipeline_names=["data_processing", "augmentation", "reporting"])
     with pytest.raises(InputError, match="trained under split"):  # the maps are still those of the first split
-        run(from_nodes=["reporting.score_cases", "reporting.threshold_cases"])
+        run(namespaces=["reporting.scores"])
 
 
+@pytest.mark.after_a_run
 def test_samples_of_another_split_are_not_trained_on(run, project):
     """Stage by stage, with a split made anew in between: its test cases may be among the samples."""
-    run()
     run(params={"split.seed": 1}, pipeline_names=["data_processing"])
-    for pipeline in ("training", "reporting"):
-        with pytest.raises(InputError, match="under split"):
-            run(pipeline_names=[pipeline])
+    with pytest.raises(InputError, match="under split"):
+        run(pipeline_names=["training"])
 
 
-def test_the_papers_64_layers_are_drawn_whatever_was_trained(run, project):
-    run()
-    tables = {name: pd.read_csv(project / "data" / "08_reporting" / f"{name}.csv")
-              for name in ("architecture", "paper_architecture")}  # fmt: skip
-    assert tables["paper_architecture"]["number"].max() == 64
-    assert tables["paper_architecture"].iloc[-1][["parameters", "statistics"]].tolist() == [33_377_795, 15_874]
-    assert tables["architecture"]["number"].max() == 63  # demo leaves out the batch norm on the logit
+def test_the_papers_64_layers_are_drawn_whatever_was_trained(finished):
+    trained, paper = tables_of(finished, "architecture", "paper_architecture")
+    assert paper["number"].max() == 64
+    assert paper.iloc[-1][["parameters", "statistics"]].tolist() == [33_377_795, 15_874]
+    assert trained["number"].max() == 63  # demo leaves out the batch norm on the logit
 
 
 def test_a_batch_larger_than_the_training_set_is_refused_before_any_work(run, project):
@@ -150,21 +189,55 @@ def test_a_batch_larger_than_the_training_set_is_refused_before_any_work(run, pr
     assert not (project / "data").exists()
 
 
+@pytest.mark.slow
 def test_without_validation_cases_everything_else_is_made(run, project):
     run(params={"split.protocol": "overfit"})
-    reporting = project / "data" / "08_reporting"
-    assert set(pd.read_csv(reporting / "table_ii.csv")["subset"]) == {"train", "test"}
-    assert set(pd.read_csv(reporting / "metrics_by_epoch.csv")["subset"]) == {"train"}
+    table, epochs = tables_of(project, "table_ii", "metrics_by_epoch")
+    assert set(table["subset"]) == {"train", "test"}
+    assert set(epochs["subset"]) == {"train"}
 
 
+@pytest.mark.after_a_run
 def test_each_file_names_the_run_that_made_it_and_a_mixture_is_told(run, project, capsys):
-    run()
-    first = read_origins(project / "data" / "08_reporting")
+    reporting = project / "data" / "demo" / "08_reporting"
+    first = read_origins(reporting)
     assert len(set(first.values())) == 1
     assert {"table_ii.csv", "training_curves.png"} <= set(first)
-    assert "holds files of" not in capsys.readouterr().out
-    run(pipeline_names=["reporting"])
-    second = read_origins(project / "data" / "08_reporting")
+    run(namespaces=["reporting.tables"])
+    second = read_origins(reporting)
     assert second["training_history.csv"] == first["training_history.csv"]
     assert second["table_ii.csv"] != first["table_ii.csv"]
     assert "08_reporting holds files of 2 runs" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_who_needs_no_paper_deletes_its_room(tmp_path, empty_project):
+    """Without paper/, conf/paper and the protocol of conf/base, --env demo runs: in a process of its own."""
+    project = tmp_path / "project"
+    shutil.copytree(empty_project, project)
+    source = Path(synthetic.__file__).parents[2]
+    shutil.copytree(source, project / "src" / "lesion_segmentation", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.rmtree(project / "src" / "lesion_segmentation" / "paper")
+    shutil.rmtree(project / "conf" / "paper")
+    parameters = project / "conf" / "base" / "parameters_data_processing.yml"
+    lines = parameters.read_text().splitlines(keepends=True)
+    parameters.write_text("".join(line for line in lines if "protocol:" not in line))
+    done = run_command(project, "image_size.height=64,image_size.width=96,training.width=0.0625,training.epochs=1")
+    assert done.returncode == 0, done.stderr
+    reporting = project / "data" / "demo" / "08_reporting"
+    assert "Table II" in (reporting / "report.html").read_text()
+    assert (reporting / "table_ii.csv").is_file()
+    assert not (reporting / "table_ii_legacy.csv").exists()
+
+
+def run_command(project: Path, params: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "kedro", "run", "--env", "demo", "--params", params]
+    environment = os.environ | {"PYTHONPATH": str(project / "src")}
+    return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_cases_and_maps_come_back_whole(finished):
+    maps, masks = (np.load(finished / "data" / "demo" / "07_model_output" / f"{name}.npz")
+                   for name in ("probabilities", "predicted_masks"))  # fmt: skip
+    assert len(maps.files) == len(masks.files) == 20
+    assert all(np.array_equal(maps[name] > 0.5, masks[name]) for name in maps.files)

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from lesion_segmentation.model import SegNet
-from lesion_segmentation.model.architecture import summarise_architecture
+from lesion_segmentation.model.layers import summarise_layers
 from lesion_segmentation.pipeline_registry import register_pipelines
 from lesion_segmentation.report.diagrams import draw_flow, draw_network
 
@@ -18,7 +18,7 @@ def texts(figure: Figure) -> list[str]:
 
 
 def test_every_numbered_layer_is_a_bar_with_its_number():
-    table = summarise_architecture(SegNet(0.0625), 64, 96)
+    table = summarise_layers(SegNet(0.0625), 64, 96)
     saved = pd.read_csv(io.StringIO(table.to_csv(index=False)))  # as the catalog gives it
     figure = draw_network(saved)
     bars = [patch for patch in figure.axes[0].patches if isinstance(patch, Rectangle) and patch.get_width() == 0.8]

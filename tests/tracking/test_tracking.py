@@ -9,12 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+from click.testing import CliRunner
+from kedro.framework.startup import bootstrap_project
 from kedro.runner import ThreadRunner
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from lesion_segmentation.cli import cli
 from lesion_segmentation.errors import InputError
+from lesion_segmentation.model import load_network
+from lesion_segmentation.prediction import Predictor
 from lesion_segmentation.tracking import flatten
 
 SCORES = ("accuracy", "precision", "recall", "iou", "dice")
@@ -27,19 +33,17 @@ def runs(project: Path, experiment: str = "ph2-segnet-demo") -> list[Run]:
     return [] if found is None else list(client.search_runs([found.experiment_id]))
 
 
-@pytest.mark.parametrize("runner", [None, ThreadRunner])
-def test_one_finished_run_with_everything(run, project, runner):
-    run(runner=runner() if runner else None)
-    (tracked,) = runs(project)
+def require_everything(tracked: Run, project: Path) -> None:
     assert tracked.info.status == "FINISHED"
     metrics, tags = tracked.data.metrics, tracked.data.tags
     assert {f"test_{score}{suffix}" for score in SCORES for suffix in ("", "_pooled")} <= set(metrics)
     assert {f"{s}_{m}" for s in ("train", "validation") for m in (*SCORES, "loss")} <= set(metrics)
-    assert {"environment": "demo", "protocol": "stratified", "seed": "0"}.items() <= tags.items()
+    assert {"environment": "demo", "protocol": "stratified", "seed": "0", "leak": "false"}.items() <= tags.items()
     assert all(tags[name] for name in ("split_hash", "data_hash", "git_commit", "git_dirty", "device"))
     assert tags["trained_by"] == tracked.info.run_id
     assert tracked.data.params["training.width"] == "0.0625"
     assert tracked.data.params["training.on_the_fly.rotation"] == "180"
+    assert tracked.data.params["prediction.test_time_augmentation"] == "four"
     assert {"split.protocol", "split.validation_cases", "training.architecture", "training.unpooling"} <= set(
         tracked.data.params
     )
@@ -52,22 +56,40 @@ def test_one_finished_run_with_everything(run, project, runner):
     assert steps == [1, 2]
 
 
-def test_the_logged_model_gives_masks(run, project):
+def test_one_finished_run_with_everything(finished):
+    (tracked,) = runs(finished)
+    require_everything(tracked, finished)
+
+
+@pytest.mark.slow
+def test_the_thread_runner_gives_the_same(run, project, finished):
+    run(runner=ThreadRunner())
+    (tracked,) = runs(project)
+    require_everything(tracked, project)
+    table = Path("data") / "demo" / "08_reporting" / "table_ii.csv"
+    pd.testing.assert_frame_equal(pd.read_csv(project / table), pd.read_csv(finished / table))
+
+
+def test_the_logged_model_gives_masks_as_the_predictor_does_at_any_size(finished, monkeypatch):
     import mlflow
 
-    run()
-    (tracked,) = runs(project)
-    mlflow.set_tracking_uri(f"sqlite:///{project / 'mlflow.db'}")
+    monkeypatch.chdir(finished)
+    (tracked,) = runs(finished)
+    mlflow.set_tracking_uri(f"sqlite:///{finished / 'mlflow.db'}")
     model = mlflow.pyfunc.load_model(f"models:/{tracked.outputs.model_outputs[0].model_id}")
-    images = np.load(project / "data" / "03_primary" / "images.npz")
-    masks = model.predict(np.stack([images["SYN001"], images["SYN002"]]))
-    assert masks.shape == (2, 64, 96)
-    assert masks.dtype == np.uint8
-    assert set(np.unique(masks)) <= {0, 1}
+    data = finished / "data" / "demo"
+    images = np.load(data / "03_primary" / "images.npz")
+    small = np.stack([images["SYN001"], images["SYN002"]])
+    predictor = Predictor(load_network(data / "06_models" / "network.safetensors"))
+    for pictures in (small, np.repeat(np.repeat(small, 3, axis=1), 3, axis=2)):
+        masks = model.predict(pictures)
+        assert masks.shape == pictures.shape[:3]
+        assert masks.dtype == np.uint8
+        assert np.array_equal(masks, np.stack([each.mask for each in predictor(pictures)]))
 
 
+@pytest.mark.after_a_run
 def test_reporting_alone_names_the_run_that_trained(run, project):
-    run()
     (first,) = runs(project)
     run(pipeline_names=["reporting"])
     second = next(tracked for tracked in runs(project) if tracked.info.run_id != first.info.run_id)
@@ -75,16 +97,23 @@ def test_reporting_alone_names_the_run_that_trained(run, project):
     assert second.data.metrics["test_dice"] == first.data.metrics["test_dice"]
 
 
+@pytest.mark.after_a_run
 def test_no_test_scores_when_a_recipe_is_searched(run, project):
-    run(params={"reporting.score_test": False})
-    (tracked,) = runs(project)
-    assert not [name for name in tracked.data.metrics if name.startswith("test_")]
+    (first,) = runs(project)
+    run(params={"reporting.score_test": False}, pipeline_names=["reporting"])
+    second = next(tracked for tracked in runs(project) if tracked.info.run_id != first.info.run_id)
+    assert not [name for name in second.data.metrics if name.startswith("test_")]
+    data = project / "data" / "demo"
+    assert set(pd.read_csv(data / "08_reporting" / "table_ii.csv")["subset"]) == {"train", "validation"}
+    assert len(np.load(data / "07_model_output" / "probabilities.npz").files) == 15
 
 
+@pytest.mark.after_a_run
 def test_a_run_that_fails_says_so(run, project):
+    wild = {"training.learning_rate": 1e30, "training.optimiser": "sgd", "training.schedule": "cosine"}
     with pytest.raises(InputError, match="no longer finite"):
-        run(params={"training.learning_rate": 1e30, "training.optimiser": "sgd", "training.schedule": "cosine"})
-    assert [tracked.info.status for tracked in runs(project)] == ["FAILED"]
+        run(params=wild, pipeline_names=["training"])
+    assert sorted(tracked.info.status for tracked in runs(project)) == ["FAILED", "FINISHED"]
 
 
 def test_an_unreachable_server_stops_before_training(run, project, monkeypatch):
@@ -127,6 +156,7 @@ def wait_for_epoch(project: Path) -> Run:
     raise AssertionError("no epoch was logged")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_a_killed_run_is_killed(run, project, number):
     process = start(project, "--params", f"{SHORT},training.epochs=1000")
@@ -153,11 +183,19 @@ def test_a_killed_run_is_killed(run, project, number):
         ("split.protocol=paper", "test cases are not there"),
     ],
 )
-def test_a_users_mistake_shows_no_stack_trace(project, params, message):
-    process = start(project, "--params", f"{SHORT},{params}")
+def test_a_users_mistake_is_told_in_words(project, params, message):
+    bootstrap_project(project)
+    result = CliRunner().invoke(cli, ["run", "--env", "demo", "--params", f"{SHORT},{params}"])
+    assert result.exit_code == 1
+    assert message in result.output
+    assert isinstance(result.exception, SystemExit)  # click's own end, after the words
+
+
+def test_a_users_mistake_shows_no_stack_trace(project):
+    process = start(project, "--params", f"{SHORT},training.batch_size=500")
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 1
-    assert message in output
+    assert "batch_size is 500" in output
     assert "Traceback" not in output
 
 

@@ -16,6 +16,7 @@ from mlflow import MlflowClient
 from safetensors import safe_open
 
 from lesion_segmentation.errors import InputError
+from lesion_segmentation.tensor_files import read_tensors, write_tensors
 from lesion_segmentation.training.checkpoints import CheckpointFile
 from lesion_segmentation.training.listener import Listener
 from lesion_segmentation.training.loop import fit
@@ -98,6 +99,28 @@ def test_a_checkpoint_holds_plain_data_and_damage_is_told(images, masks, samples
         fit(images, masks, samples, settings, checkpoint_file=CheckpointFile(path))
 
 
+def rewritten(path: Path, **changes: object) -> CheckpointFile:
+    """The same checkpoint with other metadata; None takes a key out."""
+    tensors, metadata = read_tensors(path)
+    write_tensors(path, tensors, {key: value for key, value in {**metadata, **changes}.items() if value is not None})
+    return CheckpointFile(path)
+
+
+def test_an_older_checkpoint_lacks_a_setting_and_another_format_is_told(images, masks, samples, tmp_path):
+    """What could not be set then was what the default is."""
+    path = tmp_path / "checkpoint.safetensors"
+    settings = TrainingSettings(**(QUICK | {"epochs": 1, "resume": True}))
+    fit(images, masks, samples, settings, checkpoint_file=CheckpointFile(path))
+    _, metadata = read_tensors(path)
+    older = {name: value for name, value in metadata["configuration"].items() if name != "training.validation_scores"}
+    _, history = fit(images, masks, samples, settings, checkpoint_file=rewritten(path, configuration=older))
+    assert len(history) == 1
+    for changes in ({"format_version": 99}, {"format_version": None}, {"colour": "red"}, {"history": None}):
+        fit(images, masks, samples, settings.model_copy(update={"resume": False}), checkpoint_file=CheckpointFile(path))
+        with pytest.raises(InputError, match=r"no checkpoint of this project, or damaged \(.*Train from the beginning"):
+            rewritten(path, **changes).read({})
+
+
 def test_a_full_disk_leaves_the_former_checkpoint(images, masks, samples, mount_disk):
     """There is room for one checkpoint, and none to write the second beside it."""
     path = mount_disk("300k") / "checkpoint.safetensors"
@@ -119,10 +142,12 @@ def start(project: Path, *options: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
+@pytest.mark.slow
+@pytest.mark.after_a_run
 def test_real_kills_at_random_instants_lose_nothing(run, project):
     """kill -9, whatever the training is doing; KILLS=20 for more of them."""
-    run(params={"training.epochs": 60, "training.precision": "32-true"})
-    models = project / "data" / "06_models"
+    run(params={"training.epochs": 60, "training.precision": "32-true"}, pipeline_names=["training"])
+    models = project / "data" / "demo" / "06_models"
     expected = load_tensors(models / "network.safetensors")
     for name in ("network", "training_checkpoint"):
         (models / f"{name}.safetensors").unlink()

@@ -6,12 +6,13 @@ import pytest
 import torch
 
 from lesion_segmentation.hardware import choose_hardware
-from lesion_segmentation.model import build_network
 from lesion_segmentation.prediction import predict
 from lesion_segmentation.training import loop
-from lesion_segmentation.training.augmentation import augment
+from lesion_segmentation.training.on_the_fly import apply_changes
+from lesion_segmentation.training.pictures import load_pictures
 from lesion_segmentation.training.settings import TrainingSettings
 from lesion_segmentation.training.tally import Tally
+from lesion_segmentation.training.trainer import Trainer
 
 pytestmark = pytest.mark.gpu
 
@@ -55,13 +56,13 @@ def test_no_step_waits_on_the_host(images, masks, samples):
     settings = TrainingSettings(**QUICK)
     hardware = choose_hardware()
     fabric = lightning.Fabric(accelerator="cuda", devices=1, precision=hardware.precision)
-    train = loop._load(images, masks, samples["sample_id"], fabric.device)
-    trainer = loop.Trainer(fabric, build_network(loop._metadata(settings, images, samples["sample_id"])), settings, 100)
-    order, draws = trainer._draw_epoch(1, train)
+    train = load_pictures(images, masks, samples["sample_id"], fabric.device)
+    trainer = Trainer(fabric, loop.prepare_network(settings, list(images.values())), settings, 100)
+    order, changes = trainer.draw_epoch(1, train)
 
     def step(tally: Tally) -> None:
         pixels, lesions = train.batch(order[:4])
-        trainer.step(*augment(pixels, lesions, draws.take(slice(0, 4))), tally)
+        trainer.step(*apply_changes(pixels, lesions, changes.take(slice(0, 4))), tally)
 
     trainer.network.train()
     tally = Tally()

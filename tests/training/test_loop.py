@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from lesion_segmentation.errors import InputError
-from lesion_segmentation.evaluation import legacy_scores
 from lesion_segmentation.model.scaling import scale
+from lesion_segmentation.paper import legacy_scores
 from lesion_segmentation.prediction import predict
 from lesion_segmentation.training.listener import Listener
 from lesion_segmentation.training.loop import fit
@@ -38,9 +38,10 @@ def test_history_and_listener_tell_the_same(images, masks, samples):
 def test_validation_columns_are_of_the_network_that_is_returned(images, masks, samples):
     network, history = fit(images, masks, samples, TrainingSettings(**QUICK))
     ids = samples.loc[samples["subset"] == "validation", "sample_id"]
-    probabilities = predict(network, np.stack([images[case_id] for case_id in ids]))
+    probabilities = predict(network, np.stack([images[case_id] for case_id in ids]), precision="32-true")
     correct = [(p > 0.5) == masks[case_id].astype(bool) for p, case_id in zip(probabilities, ids, strict=True)]
-    assert history["validation_accuracy"].iloc[-1] == pytest.approx(np.mean(correct), abs=1e-6)
+    # One pixel of these four pictures is 4e-5; fused convolutions may move one.
+    assert history["validation_accuracy"].iloc[-1] == pytest.approx(np.mean(correct), abs=1e-4)
 
 
 def test_legacy_scores_of_validation_stand_in_every_row(images, masks, samples):
@@ -94,13 +95,14 @@ def test_scaling_is_that_of_the_training_samples(images, masks, samples):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"loss": "bce", "optimiser": "sgd", "schedule": "inverse_time", "ema_decay": 0},
+        {"loss": "bce", "optimiser": "sgd", "schedule": "inverse_time", "learning_rate": 0.05, "ema_decay": 0},
         {"schedule": "cosine", "unpooling": "nearest"},
     ],
 )
-def test_every_choice_trains(images, masks, samples, changes):
-    _, history = fit(images, masks, samples, TrainingSettings(**(QUICK | changes)))
-    assert np.isfinite(history.to_numpy(float)).all()
+def test_every_choice_learns(images, masks, samples, changes):
+    still = OnTheFlySettings(enabled=False)
+    _, history = fit(images, masks, samples, TrainingSettings(**(QUICK | changes | {"epochs": 12}), on_the_fly=still))
+    assert history["train_loss"].iloc[-1] < 0.85 * history["train_loss"].iloc[0]
 
 
 def test_mistakes_are_told(images, masks, samples):

@@ -3,9 +3,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lesion_segmentation.training.augmentation import augment, draw
 from scipy.ndimage import rotate
 
+from lesion_segmentation.training.on_the_fly import apply_changes, draw_changes
 from lesion_segmentation.training.settings import OnTheFlySettings
 
 STILL = {
@@ -28,7 +28,9 @@ def blob(count: int = 4, height: int = 48, width: int = 64) -> tuple[torch.Tenso
 
 def test_nothing_asked_for_changes_nothing():
     images, masks = torch.rand(3, 3, 32, 40) * 255, (torch.rand(3, 1, 32, 40) > 0.5).float()
-    new_images, new_masks = augment(images, masks, draw(3, 32, 40, OnTheFlySettings(**STILL), generator()))
+    new_images, new_masks = apply_changes(
+        images, masks, draw_changes(3, 32, 40, OnTheFlySettings(**STILL), generator())
+    )
     assert torch.allclose(new_images, images, atol=1e-2)
     assert torch.equal(new_masks, masks)
 
@@ -38,20 +40,23 @@ def test_nothing_asked_for_changes_nothing():
 def test_mask_and_image_move_together(seed):
     images, masks = blob()
     still_colours = {name: STILL[name] for name in ("brightness", "contrast", "saturation", "channel_gain")}
-    draws = draw(4, 48, 64, OnTheFlySettings(**still_colours), generator(seed))
-    new_images, new_masks = augment(images, masks, draws)
+    changes = draw_changes(4, 48, 64, OnTheFlySettings(**still_colours), generator(seed))
+    new_images, new_masks = apply_changes(images, masks, changes)
     assert torch.equal(new_images[:, :1] > 127.5, new_masks > 0.5)
     assert set(new_masks.unique().tolist()) <= {0.0, 1.0}
 
 
 def test_rotation_turns_by_the_degrees_drawn():
     images, masks = blob(1, 61, 61)
-    draws = draw(1, 61, 61, OnTheFlySettings(**(STILL | {"rotation": 40})), generator())
-    angle = np.degrees(np.arctan2(float(draws.theta[0, 1, 0]), float(draws.theta[0, 0, 0])))
+    changes = draw_changes(1, 61, 61, OnTheFlySettings(**(STILL | {"rotation": 40})), generator())
+    # theta says where a pixel comes from: the lesion turns the other way.
+    angle = -np.degrees(np.arctan2(float(changes.theta[0, 1, 0]), float(changes.theta[0, 0, 0])))
     assert 1 < abs(angle) <= 40
-    turned = augment(images, masks, draws)[1][0, 0].numpy()
-    references = [rotate(masks[0, 0].numpy(), sign * angle, reshape=False, order=1) > 0.5 for sign in (1, -1)]
-    assert min((reference != turned).mean() for reference in references) < 0.01
+    turned = apply_changes(images, masks, changes)[1][0, 0].numpy()
+    # SciPy turns from the first axis, rows downwards, to the second: clockwise as pictures are seen.
+    right, wrong = (rotate(masks[0, 0].numpy(), sign * -angle, reshape=False, order=1) > 0.5 for sign in (1, -1))
+    assert (right != turned).mean() < 0.01
+    assert (wrong != turned).mean() > 0.01
 
 
 def test_lesions_keep_their_shape_in_pictures_that_are_not_square():
@@ -60,13 +65,17 @@ def test_lesions_keep_their_shape_in_pictures_that_are_not_square():
     The picture is small enough that no reflection of the lesion comes in.
     """
     images, masks = blob(16, 96, 120)
-    turned = augment(images, masks, draw(16, 96, 120, OnTheFlySettings(**(STILL | {"rotation": 180})), generator()))[1]
+    turned = apply_changes(
+        images, masks, draw_changes(16, 96, 120, OnTheFlySettings(**(STILL | {"rotation": 180})), generator())
+    )[1]
     assert torch.allclose(turned.sum(dim=(1, 2, 3)), masks.sum(dim=(1, 2, 3)), rtol=0.02)
 
 
 def test_flips_come_in_all_four_kinds():
     images, masks = blob(64)
-    flipped = augment(images, masks, draw(64, 48, 64, OnTheFlySettings(**(STILL | {"flip": True})), generator()))[1]
+    flipped = apply_changes(
+        images, masks, draw_changes(64, 48, 64, OnTheFlySettings(**(STILL | {"flip": True})), generator())
+    )[1]
     kinds = {
         kind
         for mask in flipped
@@ -79,15 +88,15 @@ def test_flips_come_in_all_four_kinds():
 @pytest.mark.parametrize("name", ["brightness", "contrast", "saturation", "channel_gain"])
 def test_colours_change_in_the_image_alone(name):
     images, masks = torch.rand(4, 3, 32, 40) * 255, (torch.rand(4, 1, 32, 40) > 0.5).float()
-    draws = draw(4, 32, 40, OnTheFlySettings(**(STILL | {name: 0.3})), generator())
-    new_images, new_masks = augment(images, masks, draws)
+    changes = draw_changes(4, 32, 40, OnTheFlySettings(**(STILL | {name: 0.3})), generator())
+    new_images, new_masks = apply_changes(images, masks, changes)
     assert torch.equal(new_masks, masks)
     assert (new_images - images).abs().mean() > 1
     assert new_images.min() >= 0
     assert new_images.max() <= 255
 
 
-def test_the_same_seed_draws_the_same():
-    one, two, other = (draw(5, 32, 32, OnTheFlySettings(), generator(seed)) for seed in (1, 1, 2))
+def test_the_same_seed_changes_the_same():
+    one, two, other = (draw_changes(5, 32, 32, OnTheFlySettings(), generator(seed)) for seed in (1, 1, 2))
     assert torch.equal(one.theta, two.theta)
     assert not torch.equal(one.theta, other.theta)

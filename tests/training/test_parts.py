@@ -51,7 +51,9 @@ def rates(settings: TrainingSettings, steps: int) -> list[float]:
 
 
 def test_inverse_time_is_keras_decay():
-    found = rates(TrainingSettings(optimiser="sgd", schedule="inverse_time", learning_rate=0.001, decay=0.0005), 50)
+    found = rates(
+        TrainingSettings(optimiser="sgd", schedule="inverse_time", learning_rate=0.001, learning_rate_decay=0.0005), 50
+    )
     assert found == pytest.approx([0.001 / (1 + 0.0005 * update) for update in range(50)])
 
 
@@ -158,4 +160,10 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 def test_hardware_is_what_was_asked_for():
     assert choose_hardware("cpu", "32-true") == ("cpu", "32-true")
-    assert choose_hardware("cpu", "auto").precision in ("32-true", "bf16-mixed")
+    assert choose_hardware("cpu", "bf16-mixed") == ("cpu", "bf16-mixed")
+
+
+@pytest.mark.parametrize(("computes", "precision"), [(True, "bf16-mixed"), (False, "32-true")])
+def test_bf16_is_chosen_where_the_processor_computes_with_it(monkeypatch, computes, precision):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: computes)
+    assert choose_hardware("cpu", "auto") == ("cpu", precision)

@@ -41,7 +41,8 @@ class AugmentationSettings(BaseModel):
     def _are_known(cls, copies: tuple[str, ...]) -> tuple[str, ...]:
         unknown = [name for name in copies if name not in COPIES]
         if unknown:
-            raise ValueError(f"augmentation.copies has {', '.join(unknown)}, expected some of: {', '.join(COPIES)}")
+            known = ", ".join(COPIES) or "none"
+            raise ValueError(f"augmentation.copies has {', '.join(unknown)}, expected some of: {known}")
         return copies
 
 

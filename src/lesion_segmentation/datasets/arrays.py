@@ -21,7 +21,6 @@ class CaseArrays(WholeFile):
     """
 
     def load(self) -> dict[str, np.ndarray]:
-        """Read all arrays."""
         with np.load(self._filepath) as file:
             return dict(file)
 

@@ -35,7 +35,6 @@ class RunArtifact(AbstractDataset[NoReturn, Any]):
         self.metadata = metadata
 
     def load(self) -> Any:
-        """Fetch the artifact and load it."""
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
 

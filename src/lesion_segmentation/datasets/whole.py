@@ -31,7 +31,6 @@ class Table(CSVDataset):
     DEFAULT_SAVE_ARGS = {"index": False}
 
     def save(self, data: Any) -> None:
-        """Write beside, then rename."""
         with replacing(Path(self._filepath)) as path:
             CSVDataset(filepath=str(path), save_args=self._save_args).save(data)
 
@@ -42,7 +41,6 @@ class Record(JSONDataset):
     DEFAULT_SAVE_ARGS = {"indent": 2}
 
     def save(self, data: Any) -> None:
-        """Write beside, then rename."""
         with replacing(Path(self._filepath)) as path:
             JSONDataset(filepath=str(path), save_args=self._save_args).save(data)
 
@@ -51,11 +49,9 @@ class Text(WholeFile):
     """A text, UTF-8."""
 
     def load(self) -> str:
-        """Read it."""
         return self._filepath.read_text(encoding="utf-8")
 
     def save(self, data: str) -> None:
-        """Write beside, then rename."""
         with replacing(self._filepath) as path:
             path.write_text(data, encoding="utf-8")
 
@@ -64,6 +60,5 @@ class Figure(MatplotlibDataset):
     """matplotlib.MatplotlibDataset of one figure, replaced as a whole."""
 
     def save(self, data: Any) -> None:
-        """Write beside, then rename."""
         with replacing(Path(self._filepath)) as path:
             MatplotlibDataset(filepath=str(path), save_args=self._save_args).save(data)

@@ -44,7 +44,6 @@ class Findings:
     strained: list[str] = field(default_factory=list)
 
     def require(self, holds_somewhere: bool, holds_as_printed: bool, bound: str) -> None:
-        """Note the bound unless it holds."""
         if not holds_somewhere:
             self.broken.append(bound)
         elif not holds_as_printed:

@@ -13,7 +13,7 @@ from lesion_segmentation.evaluation.scores import COUNTS, count_pixels, score_co
 SUBSETS = ("train", "validation", "test")
 TABLE_METRICS = ("accuracy", "precision", "recall", "iou", "dice", "loss")
 LABELS = ("source", "test_time_augmentation", "protocol", "threshold")
-"""What every row of scores says of itself: PH2 or synthetic, over which views of a picture the prediction is a mean, the
+"""What every row of scores says of itself: PH2 or synthetic, over which views of a picture predictions are means, the
 split's protocol, from which probability on a pixel is lesion."""
 NETWORK, ENHANCEMENT = "network", "enhancement"
 """Whose threshold a row is of: the network's, or a second, lower one (the paper's enhancement of its predictions)."""

@@ -24,17 +24,14 @@ class SummaryHooks:
 
     @hook_impl
     def before_pipeline_run(self) -> None:
-        """Nothing is made yet."""
         self._made = set()
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str) -> None:
-        """Remember what was made."""
         self._made.add(dataset_name)
 
     @hook_impl(trylast=True)
     def after_pipeline_run(self, run_params: dict[str, Any], catalog: DataCatalog) -> None:
-        """Print the scores and where everything is."""
         project = run_params["project_path"]
         made = sorted(name for name in self._made if file_of(catalog, name) is not None)
         if not made:

@@ -11,6 +11,9 @@ from lesion_segmentation.errors import InputError
 FORMAT_VERSION = 2
 """Of weights files. Version 1 had SegNet's three options as keys of their own, and no version."""
 
+RAW_RANGE = (0.0, 255.0)
+"""Of pixels as they come."""
+
 Triple = tuple[float, float, float]
 
 
@@ -37,7 +40,7 @@ class NetworkMetadata:
     architecture: str
     options: Mapping[str, Any] = field(default_factory=dict)
     input_size: tuple[int, int] | None = None
-    input_range: tuple[float, float] = (0.0, 255.0)
+    input_range: tuple[float, float] = RAW_RANGE
     input_mean: Triple = (0.0, 0.0, 0.0)
     input_std: Triple = (1.0, 1.0, 1.0)
     threshold: float = 0.5
@@ -56,7 +59,8 @@ class NetworkMetadata:
         """The reverse of to_dict, for files of this and of former versions: keys that are missing have their defaults.
 
         Raises:
-            InputError: The architecture is missing, a key is unknown, or the version is newer than this one.
+            InputError: The architecture is missing, a key is unknown, pixels are of another range, or a newer version wrote
+                the file.
         """
         given = dict(values)
         version = given.pop("format_version", 1)
@@ -69,6 +73,8 @@ class NetworkMetadata:
         if unknown or "architecture" not in given:
             found = f"unknown {', '.join(unknown)}" if unknown else "no architecture"
             raise InputError(f"{found} in the metadata, expected some of: {', '.join(known)}")
+        if tuple(given.get("input_range", RAW_RANGE)) != RAW_RANGE:
+            raise InputError(f"input_range is {given['input_range']}, this version feeds pixels of 0 to 255")
         lists = {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
         return cls(**{**given, **lists})
 

@@ -2,8 +2,8 @@
 
 Harlapur and Handur, "Skin Lesion Segmentation Using Deep Learning Convolutional Neural Network", and the notebook
 hashbanger/Skin_Lesion_Segmentation, whose settings it follows. Nothing else in the package imports this room but
-pipeline_registry.py and what stands below pipelines/: whoever deletes it, conf/paper and `split.protocol` in conf/base
-has a segmentation project left.
+pipelines/paper, which pipeline_registry.py leaves out where the room is gone: whoever deletes it, conf/paper and
+`split.protocol` in conf/base has a segmentation project left.
 """
 
 from lesion_segmentation.data.samples import COPIES

@@ -10,7 +10,6 @@ MAX_ROTATION = 40
 
 
 def rotate_sample(sample: Sample, generator: np.random.Generator) -> Sample:
-    """Turn by an angle that is drawn."""
     return rotate(sample, int(generator.integers(-MAX_ROTATION, MAX_ROTATION)))
 
 

@@ -83,15 +83,13 @@ def build_page(
         network: The network's metadata.
         run_record: Names and values of the settings, the commit and the hashes.
     """
-    case_metrics = tables["case_metrics"]
-    groups = describe_groups(tables["cases"])
-    views = view_cases(case_metrics, groups, pictures["images"], pictures["masks"], pictures["predicted_masks"])
     headline = find_headline(tables["score_intervals"])
     return (
         _environment()
         .get_template("report.html.j2")
         .render(
-            **_labels(case_metrics),
+            **_labels(tables["case_metrics"]),
+            **_show_cases(tables, pictures, headline["subset"]),
             architecture="SegNet-v2" if network["architecture"] == "segnet" else network["architecture"],
             css=_text("report.css"),
             script=_text("report.js"),
@@ -101,11 +99,6 @@ def build_page(
             table=tables["table"].to_dict("records"),
             table_csv="table_ii_beside_paper" if tables["table"]["n"].isna().any() else "table_ii",
             curves=plot_curves(tables["training_history"]),
-            views=views,
-            extremes=_find_extremes(views, headline["subset"]),
-            subsets=list(dict.fromkeys(case_metrics["subset"])),
-            diagnosis_names=sorted(set(groups["diagnosis"])),
-            sizes=list(dict.fromkeys(sorted(groups["lesion_size"].astype(str), key=_leading_number))),
             subgroups=tables["subgroups"].to_dict("records"),
             too_few=TOO_FEW,
             reliability=plot_reliability(tables["calibration"]),
@@ -117,6 +110,19 @@ def build_page(
             show=show,
         )
     )
+
+
+def _show_cases(tables: Mapping[str, pd.DataFrame], pictures: Mapping[str, Arrays], subset: str) -> dict[str, Any]:
+    """The gallery: views of all cases, the extremes of a subset, and what cases can be chosen by."""
+    case_metrics, groups = tables["case_metrics"], describe_groups(tables["cases"])
+    views = view_cases(case_metrics, groups, pictures["images"], pictures["masks"], pictures["predicted_masks"])
+    return {
+        "views": views,
+        "extremes": _find_extremes(views, subset),
+        "subsets": list(dict.fromkeys(case_metrics["subset"])),
+        "diagnosis_names": sorted(set(groups["diagnosis"])),
+        "sizes": list(dict.fromkeys(sorted(groups["lesion_size"].astype(str), key=_leading_number))),
+    }
 
 
 def find_headline(score_intervals: pd.DataFrame) -> dict[str, Any]:

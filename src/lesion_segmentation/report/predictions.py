@@ -55,8 +55,8 @@ def _draw_cases(
 ) -> Figure:
     first = chosen.iloc[0]
     title = (
-        f"{first['subset'].capitalize()} cases ({first['source']}, {describe_protocol(first['protocol'])}; test-time augmentation: "
-        f"{first['test_time_augmentation']}, threshold {first['threshold']:g}): {which}"
+        f"{first['subset'].capitalize()} cases ({first['source']}, {describe_protocol(first['protocol'])}; "
+        f"test-time augmentation: {first['test_time_augmentation']}, threshold {first['threshold']:g}): {which}"
     )
     figure, axes = grid(len(chosen), 4, title)
     for row, case in enumerate(chosen.itertuples()):

@@ -45,7 +45,6 @@ class TrackingHooks:
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        """Remember where the configuration is."""
         self._context = context
 
     @hook_impl

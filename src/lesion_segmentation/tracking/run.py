@@ -77,7 +77,6 @@ class TrackedRun:
         self.log_metrics({key: value for key, value in row.items() if key != "epoch"}, step=int(row["epoch"]))
 
     def set_tags(self, tags: Mapping[str, Any]) -> None:
-        """Set tags."""
         for key, value in tags.items():
             self.client.set_tag(self.run_id, key, str(value))
 
@@ -93,7 +92,6 @@ class TrackedRun:
         self.client.log_inputs(self.run_id, datasets=[entity])
 
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
-        """Upload one file."""
         self.client.log_artifact(self.run_id, str(path), folder)
 
     def log_model(self, network: Any) -> None:

@@ -56,11 +56,7 @@ def fit(
             another training.
     """
     subsets = {name: list(samples.loc[samples["subset"] == name, "sample_id"]) for name in ("train", "validation")}
-    if settings.batch_size > len(subsets["train"]):
-        raise InputError(
-            f"training.batch_size is {settings.batch_size}, but there are only "
-            f"{len(subsets['train'])} training samples. Choose a smaller batch."
-        )
+    _require_a_batch(settings.batch_size, len(subsets["train"]))
     keep_freed_memory()
     hardware = choose_hardware(settings.device, settings.precision)
     fabric = lightning.Fabric(accelerator=hardware.device, devices=1, precision=hardware.precision)
@@ -94,6 +90,14 @@ def prepare_network(settings: TrainingSettings, images: list[np.ndarray]) -> Net
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
         return build_network(metadata)
+
+
+def _require_a_batch(batch_size: int, samples: int) -> None:
+    if batch_size > samples:
+        raise InputError(
+            f"training.batch_size is {batch_size}, but there are only {samples} training samples. "
+            "Choose a smaller batch."
+        )
 
 
 def _epochs(history: list[dict[str, float]], count: int) -> Iterator[int]:

@@ -32,11 +32,9 @@ class Changes:
     gain: Tensor
 
     def to(self, device: torch.device) -> "Changes":
-        """The same numbers on another device."""
         return Changes(**{name: value.to(device) for name, value in vars(self).items()})
 
     def take(self, indices: Tensor | slice) -> "Changes":
-        """The numbers of some of the pictures."""
         return Changes(**{name: value[indices] for name, value in vars(self).items()})
 
 

@@ -91,7 +91,7 @@ class TrainingSettings(BaseModel):
     def _are_known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         unknown = [name for name in names if name not in VALIDATION_SCORES]
         if unknown:
-            known = ", ".join(VALIDATION_SCORES)
+            known = ", ".join(VALIDATION_SCORES) or "none"
             raise ValueError(f"training.validation_scores has {', '.join(unknown)}, expected some of: {known}")
         return names
 

@@ -52,7 +52,6 @@ class Trainer:
         return tensors, values
 
     def restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-        """Return to a state."""
         parts: dict[str, dict[str, Tensor]] = {"network": {}, "averaged": {}, "optimiser": {}}
         for name, tensor in tensors.items():
             kind, _, rest = name.partition(".")

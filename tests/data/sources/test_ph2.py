@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from lesion_segmentation.data.ph2 import describe_pictures, import_ph2
-from lesion_segmentation.data.synthetic import draw_case
 from PIL import Image
 
 from lesion_segmentation.data.annotations import HEADER
+from lesion_segmentation.data.sources.ph2 import describe_pictures, import_ph2
+from lesion_segmentation.data.sources.synthetic import draw_case
 from lesion_segmentation.errors import InputError
 
 IDS = [f"IMD{number:03d}" for number in range(1, 8)]

@@ -1,5 +1,6 @@
 import numpy as np
-from lesion_segmentation.data.synthetic import annotations_text, draw_case
+
+from lesion_segmentation.data.sources.synthetic import annotations_text, draw_case
 
 
 def test_the_same_numbers_give_the_same_pixels():

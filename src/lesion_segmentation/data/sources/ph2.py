@@ -34,7 +34,6 @@ def read_manifest() -> pd.DataFrame:
 
 
 def describe_pictures(image: Image.Image, mask: Image.Image) -> dict[str, object]:
-    """A row of the manifest."""
     return {
         "width": image.width,
         "height": image.height,
@@ -79,7 +78,7 @@ def import_ph2(source: Path, target: Path, manifest: pd.DataFrame | None = None)
     note = (
         ""
         if _has_diagnoses(annotations)
-        else " It has no annotations: diagnoses stay empty, so split.protocol=stratified is refused."
+        else " It has no annotations: diagnoses stay empty, so the protocols stratified and folds are refused."
     )
     return f"PH2: {len(pairs)} cases checked and written to {target}.{note}"
 

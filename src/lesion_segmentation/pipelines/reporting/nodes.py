@@ -28,8 +28,10 @@ def predict_cases(
     Raises:
         InputError: The network was trained under another split, whose training cases may be test cases of this one.
     """
+    from lesion_segmentation.hardware import keep_freed_memory
     from lesion_segmentation.prediction import Predictor
 
+    keep_freed_memory()
     _require_one_split(network, scored_samples)
     wanted = scored_samples if reporting.score_test else scored_samples[scored_samples["subset"] != "test"]
     predictor = Predictor(network, **prediction.model_dump())
@@ -66,7 +68,6 @@ def write_model_card(
     split: pd.DataFrame,
     network: Any,
 ) -> str:
-    """The model card of the network."""
     from lesion_segmentation.report import page
 
     return page.write_model_card(score_intervals, case_metrics, dataset_passport, split, asdict(network.metadata))

@@ -18,7 +18,7 @@ from lesion_segmentation.report.predictions import draw_enhanced_predictions, dr
 
 
 def create_pipeline(table: str = "table_ii", layers: str = "architecture#table") -> Pipeline:
-    """network, sample_images, sample_masks, scored_samples, native_masks, cases -> predictions, scores, tables, figures.
+    """network, sample_images, sample_masks, scored_samples, native_masks -> predictions, scores, tables, figures, page.
 
     Args:
         table: The table of scores that the page shows and the audit checks: Table II, or one with more beside it.
@@ -111,8 +111,8 @@ def _draw(layers: str) -> list[Node]:
 
 def _write(table: str) -> list[Node]:
     tables = ["score_intervals", "subgroups", "threshold_sweep", "calibration", "metric_audit"]
-    others = ["case_metrics", "training_history", "cases", "predicted_masks", "dataset_passport", "model_card", "network",
-              "run_record"]  # fmt: skip
+    others = ["case_metrics", "training_history", "cases", "predicted_masks", "dataset_passport", "model_card",
+              "network", "run_record"]  # fmt: skip
     page = {
         "table": table,
         "images": "sample_images",
