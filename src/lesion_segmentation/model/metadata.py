@@ -59,8 +59,8 @@ class NetworkMetadata:
         """The reverse of to_dict, for files of this and of former versions: keys that are missing have their defaults.
 
         Raises:
-            InputError: The architecture is missing, a key is unknown, pixels are of another range, or a newer version wrote
-                the file.
+            InputError: The architecture is missing, a key is unknown, pixels are of another range, or the file is of a
+                newer version.
         """
         given = dict(values)
         version = given.pop("format_version", 1)
