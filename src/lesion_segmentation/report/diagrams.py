@@ -16,7 +16,8 @@ KIND_COLORS = {
     "dense": PINK,
     "unpooling": GREEN,
 }
-_BOX, _GAP, _ROW, _FONT = 5.0, 2.0, 0.42, 7
+_BOX, _GAP, _ROW, _FONT, _LETTERS = 5.0, 2.0, 0.42, 7, 48
+"""Width of a box, between boxes, height of a row, in units; points of the letters, and so many fit into a box."""
 
 
 def draw_network(architecture: pd.DataFrame) -> Figure:
@@ -90,7 +91,8 @@ def _draw_pipeline(axes: Axes, name: str, steps: pd.DataFrame, left: float, bott
     for number, step in enumerate(steps.itertuples(), start=1):
         place = -_ROW * (number + 0.6)
         made = ", ".join(name for name in step.outputs if name != step.step)
-        axes.text(left + 0.1, place, f"{step.step}  →  {made}", va="center", fontsize=_FONT)
+        text = f"{step.step}  →  {made}"
+        axes.text(left + 0.1, place, text, va="center", fontsize=_FONT * min(1, _LETTERS / len(text)))
 
 
 def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], passed: list[str]) -> None:
