@@ -1,10 +1,9 @@
 """The project's pipelines by name, written out: Kedro's find_pipelines imports only the one asked for."""
 
-from importlib.util import find_spec
-
 from kedro.pipeline import Pipeline
 
 from lesion_segmentation.pipelines import (
+    HAS_PAPER,
     augmentation,
     comparison,
     cross_validation,
@@ -29,7 +28,7 @@ def register_pipelines() -> dict[str, Pipeline]:
 
 def _create_reporting() -> Pipeline:
     """With what the paper adds, unless somebody who needs no paper has deleted its room."""
-    if find_spec("lesion_segmentation.paper") is None:
+    if not HAS_PAPER:
         return reporting.create_pipeline()
     from lesion_segmentation.pipelines import paper
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from kedro.validation.exceptions import ParameterValidationError
+import torch
 from PIL import Image
 from safetensors import safe_open
 
@@ -103,20 +103,55 @@ def test_without_ph2_nothing_is_begun(run, project):
     assert not (project / "data").exists()
 
 
-@pytest.mark.parametrize(
-    ("params", "message"),
-    [
-        ({"training.epoch": 3}, "epoch"),
-        ({"training.width": -1}, "width"),
-        ({"split.protocol": "none"}, "expected one of: stratified, folds, overfit, paper, paper_leaky"),
-        ({"prediction.test_time_augmentation": "three"}, "test_time_augmentation"),
-        ({"augmentation.copies": ["turned"]}, "turned, expected some of: rotated, flipped"),
-        ({"training.validation_scores": ["modern"]}, "modern, expected some of: legacy"),
-    ],
-)
-def test_wrong_parameters_are_refused_before_any_work(run, project, params, message):
-    with pytest.raises(ParameterValidationError, match=message):
-        run(params=params)
+IMPOSSIBLE = {
+    "training.epoch": (3, "training.epoch: no such parameter"),
+    "training.epochs": (0, "training.epochs is 0, expected greater than or equal to 1"),
+    "training.width": (0.001, "training.width is 0.001, expected greater than or equal to 0.015625"),
+    "training.seed": (-1, "training.seed is -1, expected greater than or equal to 0"),
+    "split.seed": (2**32, "split.seed is 4294967296, expected less than 4294967296"),
+    "augmentation.seed": (1_764_100_000_000, "augmentation.seed is 1764100000000, expected less than"),
+    "training.learning_rate": (float("inf"), "training.learning_rate is inf, expected a finite number"),
+    "training.momentum": (float("nan"), "training.momentum is nan, expected a finite number"),
+    "training.device": ("gpu", "training.device is 'gpu', expected 'auto', 'cpu' or 'cuda'"),
+    "training.on_the_fly.rotation": (720, "training.on_the_fly.rotation is 720, expected less than or equal to 180"),
+    "training.validation_scores": (["modern"], "training.validation_scores has modern, expected some of: legacy"),
+    "split.protocol": (
+        "none",
+        "split.protocol is 'none', expected one of: stratified, folds, overfit, paper, paper_",
+    ),
+    "split.fold": (5, "split.fold is 5, expected less than 5"),
+    "image_size.height": (8, "image_size.height is 8, expected greater than or equal to 32"),
+    "augmentation.copies": (["turned"], "augmentation.copies has turned, expected some of: rotated, flipped"),
+    "prediction.test_time_augmentation": ("three", "is 'three', expected 'none', 'four' or 'eight'"),
+    "reporting.enhanced_threshold": (0.5, "reporting.enhanced_threshold is 0.5, expected less than 0.5"),
+    "leak_guard.max_distance": (300, "leak_guard.max_distance is 300, expected less than or equal to 256"),
+}
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+def test_impossible_values_are_refused_before_any_work(run, project, name):
+    value, message = IMPOSSIBLE[name]
+    with pytest.raises(InputError) as caught:
+        run(params={name: value})
+    assert message in str(caught.value)
+    assert "pydantic" not in str(caught.value)
+    assert not (project / "data").exists()
+
+
+def test_all_impossible_values_are_in_one_report(run, project):
+    with pytest.raises(InputError) as caught:
+        run(params={name: value for name, (value, _) in IMPOSSIBLE.items()})
+    assert f"{len(IMPOSSIBLE)} problems" in str(caught.value)
+    assert [message for _, message in IMPOSSIBLE.values() if message not in str(caught.value)] == []
+
+
+@pytest.mark.parametrize("name", ["training.device", "prediction.device"])
+def test_a_gpu_that_is_not_there_is_refused_before_any_work(run, project, monkeypatch, name):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(InputError, match=rf"{name} is cuda, but PyTorch finds no GPU"):
+        run(params={name: "cuda"})
+    with pytest.raises(InputError, match=r"training\.architecture is 'unet', expected one of: segnet"):
+        run(params={"training.architecture": "unet"})
     assert not (project / "data").exists()
 
 

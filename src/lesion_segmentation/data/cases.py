@@ -9,10 +9,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from PIL import Image, UnidentifiedImageError
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from lesion_segmentation.data.annotations import parse_annotations
 from lesion_segmentation.errors import InputError
+from lesion_segmentation.group import Group
 from lesion_segmentation.resizing import resize_image, resize_mask
 
 logger = logging.getLogger(__name__)
@@ -24,12 +25,11 @@ SYNTHETIC_PREFIX = "SYN"
 """Case ids of synthetic cases begin so: the label travels with the data, not with a setting."""
 
 
-class ImageSize(BaseModel):
+class ImageSize(Group):
     """Height and width in pixels that every image and mask is resized to."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    height: int = Field(192, ge=32)
-    width: int = Field(256, ge=32)
+    height: int = Field(192, ge=32, le=4096)
+    width: int = Field(256, ge=32, le=4096)
 
 
 class Cases(NamedTuple):

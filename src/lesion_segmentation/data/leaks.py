@@ -7,18 +7,19 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from lesion_segmentation.data.perceptual_hash import HASH_BITS, hash_distances
 from lesion_segmentation.data.splits import PROTOCOLS, leaks, split_hash
 from lesion_segmentation.errors import InputError
+from lesion_segmentation.group import Group
 
 logger = logging.getLogger(__name__)
 
 _SHOWN = 20
 
 
-class LeakGuardSettings(BaseModel):
+class LeakGuardSettings(Group):
     """The parameters `leak_guard`.
 
     Attributes:
@@ -28,7 +29,6 @@ class LeakGuardSettings(BaseModel):
             docs/leak_guard.md has the distances within PH2 that the default rests on.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     allow_leak: bool = False
     max_distance: int = Field(46, ge=0, le=HASH_BITS)
 

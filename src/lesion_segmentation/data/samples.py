@@ -5,9 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import field_validator
 
 from lesion_segmentation.data.splits import DEVELOPMENT, PROTOCOLS, check_origin, leaks
+from lesion_segmentation.group import Group, Seed
 
 ORIGINAL = "original"
 
@@ -23,7 +24,7 @@ COPIES: dict[str, Callable[[Sample, np.random.Generator], Sample]] = {}
 """Name of a kind of copy to what makes it; none are known here, lesion_segmentation.paper adds its own."""
 
 
-class AugmentationSettings(BaseModel):
+class AugmentationSettings(Group):
     """The parameters `augmentation`.
 
     Attributes:
@@ -32,9 +33,8 @@ class AugmentationSettings(BaseModel):
         seed: Of what is random in them.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     copies: tuple[str, ...] = ()
-    seed: int = 0
+    seed: Seed = 0
 
     @field_validator("copies")
     @classmethod

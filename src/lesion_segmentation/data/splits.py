@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from lesion_segmentation.errors import InputError
+from lesion_segmentation.group import Group, Seed
 
 DEVELOPMENT = "development"
 """The subset of all cases that are not for the test where samples, not cases, are dealt to training and validation."""
@@ -16,7 +17,7 @@ FOLDS = 5
 OVERFIT_CASES = 4
 
 
-class SplitSettings(BaseModel):
+class SplitSettings(Group):
     """The parameters `split`.
 
     Attributes:
@@ -30,11 +31,10 @@ class SplitSettings(BaseModel):
         seed: Of the draws.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     protocol: str
-    validation_cases: int = Field(30, ge=0)
+    validation_cases: int = Field(30, ge=0, le=1_000_000)
     fold: int = Field(0, ge=0, lt=FOLDS)
-    seed: int = 0
+    seed: Seed = 0
 
     @field_validator("protocol")
     @classmethod

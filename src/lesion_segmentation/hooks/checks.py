@@ -16,7 +16,9 @@ from lesion_segmentation.data.splits import DEVELOPMENT, SplitSettings, split_ca
 from lesion_segmentation.datasets.places import file_of
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.files import existing_parent
+from lesion_segmentation.group import find_problems
 from lesion_segmentation.parameters import RUNTIME_PARAMETERS, SETTINGS
+from lesion_segmentation.training.settings import TrainingSettings
 
 RAW = ("ph2_images", "ph2_masks", "ph2_annotations")
 MIN_FREE_MIB = 300
@@ -33,9 +35,15 @@ class InputHooks:
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        """Remember the parameters; Kedro checks what is in the groups that nodes ask for, but no group's name."""
+        """Remember the parameters, and refuse impossible ones at once: Kedro would, but in its own words."""
+        import lesion_segmentation.pipelines  # noqa: F401 (it makes names known that parameters may have)
+
         self._parameters = context.config_loader["parameters"]
         self._project = Path(context.project_path)
+        given = {name: self._parameters.get(name) or {} for name in SETTINGS}
+        problems = [problem for name, group in SETTINGS.items() for problem in find_problems(name, group, given[name])]
+        if problems:
+            raise InputError.from_problems("These parameters cannot be", problems, "conf/base shows all parameters.")
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
@@ -53,6 +61,7 @@ class InputHooks:
             )
         files = [file_of(catalog, name) for name in pipeline.all_outputs()]
         _check_folders({path.parent for path in files if path is not None} | {self._project})
+        _check_hardware(pipeline.inputs(), self._parameters)
         if set(RAW) <= pipeline.inputs() and "network" in pipeline.all_outputs():
             _check_batch(catalog, self._parameters)
 
@@ -75,6 +84,23 @@ def _check_folders(folders: set[Path]) -> None:
             "Nothing was begun. Free some space or get permission; all of a run's files can stand elsewhere: "
             "--params data_root=<folder>",
         )
+
+
+def _check_hardware(inputs: set[str], parameters: Mapping[str, Any]) -> None:
+    """Refuse at once a device that is not there, and a network that cannot be built."""
+    asked_for = [name for name in ("training", "prediction") if f"params:{name}" in inputs]
+    if not asked_for:
+        return
+    import torch
+
+    from lesion_segmentation.model import check_options
+
+    for name in asked_for:
+        if parameters[name]["device"] == "cuda" and not torch.cuda.is_available():
+            raise InputError(f"{name}.device is cuda, but PyTorch finds no GPU. Ask for auto or cpu.")
+    if "training" in asked_for:
+        settings = TrainingSettings(**parameters["training"])
+        check_options(settings.architecture, settings.network_options)
 
 
 def _check_batch(catalog: DataCatalog, parameters: Mapping[str, Any]) -> None:

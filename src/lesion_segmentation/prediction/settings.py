@@ -2,14 +2,14 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from lesion_segmentation.group import Group
 
 TestTimeAugmentation = Literal["none", "four", "eight"]
 """The mean over so many views of the picture: itself and its mirror images; with `eight` these turned by 90 degrees,
 too."""
 
 
-class PredictionSettings(BaseModel):
+class PredictionSettings(Group):
     """The parameters `prediction`.
 
     Attributes:
@@ -18,7 +18,6 @@ class PredictionSettings(BaseModel):
         precision: `auto` takes bf16 where the hardware computes with it, else float32.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     test_time_augmentation: TestTimeAugmentation = "four"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"

@@ -1,9 +1,11 @@
 """What the reporting can be told."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from lesion_segmentation.group import Group
 
 
-class ReportingSettings(BaseModel):
+class ReportingSettings(Group):
     """The parameters `reporting`.
 
     Attributes:
@@ -11,6 +13,5 @@ class ReportingSettings(BaseModel):
         enhanced_threshold: A second threshold, below the network's of 0.5: the paper's enhancement of its predictions.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     score_test: bool = True
     enhanced_threshold: float = Field(0.2, gt=0, lt=0.5)

@@ -4,16 +4,16 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
-_STRICT = ConfigDict(extra="forbid", frozen=True)
+from lesion_segmentation.group import Group, Seed
 
 VALIDATION_SCORES: dict[str, Callable[[np.ndarray, np.ndarray], dict[str, float]]] = {}
 """Further scores of validation by name: from probabilities and masks, both (N, H, W), to fractions by name. None are
 known here; lesion_segmentation.paper adds its own."""
 
 
-class OnTheFlySettings(BaseModel):
+class OnTheFlySettings(Group):
     """Random changes to each training picture each time it is seen; `enabled: false` leaves pictures as they are.
 
     Attributes:
@@ -27,7 +27,6 @@ class OnTheFlySettings(BaseModel):
         channel_gain: Factor on each of red, green and blue from [1 - channel_gain, 1 + channel_gain].
     """
 
-    model_config = _STRICT
     enabled: bool = True
     rotation: float = Field(180, ge=0, le=180)
     scale: float = Field(0.25, ge=0, le=2)
@@ -39,7 +38,7 @@ class OnTheFlySettings(BaseModel):
     channel_gain: float = Field(0.06, ge=0, lt=1)
 
 
-class TrainingSettings(BaseModel):
+class TrainingSettings(Group):
     """The parameters `training`.
 
     Attributes:
@@ -62,22 +61,21 @@ class TrainingSettings(BaseModel):
         on_the_fly: Changes to pictures while training.
     """
 
-    model_config = _STRICT
     architecture: str = "segnet"
     width: float = Field(1.0, ge=1 / 64, le=4)
     unpooling: Literal["indices", "nearest"] = "indices"
     logit_batch_norm: bool = False
     scaling: Literal["raw", "standardised"] = "standardised"
-    epochs: int = Field(100, ge=1)
-    batch_size: int = Field(10, ge=1)
-    seed: int = Field(0, ge=0)
+    epochs: int = Field(100, ge=1, le=100_000)
+    batch_size: int = Field(10, ge=1, le=100_000)
+    seed: Seed = 0
     loss: Literal["bce", "bce_dice"] = "bce_dice"
     optimiser: Literal["sgd", "adamw"] = "adamw"
-    learning_rate: float = Field(0.002, gt=0)
+    learning_rate: float = Field(0.002, gt=0, le=10)
     momentum: float = Field(0.9, ge=0, lt=1)
-    weight_decay: float = Field(0.01, ge=0)
+    weight_decay: float = Field(0.01, ge=0, le=10)
     schedule: Literal["inverse_time", "one_cycle", "cosine"] = "one_cycle"
-    learning_rate_decay: float = Field(0.0005, ge=0)
+    learning_rate_decay: float = Field(0.0005, ge=0, le=10)
     batch_norm_momentum: float = Field(0.1, gt=0, le=1)
     ema_decay: float = Field(0.995, ge=0, lt=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
