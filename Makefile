@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 export DO_NOT_TRACK := true
+export GOMP_SPINCOUNT ?= 1000
 
 .PHONY: demo test lint ph2 viz mlflow cv bench setup
 

@@ -1,9 +1,13 @@
 """What tests share: a few drawn cases, a project folder of their own, and the reasons to skip."""
 
+import lesion_segmentation  # isort: skip (it sets what must be set before torch is loaded)
+
 import os
 import shutil
+import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -116,10 +120,21 @@ def project(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
     """A project of the test's own, also the working directory; with a finished run where marked `after_a_run`."""
     name = "finished" if request.node.get_closest_marker("after_a_run") else "empty_project"
     copy = tmp_path / "project"
-    shutil.copytree(request.getfixturevalue(name), copy)
+    original = request.getfixturevalue(name)
+    shutil.copytree(original, copy)
+    move_store(copy, original)
     monkeypatch.chdir(copy)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return copy
+
+
+def move_store(project: Path, original: Path) -> None:
+    """Let MLflow's store know that its files stand in this copy of the project."""
+    places = {"experiments": "artifact_location", "runs": "artifact_uri", "logged_models": "artifact_location"}
+    with closing(sqlite3.connect(project / "mlflow.db")) as store, store:
+        for table, column in places.items():
+            change = f"UPDATE {table} SET {column} = replace({column}, ?, ?)"
+            store.execute(change, (original.as_uri(), project.as_uri()))
 
 
 @pytest.fixture

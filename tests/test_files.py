@@ -1,6 +1,8 @@
 """Outputs that are whole or not there: full disks, no permission, a save that fails half-way."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -110,3 +112,35 @@ def test_a_save_that_fails_leaves_what_was_there(dataset, good, bad, tmp_path):
         data.save(bad)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["output.png"]
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path):
+    path = tmp_path / "table.csv"
+    with replacing(path) as one, replacing(path) as other:
+        one.write_text("one")
+        other.write_text("other")
+        assert one != other
+    assert path.read_text() == "one"  # whoever ended last
+    assert [file.name for file in tmp_path.iterdir()] == ["table.csv"]
+
+
+def test_what_a_killed_writer_left_is_swept_and_a_living_ones_is_not(tmp_path):
+    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    left = tmp_path / f".table.{int(dead.stdout)}-3.partial.csv"
+    living = tmp_path / f".table.{os.getppid()}-0.partial.csv"
+    another = tmp_path / f".other.{int(dead.stdout)}-0.partial.csv"
+    for file in (left, living, another):
+        file.touch()
+    with replacing(tmp_path / "table.csv") as path:
+        path.write_text("new")
+    assert {file.name for file in tmp_path.iterdir()} == {"table.csv", living.name, another.name}
+
+
+@pytest.mark.parametrize("name", ["001", "NA", "nan", "1e5", "True", "-0", "", "12345e6789012345"])
+def test_ids_and_digests_are_texts(tmp_path, name):
+    table = Table(filepath=str(tmp_path / "table.csv"))
+    table.save(pd.DataFrame({"case_id": [name, "b"], "split_hash": [name, "0"], "dice": [0.5, 1.0]}))
+    loaded = table.load()
+    assert list(loaded["case_id"]) == [name, "b"]
+    assert list(loaded["split_hash"]) == [name, "0"]
+    assert loaded["dice"].sum() == 1.5

@@ -1,7 +1,9 @@
 """Files that are whole or not there: written beside, then renamed over what an earlier run left."""
 
 import errno
+import itertools
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -9,6 +11,8 @@ from pathlib import Path
 
 from lesion_segmentation.errors import InputError
 
+_COUNTER = itertools.count()
+_UNFINISHED: set[Path] = set()
 _USERS_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 
 
@@ -19,10 +23,12 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         InputError: There is no space or no permission; what stood at `path` is as it was.
     """
-    # One name, so that what a kill left is overwritten by the next attempt.
-    temporary = path.with_name(f".{path.stem}.partial{path.suffix}")
+    # A name of its own, so that two writers do not meet; what a kill left is swept by the next one.
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}-{next(_COUNTER)}.partial{path.suffix}")
+    _UNFINISHED.add(temporary)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path)
         yield temporary
         os.replace(temporary, path)
     except Exception as error:
@@ -31,8 +37,39 @@ def replacing(path: Path) -> Iterator[Path]:
             raise
         raise InputError(_explain(path, cause)) from error
     finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        _remove(temporary)
+
+
+def discard_unfinished() -> None:
+    """Remove the temporary files of this process: it is about to be ended."""
+    for temporary in list(_UNFINISHED):
+        _remove(temporary)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is a process of this number on this machine."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _remove(temporary: Path) -> None:
+    with suppress(OSError):
+        temporary.unlink(missing_ok=True)
+    _UNFINISHED.discard(temporary)
+
+
+def _sweep(path: Path) -> None:
+    """Remove what writers of this file left that were killed."""
+    pattern = re.compile(rf"\.{re.escape(path.stem)}\.(\d+)-\d+\.partial{re.escape(path.suffix)}")
+    for left in path.parent.glob(".*.partial*"):
+        found = pattern.fullmatch(left.name)
+        if found and not is_alive(int(found[1])):
+            _remove(left)
 
 
 def existing_parent(path: Path) -> Path:

@@ -36,6 +36,9 @@ def choose_hardware(device: str = "auto", precision: str = "auto") -> Hardware:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if precision == "auto":
         precision = "bf16-mixed" if _computes_bf16(device) else "32-true"
+    if device == "cuda" and precision == "32-true":
+        # float32 shall mean it: cuDNN's convolutions would round their inputs to TF32's ten bits.
+        torch.backends.cudnn.allow_tf32 = False
     return Hardware(device, precision)
 
 

@@ -202,6 +202,17 @@ def test_a_network_of_another_split_is_not_scored(run, project):
 
 
 @pytest.mark.after_a_run
+def test_a_network_of_other_data_or_another_size_is_not_scored(run, project):
+    stages = ["data_processing", "augmentation", "reporting"]
+    with pytest.raises(InputError, match="it was trained on pictures of 64 x 96, but they are 64 x 64 now"):
+        run(params={"image_size.width": 64}, pipeline_names=stages)
+    catalog = project / "conf" / "demo" / "catalog.yml"
+    catalog.write_text(catalog.read_text().replace("cases: 20", "cases: 21"))
+    with pytest.raises(InputError, match=r"2 problems\n(.*\n)?.*it was trained on data \w+, but the data are \w+ now"):
+        run(pipeline_names=stages)
+
+
+@pytest.mark.after_a_run
 def test_samples_of_another_split_are_not_trained_on(run, project):
     """Stage by stage, with a split made anew in between: its test cases may be among the samples."""
     run(params={"split.seed": 1}, pipeline_names=["data_processing"])

@@ -2,9 +2,11 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 from kedro.framework.startup import bootstrap_project
-from kedro.runner import ThreadRunner
+from kedro.runner import ParallelRunner, ThreadRunner
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
@@ -21,7 +23,7 @@ from lesion_segmentation.cli import cli
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.model import load_network
 from lesion_segmentation.prediction import Predictor
-from lesion_segmentation.tracking import flatten
+from lesion_segmentation.tracking import TrackedRun, flatten
 
 SCORES = ("accuracy", "precision", "recall", "iou", "dice")
 SHORT = "image_size.height=64,image_size.width=96,training.width=0.0625,training.batch_size=4"
@@ -114,6 +116,80 @@ def test_a_run_that_fails_says_so(run, project):
     with pytest.raises(InputError, match="no longer finite"):
         run(params=wild, pipeline_names=["training"])
     assert sorted(tracked.info.status for tracked in runs(project)) == ["FAILED", "FINISHED"]
+
+
+def test_the_model_stands_in_its_runs_experiment(finished, monkeypatch):
+    import mlflow
+
+    monkeypatch.chdir(finished)
+    (tracked,) = runs(finished)
+    client = MlflowClient(f"sqlite:///{finished / 'mlflow.db'}")
+    assert len(client.search_logged_models([tracked.info.experiment_id])) == 1
+    assert client.search_logged_models(["0"]) == []
+    mlflow.set_tracking_uri(f"sqlite:///{finished / 'mlflow.db'}")
+    model = mlflow.pyfunc.load_model(f"runs:/{tracked.info.run_id}/network")
+    assert model.metadata.run_id == tracked.info.run_id
+
+
+@pytest.mark.after_a_run
+def test_an_upload_that_fails_does_not_keep_the_others(run, project, monkeypatch):
+    def refuse(self: TrackedRun, path: Path, folder: str | None = None) -> None:
+        if path.name == "calibration.csv":
+            raise OSError("the store is full")
+        upload(self, path, folder)
+
+    upload = TrackedRun.log_artifact
+    monkeypatch.setattr(TrackedRun, "log_artifact", refuse)
+    with pytest.raises(InputError, match=r"1 problem\n  - calibration: the store is full"):
+        run(namespaces=["reporting.tables"])
+    newest, _ = runs(project)
+    assert newest.info.status == "FAILED"
+    client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+    assert {"table_ii.csv", "threshold_sweep.csv"} <= {each.path for each in client.list_artifacts(newest.info.run_id)}
+
+
+@pytest.mark.after_a_run
+def test_a_run_that_made_nothing_is_taken_back(run, project):
+    run(only_missing_outputs=True)
+    assert len(runs(project)) == 1
+
+
+def test_the_parallel_runner_is_refused_before_any_work(run, project):
+    with pytest.raises(InputError, match="ParallelRunner cannot be used"):
+        run(runner=ParallelRunner())
+    assert runs(project) == []
+
+
+@pytest.mark.after_a_run
+def test_an_interrupted_run_of_a_notebook_is_ended_by_the_next(run, project, monkeypatch):
+    """There Ctrl-C is an exception, of which Kedro tells nobody."""
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrackedRun, "log_dataset", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run(pipeline_names=["data_processing"])
+    run(pipeline_names=["data_processing"])
+    assert [each.info.status for each in runs(project)] == ["FINISHED", "KILLED", "FINISHED"]
+
+
+@pytest.mark.after_a_run
+def test_a_project_that_was_moved_is_told_before_any_work(run, project):
+    with closing(sqlite3.connect(project / "mlflow.db")) as store, store:
+        store.execute("UPDATE experiments SET artifact_location = 'file:///before/mlruns' WHERE experiment_id > 0")
+    with pytest.raises(InputError, match="was it moved or copied"):
+        run(pipeline_names=["data_processing"])
+    assert len(runs(project)) == 1
+
+
+@pytest.mark.after_a_run
+def test_a_deleted_experiment_is_told_with_mlflows_remedy(run, project):
+    client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+    client.delete_experiment(client.get_experiment_by_name("ph2-segnet-demo").experiment_id)
+    with pytest.raises(InputError, match="mlflow experiments restore --experiment-id"):
+        run(pipeline_names=["data_processing"])
 
 
 def test_an_unreachable_server_stops_before_training(run, project, monkeypatch):

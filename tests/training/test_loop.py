@@ -10,6 +10,7 @@ from lesion_segmentation.prediction import predict
 from lesion_segmentation.training.listener import Listener
 from lesion_segmentation.training.loop import fit
 from lesion_segmentation.training.settings import OnTheFlySettings, TrainingSettings
+from lesion_segmentation.training.trainer import Trainer
 
 QUICK = {"width": 0.0625, "epochs": 2, "batch_size": 4, "device": "cpu", "precision": "32-true"}
 
@@ -115,3 +116,18 @@ def test_mistakes_are_told(images, masks, samples):
     if not torch.cuda.is_available():
         with pytest.raises(InputError, match="PyTorch finds no GPU"):
             fit(images, masks, samples, TrainingSettings(**(QUICK | {"device": "cuda"})))
+
+
+def test_a_divergence_in_the_last_update_is_seen(images, masks, samples, monkeypatch):
+    """No loss comes after it that could tell."""
+    run_epoch = Trainer.run_epoch
+
+    def spoil(self: Trainer, epoch: int, *arguments: object) -> dict[str, float]:
+        row = run_epoch(self, epoch, *arguments)
+        if epoch == 2:
+            next(self.averaged.network.parameters()).fill_(float("nan"))
+        return row
+
+    monkeypatch.setattr(Trainer, "run_epoch", spoil)
+    with pytest.raises(InputError, match=r"diverged in its last update: 1 of the network's tensors"):
+        fit(images, masks, samples, TrainingSettings(**QUICK))

@@ -2,6 +2,7 @@
 
 import copy
 import ctypes
+import os
 import subprocess
 import sys
 
@@ -167,3 +168,13 @@ def test_hardware_is_what_was_asked_for():
 def test_bf16_is_chosen_where_the_processor_computes_with_it(monkeypatch, computes, precision):
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: computes)
     assert choose_hardware("cpu", "auto") == ("cpu", precision)
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, "1000"), ("7", "7")])
+def test_openmps_threads_do_not_spin_unless_somebody_wants_it(given, expected):
+    """Set when the package is imported, before torch is."""
+    environment = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
+    environment |= {"GOMP_SPINCOUNT": given} if given else {}
+    code = "import os, sys, lesion_segmentation; print(os.environ['GOMP_SPINCOUNT'], 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [expected, "False"]

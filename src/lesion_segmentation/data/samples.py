@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from pydantic import field_validator
 
+from lesion_segmentation.data.passport import data_hash
 from lesion_segmentation.data.splits import DEVELOPMENT, PROTOCOLS, check_origin, leaks
 from lesion_segmentation.group import Group, Seed
 
@@ -78,7 +79,7 @@ def list_scored(guarded_samples: pd.DataFrame, split: pd.DataFrame, cases: pd.Da
     """What is scored: each case once; where samples are dealt, as in the paper, each copy too.
 
     Returns:
-        sample_id, case_id, subset, split_hash, protocol, source.
+        sample_id, case_id, subset, split_hash, protocol, source, data_hash.
 
     Raises:
         InputError: The samples were guarded under another split.
@@ -87,7 +88,7 @@ def list_scored(guarded_samples: pd.DataFrame, split: pd.DataFrame, cases: pd.Da
     protocol = split["protocol"].iloc[0]
     chosen = guarded_samples if leaks(protocol) else guarded_samples[guarded_samples["transform"] == ORIGINAL]
     table = chosen[["sample_id", "case_id", "subset", "split_hash"]].assign(protocol=protocol)
-    return table.merge(cases[["case_id", "source"]], on="case_id", how="left")
+    return table.merge(cases[["case_id", "source"]], on="case_id", how="left").assign(data_hash=data_hash(cases))
 
 
 def _list_samples(split: pd.DataFrame, settings: AugmentationSettings) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from kedro.io import AbstractDataset
 from kedro_datasets.json import JSONDataset
 from kedro_datasets.matplotlib import MatplotlibDataset
@@ -25,10 +26,19 @@ class WholeFile(AbstractDataset[Any, Any]):
         return {"filepath": str(self._filepath)}
 
 
+TEXTS = ("case_id", "sample_id", "split_hash", "data_hash", "mask_hash", "image_sha256", "mask_sha256")
+"""Columns that stay texts, whatever they look like: an id may read 001, NA or 1e5, a digest may have digits alone."""
+
+
 class Table(CSVDataset):
-    """pandas.CSVDataset, without an index, replaced as a whole."""
+    """pandas.CSVDataset, without an index, replaced as a whole; ids and digests are texts."""
 
     DEFAULT_SAVE_ARGS = {"index": False}
+
+    def load(self) -> pd.DataFrame:
+        table: pd.DataFrame = super().load()
+        texts = pd.read_csv(self._filepath, usecols=lambda name: name in TEXTS, dtype=str, keep_default_na=False)
+        return table.assign(**texts)
 
     def save(self, data: Any) -> None:
         with replacing(Path(self._filepath)) as path:

@@ -1,6 +1,7 @@
 """Cross-validation: five trials, one a fold, and what they say together."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from kedro.framework.startup import bootstrap_project
 from lesion_segmentation.data.splits import FOLDS
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.experiments.trials import Experiment, Trial
+from lesion_segmentation.tracking.signals import SignalGuard
 
 
 def cross_validate(project: Path, env: str | None, folds: Sequence[int], params: Mapping[str, Any]) -> None:
@@ -34,15 +36,18 @@ def cross_validate(project: Path, env: str | None, folds: Sequence[int], params:
     asked_for = [trials[fold] for fold in folds]
     finished = experiment.find_finished(trials, [trial.name for trial in asked_for])
     parent = experiment.open_parent(f"{env or 'base'} cross-validation")
+    signals = SignalGuard(partial(parent.end, "KILLED"))
     try:
         for trial in asked_for:
             if trial.name not in finished:
                 experiment.run(trial, parent)
         experiment.run_pipeline("cross_validation", root, parent)
+        parent.end("FINISHED")
     except Exception:
         parent.end("FAILED")
         raise
-    parent.end("FINISHED")
+    finally:
+        signals.release()
 
 
 def list_folds(root: Path) -> list[Trial]:

@@ -16,7 +16,7 @@ from lesion_segmentation.tracking import TrackedRun, flatten, probe, resolve_uri
 
 FINISHED = "finished.json"
 FORMAT_VERSION = 1
-WITHOUT_EFFECT = ("data_root", "experiment", "training.resume")
+WITHOUT_EFFECT = ("data_root", "experiment", "training.resume", "training.device", "prediction.device")
 """Parameters that what a trial finds does not depend on."""
 
 
@@ -114,7 +114,7 @@ def _read_mark(path: Path) -> dict[str, Any]:
     if mark.get("format_version", FORMAT_VERSION) != FORMAT_VERSION:
         raise InputError(f"{path}: a newer version of this project wrote it (format {mark['format_version']}).")
     parameters: dict[str, Any] = mark.get("parameters", mark)
-    return parameters
+    return {name: value for name, value in parameters.items() if name not in WITHOUT_EFFECT}
 
 
 def _defaults() -> dict[str, Any]:

@@ -46,8 +46,13 @@ class InputHooks:
             raise InputError.from_problems("These parameters cannot be", problems, "conf/base shows all parameters.")
 
     @hook_impl(tryfirst=True)
-    def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
-        """Look at the names of the parameters, for the raw data that this run reads, and at where it writes."""
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
+        """Look at the runner, the names of the parameters, the raw data that this run reads, and where it writes."""
+        if "ParallelRunner" in str(run_params.get("runner")):
+            raise InputError(
+                "ParallelRunner cannot be used: its processes could not tell MLflow what they made. Leave out "
+                "--runner, or take ThreadRunner."
+            )
         known = (*SETTINGS, *RUNTIME_PARAMETERS)
         unknown = [name for name in self._parameters if name not in known]
         if unknown:

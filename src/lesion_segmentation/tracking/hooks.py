@@ -1,8 +1,6 @@
 """What of a run goes to MLflow, and when."""
 
-import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Mapping
 from datetime import datetime
@@ -20,10 +18,12 @@ from kedro.pipeline.node import Node
 from lesion_segmentation.data.passport import data_hash
 from lesion_segmentation.data.splits import leaks, split_hash
 from lesion_segmentation.datasets.places import file_of
+from lesion_segmentation.errors import InputError
 from lesion_segmentation.evaluation.tables import at_network_threshold
 from lesion_segmentation.parameters import SETTINGS
 from lesion_segmentation.tracking.origins import record_origin
 from lesion_segmentation.tracking.run import TrackedRun, flatten
+from lesion_segmentation.tracking.signals import SignalGuard
 from lesion_segmentation.tracking.store import probe, resolve_uri
 from lesion_segmentation.training.listener import Listener
 
@@ -42,6 +42,7 @@ class TrackingHooks:
         self._seen: set[str] = set()
         self._made: set[str] = set()
         self._lock = threading.Lock()
+        self._signals: SignalGuard | None = None
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
@@ -61,14 +62,15 @@ class TrackingHooks:
         tracking_uri = resolve_uri(config, root)
         probe(tracking_uri)
         self._seen, self._made = set(), set()
+        if self._run is not None:  # a run in this process that was interrupted, in a notebook say
+            self._release_signals()
+            self._run.end("KILLED")
         name, tags = _describe_run(run_params, parameters, root)
         if "parent_run" in given:
             tags["mlflow.parentRunId"] = given["parent_run"]
         run_id = given.get("tracked_run")
         self._run = TrackedRun(tracking_uri, config["experiment"], root / "mlruns", name, tags, run_id)
-        if threading.current_thread() is threading.main_thread():
-            # SystemExit runs what atexit holds, so the run ends as KILLED.
-            signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+        self._signals = SignalGuard(partial(self._run.end, "KILLED"))
         self._run.log_parameters(parameters)
         self._record = {"mlflow_run_id": self._run.run_id, **tags, **flatten(parameters)}
 
@@ -110,24 +112,45 @@ class TrackingHooks:
         """Upload what the run made and the catalog marks with `mlflow: artifact` or `mlflow: model`."""
         if self._run is None:
             return
+        if not self._made:  # --only-missing-outputs found nothing missing
+            self._run.discard()
+            self._release_signals()
+            return
+        failures = {name: error for name in sorted(self._made) if (error := self._upload(catalog, name))}
+        self._run.end("FAILED" if failures else "FINISHED")
+        self._release_signals()
+        if failures:
+            raise InputError.from_problems(
+                "Not everything could be brought to MLflow",
+                [f"{name.partition('#')[0]}: {error}" for name, error in failures.items()],
+                "The files themselves are whole, where the catalog has them.",
+            ) from next(iter(failures.values()))
+
+    def _upload(self, catalog: DataCatalog, name: str) -> Exception | None:
+        """One data set, if the catalog marks it; a failure does not keep the others from being uploaded."""
+        assert self._run is not None
+        dataset = catalog.get(name)
+        kind = (getattr(dataset, "metadata", None) or {}).get("mlflow")
         try:
-            for name in sorted(self._made):
-                dataset = catalog.get(name)
-                kind = (getattr(dataset, "metadata", None) or {}).get("mlflow")
-                if kind == "artifact":
-                    self._run.log_artifact(Path(str(dataset._filepath)))
-                elif kind == "model":
-                    self._run.log_model(dataset.load())
-        except Exception:
-            self._run.end("FAILED")
-            raise
-        self._run.end("FINISHED")
+            if kind == "artifact":
+                self._run.log_artifact(Path(str(dataset._filepath)))
+            elif kind == "model":
+                self._run.log_model(dataset.load())
+        except Exception as error:  # whatever it is, it is told at the end
+            return error
+        return None
 
     @hook_impl
     def on_pipeline_error(self) -> None:
         """A node, or saving its output, raised an exception."""
+        self._release_signals()
         if self._run is not None:
             self._run.end("FAILED")
+
+    def _release_signals(self) -> None:
+        if self._signals is not None:
+            self._signals.release()
+        self._signals = None
 
     def _note(self, name: str, data: Any) -> None:
         with self._lock:

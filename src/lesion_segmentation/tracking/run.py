@@ -19,6 +19,8 @@ from typing import Any
 import pandas as pd
 
 from lesion_segmentation.data.passport import data_hash, name_source
+from lesion_segmentation.errors import InputError
+from lesion_segmentation.files import is_alive
 
 
 class TrackedRun:
@@ -55,6 +57,11 @@ class TrackedRun:
             self.ended = True
             atexit.unregister(self.end)
             self.client.set_terminated(self.run_id, status)
+
+    def discard(self) -> None:
+        """Take the run back: nothing was done in it."""
+        self.end("FINISHED")
+        self.client.delete_run(self.run_id)
 
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:
         """Nested parameters as `a.b.c`."""
@@ -108,12 +115,14 @@ class TrackedRun:
             inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3))]),
             outputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1))]),
         )
+        # Made by its experiment's id: MLflow would put it into the experiment of its global state, "Default" here.
+        model = self.client.create_logged_model(self.experiment_id, name="network", source_run_id=self.run_id)
         with tempfile.TemporaryDirectory() as folder, _quiet():
             weights = Path(folder) / "network.safetensors"
             save_network(network, weights)
             Model.log(
                 artifact_path=None,
-                name="network",
+                model_id=model.model_id,
                 flavor=mlflow.pyfunc,
                 run_id=self.run_id,
                 python_model=str(package / "tracking" / "model.py"),
@@ -124,17 +133,36 @@ class TrackedRun:
             )
 
     def _experiment(self, name: str, artifacts: Path | None) -> str:
+        from mlflow.exceptions import MlflowException
+
+        place = artifacts.as_uri() if artifacts else None
         found = self.client.get_experiment_by_name(name)
-        if found is not None:
-            return str(found.experiment_id)
-        return str(self.client.create_experiment(name, artifact_location=artifacts.as_uri() if artifacts else None))
+        if found is None:
+            try:
+                return str(self.client.create_experiment(name, artifact_location=place))
+            except MlflowException:  # another run made it in the meantime
+                found = self.client.get_experiment_by_name(name)
+                if found is None:
+                    raise
+        if found.lifecycle_stage == "deleted":
+            raise InputError(
+                f"MLflow's experiment {name!r} is deleted. Restore it (mlflow experiments restore --experiment-id "
+                f"{found.experiment_id}), or name another: --params experiment=<name>"
+            )
+        if place is not None and found.artifact_location != place:
+            raise InputError(
+                f"The files of MLflow's experiment {name!r} stand in {found.artifact_location}, this project's in "
+                f"{place}: was it moved or copied? Move it back, name another experiment (--params experiment=<name>), "
+                "or take away mlflow.db to begin a new store."
+            )
+        return str(found.experiment_id)
 
     def _end_stale_runs(self) -> None:
         """Runs of this machine whose process was ended by SIGKILL could not say so themselves."""
         mine = f"attributes.status = 'RUNNING' and tags.host = '{_host()}'"
         for run in self.client.search_runs([self.experiment_id], mine):
             pid = int(run.data.tags.get("pid", os.getpid()))
-            if pid != os.getpid() and not _is_alive(pid):
+            if pid != os.getpid() and not is_alive(pid):
                 self.client.set_terminated(run.info.run_id, "KILLED")
 
 
@@ -160,13 +188,3 @@ def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def _host() -> str:
     """Name this machine, told from others of the same name by its network address."""
     return f"{socket.gethostname()}-{uuid.getnode():x}"
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

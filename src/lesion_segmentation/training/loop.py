@@ -72,6 +72,7 @@ def fit(
         if checkpoint_file is not None:
             checkpoint_file.write(Checkpoint(*trainer.state(), history, configuration, watcher.run_id))
         watcher.on_epoch(history[-1])
+    trainer.require_finite_weights()
     return trainer.averaged.network.cpu(), pd.DataFrame(history)
 
 
@@ -87,7 +88,7 @@ def prepare_network(settings: TrainingSettings, images: list[np.ndarray]) -> Net
     if settings.scaling == "standardised":
         mean, std = _measure_pixels(images)
         metadata = replace(metadata, input_mean=mean, input_std=std)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         return build_network(metadata)
 

@@ -71,7 +71,7 @@ class TrainingSettings(Group):
     seed: Seed = 0
     loss: Literal["bce", "bce_dice"] = "bce_dice"
     optimiser: Literal["sgd", "adamw"] = "adamw"
-    learning_rate: float = Field(0.002, gt=0, le=10)
+    learning_rate: float = Field(0.002, gt=0)
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(0.01, ge=0, le=10)
     schedule: Literal["inverse_time", "one_cycle", "cosine"] = "one_cycle"

@@ -127,6 +127,20 @@ class Trainer:
         further = self._score_further(torch.cat(maps).cpu().numpy(), validation) if maps else {}
         return tally.scores() | further
 
+    def require_finite_weights(self) -> None:
+        """What the last update did, no loss has seen.
+
+        Raises:
+            InputError: A weight or a running statistic of the averaged network is no number.
+        """
+        wrong = [name for name, tensor in self.averaged.network.state_dict().items() if not tensor.isfinite().all()]
+        if wrong:
+            raise InputError(
+                f"the training diverged in its last update: {len(wrong)} of the network's tensors are no longer finite "
+                f"({', '.join(wrong[:3])}, ...); the checkpoint of the last epoch holds them, too. Lower "
+                "training.learning_rate and train from the beginning."
+            )
+
     def _scale(self, pixels: Tensor) -> Tensor:
         return scale(pixels, self.metadata).contiguous(memory_format=torch.channels_last)
 

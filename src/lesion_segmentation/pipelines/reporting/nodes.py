@@ -26,13 +26,14 @@ def predict_cases(
     """One probability map and one mask a sample; test cases only where they are to be scored.
 
     Raises:
-        InputError: The network was trained under another split, whose training cases may be test cases of this one.
+        InputError: The network was trained on other data, at another size, or under another split, whose training cases
+            may be test cases of this one.
     """
     from lesion_segmentation.hardware import keep_freed_memory
     from lesion_segmentation.prediction import Predictor
 
     keep_freed_memory()
-    _require_one_split(network, scored_samples)
+    _require_own_data(network, sample_images, scored_samples)
     wanted = scored_samples if reporting.score_test else scored_samples[scored_samples["subset"] != "test"]
     predictor = Predictor(network, **prediction.model_dump())
     predictions = predictor(sample_images[sample_id] for sample_id in wanted["sample_id"])
@@ -53,7 +54,7 @@ def score_cases(
     Raises:
         InputError: As predict_cases: the maps may be of an earlier split.
     """
-    _require_one_split(network, scored_samples)
+    _require_own_data(network, sample_masks, scored_samples)
     normal, enhanced = (
         tables.score_cases(probabilities, sample_masks, scored_samples, threshold, prediction.test_time_augmentation)
         for threshold in (network.metadata.threshold, reporting.enhanced_threshold)
@@ -110,10 +111,23 @@ def draw_flow() -> Figure:
     return diagrams.draw_flow(pd.DataFrame(steps))
 
 
-def _require_one_split(network: Any, scored_samples: pd.DataFrame) -> None:
-    trained_under, here = network.metadata.split_hash, scored_samples["split_hash"].iloc[0]
-    if trained_under != here:
-        raise InputError(
-            f"The network was trained under split {trained_under}, but the split is {here} now: some of its training "
-            "cases may be test cases here. Train again (kedro run), or go back to that split's parameters."
+def _require_own_data(network: Any, pictures: Arrays, scored_samples: pd.DataFrame) -> None:
+    """The network must be of these very data, split and size; a file of format 1 does not know data and size."""
+    trained, here = network.metadata, scored_samples.iloc[0]
+    size = next(iter(pictures.values())).shape[:2]
+    problems = []
+    if trained.split_hash != here["split_hash"]:
+        problems.append(
+            f"it was trained under split {trained.split_hash}, but the split is {here['split_hash']} now: some of its "
+            "training cases may be test cases here"
         )
+    if trained.data_hash and trained.data_hash != here["data_hash"]:
+        problems.append(f"it was trained on data {trained.data_hash}, but the data are {here['data_hash']} now")
+    if trained.input_size and trained.input_size != size:
+        sizes = [" x ".join(str(side) for side in each) for each in (trained.input_size, size)]
+        problems.append(f"it was trained on pictures of {sizes[0]}, but they are {sizes[1]} now")
+    if problems:
+        raise InputError.from_problems(
+            "The network does not belong to what stands here", problems,
+            "Train again (kedro run), or go back to the parameters that it was trained with.",
+        )  # fmt: skip

@@ -1,0 +1,56 @@
+"""A signal ends a process whatever it hits."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+SCRIPT = """
+import sys, time
+from pathlib import Path
+from lesion_segmentation.files import replacing
+from lesion_segmentation.tracking.signals import SignalGuard
+
+folder = Path(sys.argv[1])
+outer = SignalGuard(lambda: (folder / "outer").write_text("killed"))
+guard = SignalGuard(lambda: (folder / "inner").write_text("killed"))
+with replacing(folder / "output.txt") as path:
+    path.write_text("half")
+    (folder / "ready").touch()
+    while True:
+        try:  # whatever swallows exceptions
+            time.sleep(0.01)
+        except BaseException:
+            pass
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_cannot_be_swallowed_and_both_runs_say_killed(tmp_path, number):
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(tmp_path)],
+        # A shell that runs the tests in the background has Ctrl-C ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "ready").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(number)
+        process.wait(timeout=10)
+    finally:
+        process.kill()
+    assert process.returncode == -number
+    assert {path.name for path in tmp_path.iterdir()} == {"inner", "outer", "ready"}  # nothing stray, nothing half
+
+
+def test_handlers_are_given_back():
+    from lesion_segmentation.tracking.signals import SignalGuard
+
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    guard = SignalGuard(lambda: None)
+    assert signal.getsignal(signal.SIGTERM) != before[0]
+    guard.release()
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
