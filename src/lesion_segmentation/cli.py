@@ -84,6 +84,16 @@ def audit_command(table: Path) -> None:
     click.echo("\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines))
 
 
+@cli.command("send-run")
+@click.argument("unsent", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@_plain_errors
+def send_run_command(unsent: Path) -> None:
+    """Send to MLflow what a run could not send, from the file UNSENT that it named at its end."""
+    from lesion_segmentation.tracking.run import send_unsent
+
+    click.echo(send_unsent(unsent))
+
+
 @cli.command("cross-validate")
 @click.option("--env", "-e", help="As of kedro run.")
 @click.option("--folds", default="0,1,2,3,4", show_default=True, help="Which of the five folds.")

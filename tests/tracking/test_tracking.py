@@ -24,6 +24,7 @@ from lesion_segmentation.errors import InputError
 from lesion_segmentation.model import load_network
 from lesion_segmentation.prediction import Predictor
 from lesion_segmentation.tracking import TrackedRun, flatten
+from lesion_segmentation.training.trainer import Trainer
 
 SCORES = ("accuracy", "precision", "recall", "iou", "dice")
 SHORT = "image_size.height=64,image_size.width=96,training.width=0.0625,training.batch_size=4"
@@ -132,20 +133,56 @@ def test_the_model_stands_in_its_runs_experiment(finished, monkeypatch):
 
 
 @pytest.mark.after_a_run
-def test_an_upload_that_fails_does_not_keep_the_others(run, project, monkeypatch):
-    def refuse(self: TrackedRun, path: Path, folder: str | None = None) -> None:
-        if path.name == "calibration.csv":
+def test_what_cannot_be_sent_is_kept_and_does_not_hold_up_the_rest(run, project, monkeypatch):
+    def refuse(client: MlflowClient, run_id: str, path: str) -> None:
+        if path.endswith("calibration.csv"):
             raise OSError("the store is full")
-        upload(self, path, folder)
+        upload(client, run_id, path)
 
-    upload = TrackedRun.log_artifact
-    monkeypatch.setattr(TrackedRun, "log_artifact", refuse)
-    with pytest.raises(InputError, match=r"1 problem\n  - calibration: the store is full"):
-        run(namespaces=["reporting.tables"])
+    upload = MlflowClient.log_artifact
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "log_artifact", refuse)
+        with pytest.raises(InputError, match=r"1 messages are in .*unsent_\w+\.json"):
+            run(namespaces=["reporting.tables"])
     newest, _ = runs(project)
-    assert newest.info.status == "FAILED"
+    assert newest.info.status == "FINISHED"
     client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
-    assert {"table_ii.csv", "threshold_sweep.csv"} <= {each.path for each in client.list_artifacts(newest.info.run_id)}
+
+    def artifacts() -> set[str]:
+        return {each.path for each in client.list_artifacts(newest.info.run_id)}
+
+    assert {"table_ii.csv", "threshold_sweep.csv"} <= artifacts()
+    assert "calibration.csv" not in artifacts()
+    (unsent,) = (project / "data" / "demo" / "08_reporting").glob("unsent_*.json")
+    result = CliRunner().invoke(cli, ["send-run", str(unsent)])
+    assert "Sent: 1 messages" in result.output
+    assert "calibration.csv" in artifacts()
+    assert not unsent.exists()
+
+
+@pytest.mark.after_a_run
+def test_a_training_goes_on_while_mlflow_is_away_and_its_curve_is_complete(run, project, monkeypatch):
+    away = {2, 3}
+
+    def refuse(client: MlflowClient, run_id: str, **what: Any) -> None:
+        if any(metric.step in away and metric.key == "train_dice" for metric in what.get("metrics", [])):
+            raise ConnectionError("refused")
+        log(client, run_id, **what)
+
+    def back(self: Trainer, epoch: int, *arguments: Any) -> dict[str, float]:
+        if epoch == 5:
+            away.clear()
+        return run_epoch(self, epoch, *arguments)
+
+    log, run_epoch = MlflowClient.log_batch, Trainer.run_epoch
+    monkeypatch.setattr(MlflowClient, "log_batch", refuse)
+    monkeypatch.setattr(Trainer, "run_epoch", back)
+    run(params={"training.epochs": 6}, pipeline_names=["training"])
+    newest, _ = runs(project)
+    client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+    steps = [metric.step for metric in client.get_metric_history(newest.info.run_id, "train_dice")]
+    assert sorted(steps) == [1, 2, 3, 4, 5, 6]
+    assert newest.info.status == "FINISHED"
 
 
 @pytest.mark.after_a_run

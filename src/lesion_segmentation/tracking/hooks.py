@@ -39,6 +39,7 @@ class TrackingHooks:
         self._catalog: DataCatalog | None = None
         self._run: TrackedRun | None = None
         self._record: dict[str, Any] = {}
+        self._root = Path()
         self._seen: set[str] = set()
         self._made: set[str] = set()
         self._lock = threading.Lock()
@@ -54,6 +55,7 @@ class TrackingHooks:
         assert self._context is not None
         self._catalog = catalog
         given = self._context.config_loader["parameters"]
+        self._root = Path(run_params["project_path"]) / given["data_root"]
         parameters = {name: given[name] for name in SETTINGS if f"params:{name}" in pipeline.inputs()}
         if "paired_cases#table" in pipeline.all_outputs():
             parameters["comparison"] = given.get("comparison", {})
@@ -116,29 +118,24 @@ class TrackingHooks:
             self._run.discard()
             self._release_signals()
             return
-        failures = {name: error for name in sorted(self._made) if (error := self._upload(catalog, name))}
-        self._run.end("FAILED" if failures else "FINISHED")
+        for name in sorted(self._made):
+            self._upload(catalog.get(name))
+        self._run.end("FINISHED")
+        unsent = self._run.keep_unsent(self._root / "08_reporting")
         self._release_signals()
-        if failures:
-            raise InputError.from_problems(
-                "Not everything could be brought to MLflow",
-                [f"{name.partition('#')[0]}: {error}" for name, error in failures.items()],
-                "The files themselves are whole, where the catalog has them.",
-            ) from next(iter(failures.values()))
+        if unsent is not None:
+            raise InputError(
+                f"MLflow did not take all of this run: {len(self._run.outbox.waiting)} messages are in {unsent}. "
+                f"All files are whole where the catalog has them. To send the rest later: kedro send-run {unsent}"
+            )
 
-    def _upload(self, catalog: DataCatalog, name: str) -> Exception | None:
-        """One data set, if the catalog marks it; a failure does not keep the others from being uploaded."""
+    def _upload(self, dataset: Any) -> None:
         assert self._run is not None
-        dataset = catalog.get(name)
-        kind = (getattr(dataset, "metadata", None) or {}).get("mlflow")
-        try:
-            if kind == "artifact":
+        match (getattr(dataset, "metadata", None) or {}).get("mlflow"):
+            case "artifact":
                 self._run.log_artifact(Path(str(dataset._filepath)))
-            elif kind == "model":
-                self._run.log_model(dataset.load())
-        except Exception as error:  # whatever it is, it is told at the end
-            return error
-        return None
+            case "model":
+                self._run.log_model(Path(str(dataset._filepath)))
 
     @hook_impl
     def on_pipeline_error(self) -> None:

@@ -7,12 +7,12 @@ import atexit
 import json
 import os
 import socket
-import tempfile
 import time
 import uuid
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ import pandas as pd
 from lesion_segmentation.data.passport import data_hash, name_source
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.files import is_alive
+from lesion_segmentation.tracking.outbox import Message, Outbox, read_unsent, write_unsent
+from lesion_segmentation.tracking.store import probe
 
 
 class TrackedRun:
@@ -48,6 +50,8 @@ class TrackedRun:
             created = self.client.create_run(self.experiment_id, run_name=name, tags={**own, **tags})
             run_id = str(created.info.run_id)
         self.run_id = run_id
+        self.tracking_uri = tracking_uri
+        self.outbox = Outbox(partial(send, self.client, run_id))
         self.ended = False
         atexit.register(self.end, "KILLED")
 
@@ -56,81 +60,53 @@ class TrackedRun:
         if not self.ended:
             self.ended = True
             atexit.unregister(self.end)
-            self.client.set_terminated(self.run_id, status)
+            self.outbox.put({"kind": "status", "status": status, "time": _now()})
 
     def discard(self) -> None:
         """Take the run back: nothing was done in it."""
         self.end("FINISHED")
         self.client.delete_run(self.run_id)
 
+    def keep_unsent(self, folder: Path) -> Path | None:
+        """Try once more to send what waits; what cannot be sent is put into a file, which is given back."""
+        if self.outbox.flush() is None:
+            return None
+        path = folder / f"unsent_{self.run_id}.json"
+        write_unsent(path, self.tracking_uri, self.run_id, self.outbox.waiting)
+        return path
+
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:
         """Nested parameters as `a.b.c`."""
-        from mlflow.entities import Param
-
-        flat = flatten(parameters)
-        self.client.log_batch(self.run_id, params=[Param(key, str(value)) for key, value in flat.items()])
+        flat = {key: str(value) for key, value in flatten(parameters).items()}
+        self.outbox.put({"kind": "parameters", "parameters": flat})
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """All at once, on one step."""
-        from mlflow.entities import Metric
-
-        now = int(time.time() * 1000)
-        self.client.log_batch(
-            self.run_id, metrics=[Metric(key, float(value), now, step) for key, value in metrics.items()]
-        )
+        values = {key: float(value) for key, value in metrics.items()}
+        self.outbox.put({"kind": "metrics", "metrics": values, "step": step, "time": _now()})
 
     def log_epoch(self, row: Mapping[str, float]) -> None:
         """A row of the training history, on the epoch as its step."""
         self.log_metrics({key: value for key, value in row.items() if key != "epoch"}, step=int(row["epoch"]))
 
     def set_tags(self, tags: Mapping[str, Any]) -> None:
-        for key, value in tags.items():
-            self.client.set_tag(self.run_id, key, str(value))
+        self.outbox.put({"kind": "tags", "tags": {key: str(value) for key, value in tags.items()}})
 
     def log_dataset(self, cases: pd.DataFrame) -> None:
         """The cases as MLflow's dataset input, with the digest of their pixels."""
         from mlflow.data.pandas_dataset import from_pandas
-        from mlflow.entities import DatasetInput
 
         with _quiet():
             digest = data_hash(cases)
             dataset = from_pandas(cases, source="03_primary/cases.csv", name=name_source(cases), digest=digest)
-            entity = DatasetInput(dataset._to_mlflow_entity())
-        self.client.log_inputs(self.run_id, datasets=[entity])
+            self.outbox.put({"kind": "dataset", "dataset": dict(dataset._to_mlflow_entity())})
 
-    def log_artifact(self, path: Path, folder: str | None = None) -> None:
-        self.client.log_artifact(self.run_id, str(path), folder)
+    def log_artifact(self, path: Path) -> None:
+        self.outbox.put({"kind": "artifact", "path": str(path)})
 
-    def log_model(self, network: Any) -> None:
-        """The network as a pyfunc model that gives masks for images, with this package's code."""
-        import mlflow
-        import numpy as np
-        from mlflow.models import Model, ModelSignature
-        from mlflow.types import Schema, TensorSpec
-
-        from lesion_segmentation.model import save_network
-
-        package = Path(__file__).parents[1]
-        signature = ModelSignature(
-            inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3))]),
-            outputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1))]),
-        )
-        # Made by its experiment's id: MLflow would put it into the experiment of its global state, "Default" here.
-        model = self.client.create_logged_model(self.experiment_id, name="network", source_run_id=self.run_id)
-        with tempfile.TemporaryDirectory() as folder, _quiet():
-            weights = Path(folder) / "network.safetensors"
-            save_network(network, weights)
-            Model.log(
-                artifact_path=None,
-                model_id=model.model_id,
-                flavor=mlflow.pyfunc,
-                run_id=self.run_id,
-                python_model=str(package / "tracking" / "model.py"),
-                artifacts={"network": str(weights)},
-                code_paths=[str(package)],
-                signature=signature,
-                pip_requirements=["mlflow", "numpy", "pillow", "pydantic", "safetensors", "torch"],
-            )
+    def log_model(self, weights: Path) -> None:
+        """A weights file as a pyfunc model that gives masks for images, with this package's code."""
+        self.outbox.put({"kind": "model", "path": str(weights)})
 
     def _experiment(self, name: str, artifacts: Path | None) -> str:
         from mlflow.exceptions import MlflowException
@@ -164,6 +140,82 @@ class TrackedRun:
             pid = int(run.data.tags.get("pid", os.getpid()))
             if pid != os.getpid() and not is_alive(pid):
                 self.client.set_terminated(run.info.run_id, "KILLED")
+
+
+def send(client: Any, run_id: str, message: Message) -> None:
+    """Tell MLflow one thing of a run."""
+    from mlflow.entities import Dataset, DatasetInput, Metric, Param, RunTag
+
+    match message:
+        case {"kind": "parameters", "parameters": values}:
+            client.log_batch(run_id, params=[Param(key, value) for key, value in values.items()])
+        case {"kind": "metrics", "metrics": values, "step": step, "time": when}:
+            client.log_batch(run_id, metrics=[Metric(key, value, when, step) for key, value in values.items()])
+        case {"kind": "tags", "tags": values}:
+            client.log_batch(run_id, tags=[RunTag(key, value) for key, value in values.items()])
+        case {"kind": "dataset", "dataset": values}:
+            client.log_inputs(run_id, datasets=[DatasetInput(Dataset(**values))])
+        case {"kind": "artifact", "path": path}:
+            client.log_artifact(run_id, path)
+        case {"kind": "model", "path": path}:
+            _log_model(client, run_id, path)
+        case {"kind": "status", "status": status, "time": when}:
+            client.set_terminated(run_id, status, when)
+        case _:
+            raise ValueError(f"{message.get('kind')} is nothing that can be told to MLflow")
+
+
+def _log_model(client: Any, run_id: str, weights: str) -> None:
+    import mlflow
+    import numpy as np
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    package = Path(__file__).parents[1]
+    signature = ModelSignature(
+        inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3))]),
+        outputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1))]),
+    )
+    # Made by its experiment's id: MLflow would put it into the experiment of its global state, "Default" here.
+    experiment_id = client.get_run(run_id).info.experiment_id
+    model = client.create_logged_model(experiment_id, name="network", source_run_id=run_id)
+    with _quiet():
+        Model.log(
+            artifact_path=None,
+            model_id=model.model_id,
+            flavor=mlflow.pyfunc,
+            run_id=run_id,
+            python_model=str(package / "tracking" / "model.py"),
+            artifacts={"network": weights},
+            code_paths=[str(package)],
+            signature=signature,
+            pip_requirements=["mlflow", "numpy", "pillow", "pydantic", "safetensors", "torch"],
+        )
+
+
+def send_unsent(path: Path) -> str:
+    """Send what a run could not send, and remove its file; says what was sent.
+
+    Raises:
+        InputError: The store cannot be reached still, or the file is none of a run's.
+    """
+    from mlflow import MlflowClient
+
+    tracking_uri, run_id, messages = read_unsent(path)
+    probe(tracking_uri)
+    outbox = Outbox(partial(send, MlflowClient(tracking_uri), run_id))
+    for message in messages:
+        outbox.put(message)
+    if (error := outbox.flush()) is not None:
+        write_unsent(path, tracking_uri, run_id, outbox.waiting)
+        raise InputError(f"{len(outbox.waiting)} of {len(messages)} messages are still not sent ({error}).") from error
+    path.unlink()
+    return f"Sent: {len(messages)} messages of run {run_id} to {tracking_uri}"
+
+
+def _now() -> int:
+    """In milliseconds, as MLflow counts."""
+    return int(time.time() * 1000)
 
 
 @contextmanager

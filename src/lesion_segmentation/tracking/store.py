@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lesion_segmentation.errors import InputError
+from lesion_segmentation.tracking.outbox import without_retries
 
 
 def resolve_uri(config: Mapping[str, str], root: Path) -> str:
@@ -22,16 +23,11 @@ def probe(tracking_uri: str) -> None:
     """Ask the store for one experiment, without the minutes of retries that MLflow makes by default."""
     from mlflow import MlflowClient
 
-    quick = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
-    before = {key: os.environ.get(key) for key in quick}
-    os.environ.update(quick)
     try:
-        MlflowClient(tracking_uri).search_experiments(max_results=1)
+        with without_retries():
+            MlflowClient(tracking_uri).search_experiments(max_results=1)
     except Exception as error:  # whatever the store is, the user needs to hear that it is not there
         raise InputError(
             f"MLflow's store {tracking_uri} cannot be reached ({type(error).__name__}). Start that server, or unset "
             "MLFLOW_TRACKING_URI (or mend conf/<environment>/mlflow.yml) to use the project's own store."
         ) from error
-    finally:
-        for key, value in before.items():
-            os.environ.pop(key) if value is None else os.environ.update({key: value})
