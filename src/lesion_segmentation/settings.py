@@ -1,10 +1,16 @@
 """Kedro's settings: configuration and hooks."""
 
+import warnings
+
 from lesion_segmentation.configuration import ProjectConfigLoader
-from lesion_segmentation.hooks import InputHooks, SummaryHooks
+from lesion_segmentation.hooks import InputHooks, ProgressHooks, SummaryHooks
 from lesion_segmentation.tracking import TrackingHooks
 
-HOOKS = (TrackingHooks(), SummaryHooks(), InputHooks())
+# Of libraries among themselves: nobody who runs this project can do anything about them.
+warnings.filterwarnings("ignore", message="register_new_resolver", category=UserWarning)
+warnings.filterwarnings("ignore", module=r"monai\.", category=FutureWarning)
+
+HOOKS = (TrackingHooks(), SummaryHooks(), ProgressHooks(), InputHooks())
 
 CONFIG_LOADER_CLASS = ProjectConfigLoader
 CONFIG_LOADER_ARGS = {

@@ -58,6 +58,7 @@ def _interval(columns: list[np.ndarray], statistic: Callable[..., np.ndarray], s
         return value, value
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DegenerateDataWarning)
+        warnings.filterwarnings("ignore", "invalid value encountered", RuntimeWarning)  # the same, in NumPy's words
         found = bootstrap(
             columns,
             statistic,

@@ -1,6 +1,8 @@
 """The closing words of a run."""
 
 import sys
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from lesion_segmentation.datasets.places import file_of
 from lesion_segmentation.evaluation.tables import at_network_threshold
 from lesion_segmentation.tracking.hooks import SCORES
 from lesion_segmentation.tracking.origins import ORIGINS, read_origins
+
+FEW = 3
 
 
 class SummaryHooks:
@@ -32,34 +36,43 @@ class SummaryHooks:
 
     @hook_impl(trylast=True)
     def after_pipeline_run(self, run_params: dict[str, Any], catalog: DataCatalog) -> None:
+        """Print the scores, how to look at the run, and where its files are."""
         project = run_params["project_path"]
-        made = sorted(name for name in self._made if file_of(catalog, name) is not None)
-        if not made:
+        files = {name: path for name in sorted(self._made) if (path := file_of(catalog, name)) is not None}
+        if not files:
             return
-        lines = ["", "Done. This run made:"]
-        lines += [f"  {name.partition('#')[0]:<26}{_shown(file_of(catalog, name), project)}" for name in made]
-        if "table_ii" in made:
-            lines += ["", *_scores(catalog.load("table_ii"))]
-        lines += _mixtures({path.parent for name in made if (path := file_of(catalog, name)) is not None})
-        option = f" --env {run_params['env']}" if run_params["env"] not in (None, "local") else ""
-        page = (
-            ["  the page of it all:     open " + _shown(file_of(catalog, "report"), project)]
-            if "report" in made
-            else []
-        )
-        lines += [
-            "",
-            "Look at it:",
-            *page,
-            "  the figures and tables: open the .png and .csv files named above",
-            f"  the pipelines:          {_command('kedro', project)} viz run{option}",
-            f"  the runs, side by side: {_command('mlflow', project)} ui --backend-store-uri sqlite:///mlflow.db",
-        ]
-        click.echo("\n".join(lines))
+        lines = ["", "Done."]
+        for name, tell in TOLD.items():
+            if name in files:
+                lines += ["", *tell(catalog.load(name))]
+        lines += ["", "Look at it:", *_look(files, run_params, project), "", "Files:", *_list_files(files, project)]
+        click.echo("\n".join([*lines, *_mixtures(files)]))
 
 
-def _mixtures(folders: set[Path]) -> list[str]:
-    """Which folders hold files of more than one run."""
+def _look(files: dict[str, Path], run_params: dict[str, Any], project: str) -> list[str]:
+    option = f" --env {run_params['env']}" if run_params["env"] not in (None, "local") else ""
+    page = [f"  the page of it all      {_shown(files['report'], project)}"] if "report" in files else []
+    return [
+        *page,
+        f"  the runs, side by side  {_command('mlflow', project)} ui --backend-store-uri sqlite:///mlflow.db",
+        f"  the pipelines           {_command('kedro', project)} viz run{option}",
+    ]
+
+
+def _list_files(files: dict[str, Path], project: str) -> list[str]:
+    """One line a folder: few files by name, many by their kinds."""
+    lines = []
+    for folder in sorted({path.parent for path in files.values()}):
+        names = sorted(path.name for path in files.values() if path.parent == folder)
+        kinds = Counter(Path(name).suffix for name in names)
+        told = ", ".join(names) if len(names) <= FEW else ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items()))
+        lines.append(f"  {_shown(folder, project):<26}{told}")
+    return lines
+
+
+def _mixtures(files: dict[str, Path]) -> list[str]:
+    """Which folders hold files of more than one run: it matters where scores or figures stand side by side."""
+    folders = {path.parent for path in files.values() if path.suffix in (".csv", ".png", ".html")}
     runs = {folder: set(read_origins(folder).values()) for folder in sorted(folders)}
     return [
         f"Note: {folder} holds files of {len(found)} runs; {ORIGINS} there says which run made which."
@@ -68,8 +81,7 @@ def _mixtures(folders: set[Path]) -> list[str]:
     ]
 
 
-def _shown(path: Path | None, project: str) -> str:
-    assert path is not None
+def _shown(path: Path, project: str) -> str:
     return str(path.relative_to(project)) if path.is_relative_to(project) else str(path)
 
 
@@ -92,3 +104,29 @@ def _scores(table_ii: pd.DataFrame) -> list[str]:
         scores = "  ".join(f"{name} {100 * getattr(row, name):5.1f}" for name in SCORES)
         lines.append(f"  {row.subset:<11}{scores}  (n = {row.n})")
     return lines
+
+
+def _pooled(cross_validation: pd.DataFrame) -> list[str]:
+    """The main scores over the test cases of all folds."""
+    rows = cross_validation[cross_validation["metric"].isin(SCORES)]
+    lines = [f"Test cases of {rows['folds'].iloc[0]} folds, n = {rows['n'].iloc[0]}, in percent (95% interval):"]
+    lines += [f"  {row.metric:<10}{100 * row.score:5.1f} ({100 * row.low:.1f} to {100 * row.high:.1f})"
+              for row in rows.itertuples()]  # fmt: skip
+    return lines
+
+
+def _differences(comparison: pd.DataFrame) -> list[str]:
+    """The paired differences of the main scores."""
+    rows = comparison[comparison["metric"].isin(SCORES)]
+    lines = ["Candidate minus baseline, means over cases in percent points (95% interval):"]
+    lines += [f"  {row.subset:<11}{row.metric:<10}{100 * row.difference:+6.2f} ({100 * row.low:+.2f} to "
+              f"{100 * row.high:+.2f}), n = {row.n}" for row in rows.itertuples()]  # fmt: skip
+    return lines
+
+
+TOLD: dict[str, Callable[[pd.DataFrame], list[str]]] = {
+    "table_ii": _scores,
+    "cross_validation#table": _pooled,
+    "comparison#table": _differences,
+}
+"""Tables whose scores are told at the end."""

@@ -1,0 +1,46 @@
+"""One line for each stage of a run."""
+
+import logging
+import threading
+import time
+
+from kedro.framework.hooks import hook_impl
+from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
+
+logger = logging.getLogger("lesion_segmentation")
+
+
+class ProgressHooks:
+    """Tells when a stage (a pipeline, or a part of `reporting`) has done all its steps, and how long it took."""
+
+    def __init__(self) -> None:
+        self._left: dict[str, int] = {}
+        self._steps: dict[str, int] = {}
+        self._since: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    @hook_impl
+    def before_pipeline_run(self, pipeline: Pipeline) -> None:
+        stages = [_stage(node) for node in pipeline.nodes]
+        self._left = {stage: stages.count(stage) for stage in stages}
+        self._steps, self._since = dict(self._left), {}
+
+    @hook_impl
+    def before_node_run(self, node: Node) -> None:
+        with self._lock:
+            self._since.setdefault(_stage(node), time.monotonic())
+
+    @hook_impl
+    def after_node_run(self, node: Node) -> None:
+        stage = _stage(node)
+        with self._lock:
+            self._left[stage] = self._left.get(stage, 1) - 1
+            done = self._left[stage] == 0
+        if done:
+            seconds = time.monotonic() - self._since[stage]
+            logger.info("%-22s %2d steps, %.1f s", stage, self._steps.get(stage, 1), seconds)
+
+
+def _stage(node: Node) -> str:
+    return node.namespace or node.name
