@@ -1,9 +1,14 @@
 """make ph2, on a small PH2 of drawn cases with a manifest of its own; the real one is in tests/test_real_ph2.py."""
 
+import os
 import shutil
+import subprocess
+import sys
 import zipfile
+from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
@@ -92,6 +97,87 @@ def test_zip(official, target, manifest, tmp_path):
     archive = shutil.make_archive(str(tmp_path / "ph2"), "zip", official)
     import_ph2(Path(archive), target, manifest)
     assert_flat(target)
+
+
+def test_what_an_import_wrote_is_a_source_too(official, target, manifest, tmp_path):
+    import_ph2(official, tmp_path / "first" / "ph2", manifest)
+    import_ph2(tmp_path / "first", target, manifest)
+    assert_flat(target)
+
+
+def test_a_zip_of_windows_is_read(official, target, manifest, tmp_path):
+    """Its names may have backslashes."""
+    path = tmp_path / "ph2.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted(official.rglob("*")):
+            if file.is_file():
+                archive.writestr(str(file.relative_to(official)).replace("/", "\\"), file.read_bytes())
+    import_ph2(path, target, manifest)
+    assert_flat(target)
+
+
+def test_a_zip_that_holds_a_rar_says_what_to_do(target, tmp_path):
+    with zipfile.ZipFile(tmp_path / "ph2.zip", "w") as archive:
+        archive.writestr("PH2Dataset.rar", b"Rar!")
+    with pytest.raises(InputError, match=r"PH2Dataset\.rar is a RAR archive"):
+        import_ph2(tmp_path / "ph2.zip", target)
+
+
+@pytest.mark.parametrize("kind", ["other files", "file", "link", "same", "inside", "around"])
+def test_nothing_is_replaced_but_an_earlier_import(official, manifest, tmp_path, kind):
+    target = tmp_path / "place"
+    if kind == "other files":
+        (target / "images").mkdir(parents=True)
+        (target / "thesis.tex").write_text("years of work")
+    elif kind == "file":
+        target.write_text("a file")
+    elif kind == "link":
+        (tmp_path / "real").mkdir()
+        target.symlink_to(tmp_path / "real")
+    else:
+        target = {"same": official, "inside": official / "ph2", "around": official.parent}[kind]
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(InputError, match="Choose another --target"):
+        import_ph2(official, target, manifest)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_what_a_killed_import_left_beside_the_target_is_swept(official, target, manifest):
+    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    left = target.parent / f".ph2-{int(dead.stdout)}-abc"
+    (left / "images").mkdir(parents=True)
+    import_ph2(official, target, manifest)
+    assert_flat(target)
+
+
+FUZZED = int(os.environ.get("FUZZED", "60"))
+
+
+def test_damaged_zips_end_in_our_own_errors(official, manifest, tmp_path):
+    """Seeded; FUZZED=3000 for more of them."""
+    good = tmp_path / "good.zip"
+    with zipfile.ZipFile(good, "w") as archive:
+        for number, file in enumerate(path for path in sorted(official.rglob("*")) if path.is_file()):
+            kinds = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2)
+            archive.writestr(str(file.relative_to(official)), file.read_bytes()[:2000], kinds[number % 4])
+    whole = good.read_bytes()
+    generator = np.random.default_rng(0)
+    damaged = tmp_path / "damaged.zip"
+    ends: Counter[str] = Counter()
+    for _ in range(FUZZED):
+        content = bytearray(whole)
+        places = generator.integers(0, len(content), generator.integers(1, 30))
+        for place in places:
+            content[place] = generator.integers(0, 256)
+        if generator.random() < 0.2:
+            del content[generator.integers(0, len(content)) :]
+        damaged.write_bytes(content)
+        try:
+            import_ph2(damaged, tmp_path / "target", manifest)
+        except InputError as error:
+            ends[str(error).partition("(")[0]] += 1
+    assert ends.total() == FUZZED  # every one is refused, since its pictures are cut short
+    assert len(ends) >= 2
 
 
 def test_an_existing_copy_is_replaced_as_a_whole(official, target, manifest):

@@ -2,10 +2,7 @@
 
 import re
 import shutil
-import tempfile
-import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import struct
 from importlib import resources
 from pathlib import Path
 
@@ -15,12 +12,14 @@ from PIL import Image
 
 from lesion_segmentation.data.annotations import ANNOTATION_COLUMNS, format_annotations, parse_annotations
 from lesion_segmentation.data.cases import binary_mask, pixel_hash
+from lesion_segmentation.data.sources.archives import opened, workspace
 from lesion_segmentation.errors import InputError
 
 ANNOTATIONS = "PH2_dataset.txt"
-MAX_UNPACKED_BYTES = 4 * 1024**3
 _OFFICIAL_IMAGE, _OFFICIAL_MASK = re.compile(r"(IMD\d{3})\.bmp", re.I), re.compile(r"(IMD\d{3})_lesion\.bmp", re.I)
 _KAGGLE_IMAGE, _KAGGLE_MASK = re.compile(r"X_img_(\d+)\.bmp", re.I), re.compile(r"Y_img_(\d+)\.bmp", re.I)
+UNREADABLE = (OSError, ValueError, SyntaxError, MemoryError, OverflowError, struct.error, Image.DecompressionBombError)
+"""What Pillow raises for pictures that are none, damaged, or of billions of pixels."""
 _REMEDY = 'Nothing was written. Get an unchanged copy of PH2 (README, "The data") and call make ph2 FROM=... again.'
 
 PictureFiles = tuple[Path | None, Path | None]
@@ -52,8 +51,10 @@ def import_ph2(source: Path, target: Path, manifest: pd.DataFrame | None = None)
     """Check PH2 and write target/{images,masks}/<case_id>.bmp and target/PH2_dataset.txt.
 
     Args:
-        source: A folder or a .zip with the official layout at any depth, or with Kaggle's (trainx, trainy).
-        target: Replaced as a whole once everything was found right; never left half-written.
+        source: A folder or a .zip with the official layout at any depth, with Kaggle's (trainx, trainy), or with that
+            which this function writes.
+        target: Replaced as a whole once everything was found right; never left half-written. What stands there must be
+            of an earlier import.
         manifest: What is expected; by default PH2's own 200 cases.
 
     Returns:
@@ -63,8 +64,9 @@ def import_ph2(source: Path, target: Path, manifest: pd.DataFrame | None = None)
         InputError: Names everything that is missing, extra or different, or what to do with the archive.
     """
     manifest = read_manifest() if manifest is None else manifest
+    _check_target(source, target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    with _opened(source, target.parent) as folder, _workspace(target.parent) as work:
+    with opened(source, target.parent) as folder, workspace(target.parent) as work:
         problems: list[str] = []
         pairs = _find_pairs(folder, manifest, problems)
         annotations = _find_annotations(folder, list(manifest.index), problems)
@@ -83,63 +85,35 @@ def import_ph2(source: Path, target: Path, manifest: pd.DataFrame | None = None)
     return f"PH2: {len(pairs)} cases checked and written to {target}.{note}"
 
 
-@contextmanager
-def _opened(source: Path, scratch: Path) -> Iterator[Path]:
-    """The source as a folder; a zip is unpacked for as long as it is needed."""
-    if source.is_dir():
-        yield source
-    elif source.suffix.lower() == ".rar":
+def _check_target(source: Path, target: Path) -> None:
+    """Only what an earlier import wrote may be replaced, and never the source itself."""
+    one, other = source.resolve(), target.resolve()
+    if one == other or one in other.parents or other in one.parents:
+        raise InputError(f"{target} and {source} lie in one another. Choose another --target.")
+    if target.is_symlink() or (target.exists() and not target.is_dir()):
+        raise InputError(f"{target} is no folder but a file or a link; it is left as it is. Choose another --target.")
+    if not target.is_dir():
+        return
+    foreign = [path for path in target.iterdir() if path.name not in {"images", "masks", ANNOTATIONS, ".gitkeep"}]
+    for part in (target / "images", target / "masks"):
+        if part.is_dir():
+            foreign += [path for path in part.iterdir() if path.suffix.lower() != ".bmp"]
+        elif part.exists():
+            foreign.append(part)
+    if foreign:
+        names = ", ".join(str(path.relative_to(target)) for path in sorted(foreign)[:3])
         raise InputError(
-            f"{source} is a RAR archive, which Python cannot open. Unpack it first (unrar x, 7z x, or unar), "
-            "then: make ph2 FROM=<the folder it made>"
+            f"{target} holds what no earlier import wrote ({names}); it is left as it is. Choose another --target, or "
+            "move that away."
         )
-    elif not source.exists():
-        raise InputError(f"{source}: no such folder or file. Expected PH2 as a folder or a .zip")
-    elif not zipfile.is_zipfile(source):
-        raise InputError(f"{source} is neither a folder nor a readable .zip. Unpack it, then: make ph2 FROM=<folder>")
-    else:
-        with _workspace(scratch) as folder, zipfile.ZipFile(source) as archive:
-            _unpack(source, archive, folder)
-            yield folder
-
-
-def _unpack(source: Path, archive: zipfile.ZipFile, folder: Path) -> None:
-    entries = archive.infolist()
-    escaping = [
-        entry.filename for entry in entries if not (folder / entry.filename).resolve().is_relative_to(folder.resolve())
-    ]
-    if escaping:
-        raise InputError.from_problems(
-            f"{source}: entries that would be written outside the target",
-            escaping,
-            "Nothing was unpacked. Do not trust this file.",
-        )
-    size = sum(entry.file_size for entry in entries)
-    if size > MAX_UNPACKED_BYTES:
-        raise InputError(
-            f"{source}: would unpack to {size / 1024**3:.1f} GiB; PH2 takes less than 1. Nothing was unpacked."
-        )
-    try:
-        archive.extractall(folder)
-    except (zipfile.BadZipFile, OSError, RuntimeError) as error:
-        raise InputError(
-            f"{source} cannot be unpacked ({error}). Download it again, or free some disk space."
-        ) from error
-
-
-@contextmanager
-def _workspace(parent: Path) -> Iterator[Path]:
-    """A folder on the target's file system, removed afterwards whatever happens."""
-    folder = Path(tempfile.mkdtemp(prefix=".ph2-", dir=parent))
-    try:
-        folder.chmod(0o755)
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _find_pairs(folder: Path, manifest: pd.DataFrame, problems: list[str]) -> dict[str, PictureFiles]:
-    images, masks = _files(folder, _OFFICIAL_IMAGE, problems), _files(folder, _OFFICIAL_MASK, problems)
+    flat = [path for path in folder.rglob("masks") if path.is_dir() and (path.parent / "images").is_dir()]
+    if flat:  # what an import writes
+        images, masks = (_files(flat[0].parent / part, _OFFICIAL_IMAGE, problems) for part in ("images", "masks"))
+    else:
+        images, masks = _files(folder, _OFFICIAL_IMAGE, problems), _files(folder, _OFFICIAL_MASK, problems)
     if not images and not masks:
         images, masks = _find_kaggle(folder, manifest, problems)
     extra = sorted((set(images) | set(masks)) - set(manifest.index))
@@ -186,7 +160,7 @@ def _identify(path: Path, known: dict[str, str], problems: list[str]) -> str | N
     try:
         with Image.open(path) as image:
             case_id = known.get(small_image_hash(image))
-    except (OSError, ValueError, SyntaxError) as error:
+    except UNREADABLE as error:
         problems.append(f"{path.name}: cannot be read ({error})")
         return None
     if case_id is None:
@@ -202,7 +176,7 @@ def _check_pair(case_id: str, image: Path | None, mask: Path | None, manifest: p
     try:
         with Image.open(image) as image_file, Image.open(mask) as mask_file:
             found = describe_pictures(image_file, mask_file)
-    except (OSError, ValueError, SyntaxError) as error:
+    except UNREADABLE as error:
         return [f"{case_id}: cannot be read ({error})"]
     expected = manifest.loc[case_id]
     if (found["width"], found["height"]) != (expected["width"], expected["height"]):
@@ -245,7 +219,7 @@ def _write(work: Path, pairs: dict[str, PictureFiles], annotations: str) -> None
 
 def _replace(finished: Path, target: Path) -> None:
     """Put the finished folder in the target's place; what stood there is removed only afterwards."""
-    with _workspace(target.parent) as aside:
+    with workspace(target.parent) as aside:
         if target.exists():
             target.rename(aside / "old")
         finished.rename(target)
