@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from kedro.utils import find_kedro_project
 from kedro.validation.exceptions import ParameterValidationError
 
 from lesion_segmentation.errors import InputError
+from lesion_segmentation.selection import check_environment, check_selection
 
 
 def _plain_errors(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -46,9 +48,20 @@ def cli() -> None:
     """Commands of the lesion segmentation project."""
 
 
+def _run_what_is_there(**options: Any) -> Any:
+    """Kedro's `run`, once what it is asked for is there."""
+    from kedro.framework.project import pipelines
+
+    project = find_kedro_project(Path.cwd())
+    if project is not None and not options.get("conf_source"):
+        check_environment(project / "conf", options.get("env"))
+    return _KEDRO_RUN(**check_selection(options, dict(pipelines)))
+
+
 run = copy.copy(kedro_run)
 assert run.callback is not None
-run.callback = _plain_errors(run.callback)
+_KEDRO_RUN = run.callback
+run.callback = _plain_errors(_run_what_is_there)
 cli.add_command(run)
 
 
@@ -61,7 +74,8 @@ def import_ph2_command(source: Path, target: Path | None) -> None:
     from lesion_segmentation.data.sources.ph2 import import_ph2
 
     project = find_kedro_project(Path.cwd()) or Path.cwd()
-    click.echo(import_ph2(source, target or project / "data" / "01_raw" / "ph2"))
+    target = target.expanduser() if target else project / "data" / "01_raw" / "ph2"
+    click.echo(import_ph2(source.expanduser(), target))
 
 
 @cli.command("audit")
@@ -106,6 +120,8 @@ def cross_validate_command(env: str | None, folds: str, params: dict[str, Any]) 
     project = find_kedro_project(Path.cwd())
     if project is None:
         raise InputError("No Kedro project here. Call this command in the project's folder.")
+    env = env or os.environ.get("KEDRO_ENV")
+    check_environment(project / "conf", env)
     if not all(fold.strip().isdigit() for fold in folds.split(",")):
         raise InputError(f"--folds is {folds!r}, expected numbers such as 0,2")
     cross_validate(project, env, [int(fold) for fold in folds.split(",")], params)

@@ -7,7 +7,7 @@ import numpy as np
 from kedro_datasets._typing import ImagePreview
 from PIL import Image
 
-from lesion_segmentation.datasets.whole import WholeFile
+from lesion_segmentation.datasets.whole import WholeFile, readable
 from lesion_segmentation.files import replacing
 
 
@@ -21,7 +21,7 @@ class CaseArrays(WholeFile):
     """
 
     def load(self) -> dict[str, np.ndarray]:
-        with np.load(self._filepath) as file:
+        with readable(self._filepath), np.load(self._filepath) as file:
             return dict(file)
 
     def save(self, data: dict[str, np.ndarray]) -> None:

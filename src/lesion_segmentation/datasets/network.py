@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lesion_segmentation.datasets.whole import WholeFile
+from lesion_segmentation.datasets.whole import WholeFile, readable
 
 
 class NetworkDataset(WholeFile):
@@ -12,7 +12,8 @@ class NetworkDataset(WholeFile):
         """Build the network on the CPU, ready to predict."""
         from lesion_segmentation.model import load_network
 
-        return load_network(self._filepath)
+        with readable(self._filepath):
+            return load_network(self._filepath)
 
     def save(self, data: Any) -> None:
         """Write weights and metadata; what stood there before is replaced only when that succeeded."""

@@ -1,15 +1,44 @@
 """Catalog datasets of one file that is replaced as a whole."""
 
+import pickle
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from kedro.io import AbstractDataset
+from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets.json import JSONDataset
 from kedro_datasets.matplotlib import MatplotlibDataset
 from kedro_datasets.pandas import CSVDataset
 
+from lesion_segmentation.errors import InputError
 from lesion_segmentation.files import replacing
+
+DAMAGED = (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, pickle.UnpicklingError)
+"""What readers raise for files that are not what they should be."""
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn what a missing, empty, cut or damaged file makes a reader raise into a sentence.
+
+    Raises:
+        InputError: It says which file, what was found, and how it is made again.
+    """
+    remedy = f"Make it again: rm -f {path} && kedro run --only-missing-outputs (with the --env of that run)"
+    if not path.is_file():
+        raise InputError(f"{path} is missing. {remedy}")
+    try:
+        yield
+    except (*DAMAGED, DatasetError) as error:
+        found = error.__cause__ if isinstance(error, DatasetError) else error  # as Kedro's own loaders wrap it
+        if isinstance(found, InputError) or not isinstance(found, DAMAGED):
+            raise
+        cause = (str(found).splitlines() or [type(found).__name__])[0]
+        raise InputError(f"{path} is empty or damaged ({cause}). {remedy}") from found
 
 
 class WholeFile(AbstractDataset[Any, Any]):
@@ -36,8 +65,9 @@ class Table(CSVDataset):
     DEFAULT_SAVE_ARGS = {"index": False}
 
     def load(self) -> pd.DataFrame:
-        table: pd.DataFrame = super().load()
-        texts = pd.read_csv(self._filepath, usecols=lambda name: name in TEXTS, dtype=str, keep_default_na=False)
+        with readable(Path(self._filepath)):
+            table: pd.DataFrame = super().load()
+            texts = pd.read_csv(self._filepath, usecols=lambda name: name in TEXTS, dtype=str, keep_default_na=False)
         return table.assign(**texts)
 
     def save(self, data: Any) -> None:
@@ -50,6 +80,10 @@ class Record(JSONDataset):
 
     DEFAULT_SAVE_ARGS = {"indent": 2}
 
+    def load(self) -> Any:
+        with readable(Path(self._filepath)):
+            return super().load()
+
     def save(self, data: Any) -> None:
         with replacing(Path(self._filepath)) as path:
             JSONDataset(filepath=str(path), save_args=self._save_args).save(data)
@@ -59,7 +93,8 @@ class Text(WholeFile):
     """A text, UTF-8."""
 
     def load(self) -> str:
-        return self._filepath.read_text(encoding="utf-8")
+        with readable(self._filepath):
+            return self._filepath.read_text(encoding="utf-8")
 
     def save(self, data: str) -> None:
         with replacing(self._filepath) as path:

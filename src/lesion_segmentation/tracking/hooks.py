@@ -24,7 +24,7 @@ from lesion_segmentation.parameters import SETTINGS
 from lesion_segmentation.tracking.origins import record_origin
 from lesion_segmentation.tracking.run import TrackedRun, flatten
 from lesion_segmentation.tracking.signals import SignalGuard
-from lesion_segmentation.tracking.store import probe, resolve_uri
+from lesion_segmentation.tracking.store import explain, probe, resolve_uri
 from lesion_segmentation.training.listener import Listener
 
 UNKNOWN = "unknown"
@@ -71,7 +71,7 @@ class TrackingHooks:
         if "parent_run" in given:
             tags["mlflow.parentRunId"] = given["parent_run"]
         run_id = given.get("tracked_run")
-        self._run = TrackedRun(tracking_uri, config["experiment"], root / "mlruns", name, tags, run_id)
+        self._run = _begin(tracking_uri, config["experiment"], root / "mlruns", name, tags, run_id)
         self._signals = SignalGuard(partial(self._run.end, "KILLED"))
         self._run.log_parameters(parameters)
         self._record = {"mlflow_run_id": self._run.run_id, **tags, **flatten(parameters)}
@@ -163,6 +163,16 @@ class TrackingHooks:
             self._run.set_tags({"split_hash": split_hash(data), "protocol": protocol, "leak": leak})
         elif name == "network":
             self._run.set_tags({"trained_by": data.metadata.mlflow_run_id})
+
+
+def _begin(tracking_uri: str, *arguments: Any) -> TrackedRun:
+    """A run, or why the store does not take one."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return TrackedRun(tracking_uri, *arguments)
+    except MlflowException as error:
+        raise InputError(explain(tracking_uri, error)) from error
 
 
 def _tag_resumed(run: TrackedRun, earlier_run_id: str) -> None:

@@ -25,7 +25,7 @@ def read_origins(folder: Path) -> dict[str, str]:
     if not note.is_file():
         return {}
     try:
-        origins: dict[str, str] = json.loads(note.read_text())
-    except json.JSONDecodeError:  # damaged by hand: the next save begins it anew
+        origins: dict[str, str] = dict(json.loads(note.read_text()))
+    except (ValueError, TypeError):  # damaged by hand: the next save begins it anew
         return {}
-    return {name: run_id for name, run_id in origins.items() if (folder / name).is_file()}
+    return {name: str(run_id) for name, run_id in origins.items() if (folder / name).is_file()}

@@ -26,8 +26,20 @@ def probe(tracking_uri: str) -> None:
     try:
         with without_retries():
             MlflowClient(tracking_uri).search_experiments(max_results=1)
-    except Exception as error:  # whatever the store is, the user needs to hear that it is not there
-        raise InputError(
-            f"MLflow's store {tracking_uri} cannot be reached ({type(error).__name__}). Start that server, or unset "
-            "MLFLOW_TRACKING_URI (or mend conf/<environment>/mlflow.yml) to use the project's own store."
-        ) from error
+    except Exception as error:  # whatever the store is, the user needs to hear what is wrong with it
+        raise InputError(explain(tracking_uri, error)) from error
+
+
+def explain(tracking_uri: str, error: Exception) -> str:
+    """What is wrong with a store, and what mends it: one sentence, with MLflow's own remedy where it has one."""
+    own = "unset MLFLOW_TRACKING_URI (or mend conf/<environment>/mlflow.yml) to use the project's own store"
+    text = " ".join(str(error).split())
+    if tracking_uri.startswith(("http:", "https:")):
+        return f"MLflow's store {tracking_uri} cannot be reached ({type(error).__name__}). Start that server, or {own}."
+    if "out-of-date database schema" in text:
+        return f"MLflow's store is of an older MLflow. Back it up, then: mlflow db upgrade {tracking_uri}"
+    if "not a database" in text or "malformed" in text:
+        return f"MLflow's store {tracking_uri} is damaged. Put a back-up in its place, or move it away to begin anew."
+    if "readonly" in text or "unable to open" in text:
+        return f"MLflow's store {tracking_uri} cannot be opened or written. Get permission to write there, or {own}."
+    return f"MLflow's store {tracking_uri} cannot be used ({text[:200]}). Name another one, or {own}."
