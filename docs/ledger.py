@@ -1,6 +1,6 @@
 """The ledger: what runs of the paper's network left, as small files in docs/results/ledger.
 
-    python docs/ledger.py NAME DATA_ROOT COMMAND    # take what the run below DATA_ROOT left
+    python docs/ledger.py NAME DATA_ROOT COMMAND COMMIT    # take what the run below DATA_ROOT left
 
 A run leaves NAME.csv (one row for each subset and average), cases/NAME.csv (each sample's scores) and curves/NAME.csv
 (each epoch). Tables of documents are made from these files alone.

@@ -2,6 +2,8 @@
 
 import ctypes
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -10,6 +12,8 @@ from lesion_segmentation.errors import InputError
 
 STEP_GFLOP = 180.0
 """Forward and backward of SegNet-v2 at width 1.0 on one image of 192 x 256 (2 a multiply-add); grows with width^2."""
+
+PRECISIONS = ("auto", "32-true", "bf16-mixed")
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
@@ -26,7 +30,10 @@ def choose_hardware(device: str = "auto", precision: str = "auto") -> Hardware:
 
     Raises:
         InputError: A GPU is asked for and there is none.
+        ValueError: The precision is none of PRECISIONS.
     """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision is {precision!r}, expected one of: {', '.join(PRECISIONS)}")
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError(
             "The device asked for is cuda (training.device or prediction.device), but PyTorch finds no GPU. Ask for "
@@ -49,6 +56,22 @@ def estimate_minutes(hardware: Hardware, images: int, width: float) -> float:
     """
     gflop_per_second = measure_multiply_rate(hardware)
     return images * STEP_GFLOP * width**2 / (gflop_per_second * 2 / 3) / 60
+
+
+@contextmanager
+def enough_memory(batch_size: int, key: str) -> Iterator[None]:
+    """Tell a want of memory, of the card or of the machine, in a sentence.
+
+    Raises:
+        InputError: It says how many pictures were tried at once and which key to lower.
+    """
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        told = isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "allocate memory" in str(error)
+        if not told:
+            raise
+        raise InputError(f"The memory is not enough for {batch_size} pictures at once. Lower {key}.") from error
 
 
 def keep_freed_memory() -> None:

@@ -31,6 +31,14 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with safe_open(path, framework="pt") as file:
             described = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-        return tensors, {name: json.loads(text) for name, text in described.items()}
-    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+    except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: damaged, or no file of tensors ({error}).") from error
+    return tensors, {name: _parse(text) for name, text in described.items()}
+
+
+def _parse(text: str) -> Any:
+    """JSON; what is none, as in files of others or of former formats, stays a text."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text

@@ -11,6 +11,7 @@ from lesion_segmentation.evaluation.cases import CASE_METRICS
 from lesion_segmentation.evaluation.tables import (
     at_network_threshold,
     find_intervals,
+    hash_mask,
     headline_subset,
     originals,
     pick_epochs,
@@ -137,3 +138,12 @@ def test_every_score_has_its_interval(case_metrics, enhanced):
     wrong = test["fp"] + test["fn"]
     share = (test["border_error_share"] * wrong).sum() / wrong.sum()
     assert wide.loc[("test", "pooled", 0.5), "border_error_share"] == pytest.approx(share)
+
+
+def test_a_masks_digest_depends_on_its_pixels_and_its_shape():
+    mask = np.zeros((4, 6), bool)
+    other = mask.copy()
+    other[1, 2] = True
+    digests = {hash_mask(mask), hash_mask(other), hash_mask(mask.reshape(6, 4))}
+    assert len(digests) == 3
+    assert hash_mask(mask) == hash_mask(mask.copy())

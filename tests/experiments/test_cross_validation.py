@@ -73,7 +73,6 @@ def test_finished_folds_of_other_parameters_are_refused(more_cases, monkeypatch)
     (root / "fold_3").mkdir()
     with pytest.raises(InputError, match="fold_3 was begun and not finished"):
         cross_validate(more_cases, "demo", [0], params)
-    (root / "fold_3").rmdir()
     with pytest.raises(InputError, match="There is no fold 7"):
         cross_validate(more_cases, "demo", [7], params)
     assert len(tracked_runs(more_cases)) == before  # refused before any work
@@ -82,11 +81,24 @@ def test_finished_folds_of_other_parameters_are_refused(more_cases, monkeypatch)
     del older["parameters"]["training.validation_scores"]  # a mark from before it could be set
     mark.write_text(json.dumps(older))
     resumed = {**params, "training": {**PARAMS["training"], "resume": True}}
-    cross_validate(more_cases, "demo", [0], resumed)
-    assert ran == ["fold_0"]  # finished under the same parameters: not run again
-    mark.write_text(json.dumps({**older, "format_version": 99}))
-    with pytest.raises(InputError, match="a newer version of this project wrote it"):
-        cross_validate(more_cases, "demo", [0], params)
+    cross_validate(more_cases, "demo", [0, 3], resumed)
+    assert ran == ["fold_0", "fold_3"]  # fold 0 was finished under the same parameters: not run again
+    assert {run.info.status for run in tracked_runs(more_cases)} == {"FINISHED"}
+    for content, message in (
+        ({**older, "format_version": 99}, "a newer version of this project wrote it"),
+        ({**older, "colour": "red"}, "unknown colour"),
+        ({"training.seed": 0}, "is damaged, or of an older version"),
+        ("", "is damaged, or of an older version"),
+    ):
+        mark.write_text(json.dumps(content) if content else "")
+        with pytest.raises(InputError, match=message):
+            cross_validate(more_cases, "demo", [0], params)
+
+
+def test_a_run_in_the_same_folder_is_no_fold():
+    table = pd.DataFrame({"subset": ["test"], "case_id": ["a"]})
+    pooled = pool_folds({"fold_0/": lambda: table, "": lambda: table, "fold_x/": lambda: table})
+    assert list(pooled["fold"]) == [0]
 
 
 def test_a_case_in_two_folds_is_refused():

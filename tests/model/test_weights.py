@@ -86,6 +86,17 @@ def test_metadata_are_plain_json(network):
     assert NetworkMetadata.from_dict(json.loads(json.dumps(network.metadata.to_dict()))) == network.metadata
 
 
+def test_options_are_kept_whole_so_that_a_changed_default_changes_no_file():
+    assert build_network(NetworkMetadata("segnet", {"width": "0.0625"})).metadata.options == {
+        "width": 0.0625, "unpooling": "indices", "logit_batch_norm": True,
+    }  # fmt: skip
+
+
+def test_a_file_that_is_missing_is_not_called_damaged(tmp_path):
+    with pytest.raises(InputError, match="no such file"):
+        load_network(tmp_path / "network.safetensors")
+
+
 def test_options_are_passed_through_and_checked():
     network = build_network(NetworkMetadata("segnet", {"width": 0.0625, "unpooling": "nearest"}))
     assert not any(pool.with_indices for pool in network.pools)

@@ -45,7 +45,7 @@ def test_the_published_protocol_has_87_of_its_90_validation_samples_in_training(
 def test_every_copy_of_a_development_case_is_scored_under_the_published_protocol(leaky):
     samples, split = leaky
     guarded = samples.assign(split_hash=split_hash(split))
-    scored = list_scored(guarded, split, split.assign(source="PH2"))
+    scored = list_scored(guarded, split, split.assign(source="PH2", image_sha256="", mask_sha256=""))
     assert scored["subset"].value_counts().to_dict() == {"train": 360, "validation": 90, "test": 50}
     assert set(scored["protocol"]) == {"paper_leaky"}
 

@@ -1,5 +1,6 @@
 """The catalog and the pipelines as they are declared, without running anything."""
 
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from kedro.io import DataCatalog
+from kedro.io import AbstractDataset, DataCatalog
 
 from lesion_segmentation.configuration import ProjectConfigLoader
 from lesion_segmentation.parameters import SETTINGS
@@ -55,6 +56,21 @@ def test_every_dataset_of_every_pipeline_is_in_the_catalog_and_no_other(catalog)
     assert all(entry["type"] for entry in catalog.values())
     declared = {name for name in config("base")["catalog"] if "{" not in name and not name.startswith("_")}
     assert declared <= used_names()
+
+
+def test_only_what_two_runs_left_is_looked_for_in_mlflow(catalog):
+    found = {name for name, entry in catalog.items() if entry["type"].endswith("RunArtifact")}
+    assert found == {
+        f"{run}_{name}" for run in ("baseline", "candidate") for name in ("case_metrics", "predicted_masks")
+    }
+
+
+def test_every_preview_can_be_called_with_what_the_catalog_gives_it(catalog):
+    for name, entry in catalog.items():
+        given = entry.get("metadata", {}).get("kedro-viz", {}).get("preview_args", {})
+        kind = AbstractDataset.from_config("any", {**entry, "filepath": f"{name}.csv"}) if given else None
+        if kind is not None:
+            inspect.signature(kind.preview).bind(**given)
 
 
 def test_every_fixed_name_is_an_entry_of_its_own():

@@ -46,7 +46,9 @@ def test_probabilities_with_the_scaling_of_the_metadata(network, pixels, toleran
         expected = network.eval()(scaled.permute(0, 3, 1, 2)).sigmoid()[:, 0]
     assert probabilities.dtype == np.float32
     assert probabilities.std() > 0.05
-    assert np.abs(probabilities - expected.numpy()).mean() < tolerance
+    difference = np.abs(probabilities - expected.numpy())
+    assert difference.mean() < tolerance
+    assert difference.max() < (10 if tolerance < 0.01 else 20) * tolerance  # in bf16 a maximum may change its place
 
 
 def test_four_views_are_the_picture_and_its_mirror_images(network, pixels):
@@ -133,6 +135,17 @@ def test_the_network_is_prepared_once_and_pictures_are_taken_as_they_come(networ
     assert len(list(stream)) == 4
     list(predictor(pixels))
     assert fusions == [1]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"batch_size": 0}, {"precision": "fp16"}, {"test_time_augmentation": "all"}],
+    ids=lambda wrong: next(iter(wrong)),
+)
+def test_impossible_arguments_are_refused_by_name(network, pixels, monkeypatch, wrong):
+    monkeypatch.undo()  # the hardware as it is
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} is "):
+        predict(network, pixels, **wrong)
 
 
 def test_other_pictures_are_refused_by_their_shape(network):

@@ -65,8 +65,9 @@ def test_one_finished_run_with_everything(finished):
 
 
 @pytest.mark.slow
-def test_the_thread_runner_gives_the_same(run, project, finished):
+def test_the_thread_runner_gives_the_same(run, project, finished, capsys):
     run(runner=ThreadRunner())
+    assert "holds files of" not in capsys.readouterr().out  # one run alone
     (tracked,) = runs(project)
     require_everything(tracked, project)
     table = Path("data") / "demo" / "08_reporting" / "table_ii.csv"

@@ -14,6 +14,7 @@ import pytest
 import torch
 from mlflow import MlflowClient
 from safetensors import safe_open
+from safetensors.torch import save
 
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.tensor_files import read_tensors, write_tensors
@@ -115,6 +116,12 @@ def test_an_older_checkpoint_lacks_a_setting_and_another_format_is_told(images, 
     older = {name: value for name, value in metadata["configuration"].items() if name != "training.validation_scores"}
     _, history = fit(images, masks, samples, settings, checkpoint_file=rewritten(path, configuration=older))
     assert len(history) == 1
+    fit(images, masks, samples, settings.model_copy(update={"resume": False}), checkpoint_file=CheckpointFile(path))
+    tensors, metadata = read_tensors(path)
+    first = {name: json.dumps(metadata[name]) for name in ("values", "history", "configuration")}
+    path.write_bytes(save(tensors, metadata=first | {"run_id": "0123abcd"}))  # as version 0.1.0 wrote it
+    with pytest.raises(InputError, match="another version of this project wrote it"):
+        CheckpointFile(path).read({})
     for changes in ({"format_version": 99}, {"format_version": None}, {"colour": "red"}, {"history": None}):
         fit(images, masks, samples, settings.model_copy(update={"resume": False}), checkpoint_file=CheckpointFile(path))
         with pytest.raises(InputError, match=r"no checkpoint of this project, or damaged \(.*Train from the beginning"):

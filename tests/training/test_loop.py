@@ -131,3 +131,27 @@ def test_a_divergence_in_the_last_update_is_seen(images, masks, samples, monkeyp
     monkeypatch.setattr(Trainer, "run_epoch", spoil)
     with pytest.raises(InputError, match=r"diverged in its last update: 1 of the network's tensors"):
         fit(images, masks, samples, TrainingSettings(**QUICK))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+     MemoryError()],
+    ids=["card", "machine", "python"],
+)  # fmt: skip
+def test_a_want_of_memory_is_told_with_the_key_to_lower(images, masks, samples, monkeypatch, error):
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Trainer, "step", fail)
+    with pytest.raises(InputError, match=r"not enough for 4 pictures at once\. Lower training\.batch_size"):
+        fit(images, masks, samples, TrainingSettings(**QUICK))
+
+
+def test_other_errors_are_not_taken_for_a_want_of_memory(images, masks, samples, monkeypatch):
+    def fail(*_: object) -> None:
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(Trainer, "step", fail)
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        fit(images, masks, samples, TrainingSettings(**QUICK))

@@ -8,7 +8,7 @@ import pandas as pd
 from pydantic import field_validator
 
 from lesion_segmentation.data.passport import data_hash
-from lesion_segmentation.data.splits import DEVELOPMENT, PROTOCOLS, check_origin, leaks
+from lesion_segmentation.data.splits import DEVELOPMENT, check_origin, find_protocol, leaks
 from lesion_segmentation.group import Group, Seed
 
 ORIGINAL = "original"
@@ -96,7 +96,7 @@ def _list_samples(split: pd.DataFrame, settings: AugmentationSettings) -> pd.Dat
     seen, test = ordered[ordered["subset"] != "test"], ordered[ordered["subset"] == "test"]
     copied = seen[seen["subset"] != "validation"]
     table = pd.concat([seen, *(copied.assign(transform=copy) for copy in settings.copies)], ignore_index=True)
-    deal = PROTOCOLS[split["protocol"].iloc[0]].deal_samples
+    deal = find_protocol(split["protocol"].iloc[0]).deal_samples
     if deal is not None and (table["subset"] == DEVELOPMENT).any():
         table["subset"] = deal(table)
     table = pd.concat([table, test], ignore_index=True)

@@ -74,7 +74,7 @@ def split_cases(cases: pd.DataFrame, settings: SplitSettings) -> pd.DataFrame:
     Raises:
         InputError: The protocol cannot be applied to these cases.
     """
-    protocol = PROTOCOLS[settings.protocol]
+    protocol = find_protocol(settings.protocol)
     table = cases.sort_values("case_id").set_index("case_id")
     test = protocol.draw_test(table, settings)
     rest = table.drop(index=test)
@@ -87,9 +87,23 @@ def split_cases(cases: pd.DataFrame, settings: SplitSettings) -> pd.DataFrame:
     return subset.reset_index().assign(protocol=settings.protocol)
 
 
+def find_protocol(name: str) -> Protocol:
+    """By name.
+
+    Raises:
+        InputError: Nothing that was imported has made it known.
+    """
+    if name not in PROTOCOLS:
+        raise InputError(
+            f"The split protocol {name!r} is not known here, only {', '.join(PROTOCOLS)}. Import what adds it first "
+            "(lesion_segmentation.paper adds the paper's)."
+        )
+    return PROTOCOLS[name]
+
+
 def leaks(protocol: str) -> bool:
     """Whether training and validation share cases under this protocol."""
-    return protocol in PROTOCOLS and PROTOCOLS[protocol].deal_samples is not None
+    return find_protocol(protocol).deal_samples is not None
 
 
 def describe_protocol(protocol: str) -> str:
@@ -166,7 +180,7 @@ def _diagnoses(table: pd.DataFrame, needed: int) -> pd.Series:
     if (diagnoses == "").any():
         raise InputError(
             f"{(diagnoses == '').sum()} cases have no diagnosis, which this split.protocol stratifies by. Bring in PH2 "
-            "with its annotations (the official layout has PH2_dataset.txt) or choose split.protocol=paper."
+            "with its annotations (the official layout has PH2_dataset.txt) or choose another split.protocol."
         )
     rare = diagnoses.value_counts()[lambda counts: counts < needed]
     if len(rare):

@@ -1,5 +1,6 @@
 """What the folds of a cross-validation say together."""
 
+import re
 from collections.abc import Callable, Mapping
 
 import pandas as pd
@@ -23,8 +24,11 @@ def pool_folds(fold_case_metrics: Mapping[str, Callable[[], pd.DataFrame]]) -> p
     """
     parts = []
     for name, load in sorted(fold_case_metrics.items()):
+        fold = re.fullmatch(r"fold_(\d+)/?", name)
+        if fold is None:  # another run's, which stands in the same folder
+            continue
         table = load()
-        parts.append(table[table["subset"] == "test"].assign(fold=int(name.strip("/").removeprefix("fold_"))))
+        parts.append(table[table["subset"] == "test"].assign(fold=int(fold[1])))
     cases = pd.concat(parts, ignore_index=True).sort_values("case_id", ignore_index=True)
     repeated = cases.loc[cases["case_id"].duplicated(), "case_id"]
     if len(repeated):

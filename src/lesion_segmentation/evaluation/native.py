@@ -31,6 +31,7 @@ def score_native_size(
     rows = []
     for case in originals(case_metrics).itertuples():
         mask = native_masks[case.case_id].astype(bool)
+        # As the Predictor brings maps back; these were predicted from pictures of the network's own size.
         prediction = resize_probability(probabilities[case.case_id], *mask.shape) > case.threshold
         size = {"width": mask.shape[1], "height": mask.shape[0]}
         scores = score_case(prediction, mask) | score_distances(prediction, mask)

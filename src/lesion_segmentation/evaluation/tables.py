@@ -11,7 +11,8 @@ from lesion_segmentation.evaluation.intervals import Interval, mean_interval, po
 from lesion_segmentation.evaluation.scores import COUNTS, count_pixels, score_counts, undefined
 
 SUBSETS = ("train", "validation", "test")
-TABLE_METRICS = ("accuracy", "precision", "recall", "iou", "dice", "loss")
+SCORES = ("accuracy", "precision", "recall", "iou", "dice")
+TABLE_METRICS = (*SCORES, "loss")
 LABELS = ("source", "test_time_augmentation", "protocol", "threshold")
 """What every row of scores says of itself: PH2 or synthetic, over which views of a picture predictions are means, the
 split's protocol, from which probability on a pixel is lesion."""
@@ -89,7 +90,7 @@ def summarise_cases(case_metrics: pd.DataFrame, case_metrics_enhanced: pd.DataFr
 
 
 def _summarise(case_metrics: pd.DataFrame, role: str) -> pd.DataFrame:
-    scores = [name for name in TABLE_METRICS if name != "loss"]
+    scores = list(SCORES)
     rows = []
     for subset, part in by_subset(case_metrics):
         counts = {name: part[name].to_numpy() for name in COUNTS}
@@ -136,7 +137,7 @@ def _per_image_rows(part: pd.DataFrame) -> Iterator[tuple[str, str, float, Inter
 
 def _pooled_rows(part: pd.DataFrame, counts: Mapping[str, np.ndarray]) -> Iterator[tuple[str, str, float, Interval]]:
     pooled = score_counts(**{name: np.asarray(count.sum()) for name, count in counts.items()})
-    for metric in (name for name in TABLE_METRICS if name != "loss"):
+    for metric in SCORES:
         yield "pooled", metric, float(pooled[metric]), pooled_interval(counts, metric)
     wrong = counts["fp"] + counts["fn"]
     near = part["border_error_share"].to_numpy() * wrong

@@ -109,11 +109,19 @@ class Experiment:
 
 
 def _read_mark(path: Path) -> dict[str, Any]:
-    """The parameters in a mark; the first marks held them alone."""
-    mark: dict[str, Any] = json.loads(path.read_text())
-    if mark.get("format_version", FORMAT_VERSION) != FORMAT_VERSION:
-        raise InputError(f"{path}: a newer version of this project wrote it (format {mark['format_version']}).")
-    parameters: dict[str, Any] = mark.get("parameters", mark)
+    """The parameters in a mark.
+
+    Raises:
+        InputError: It is damaged, of another version, or holds what is unknown.
+    """
+    try:
+        mark = dict(json.loads(path.read_text()))
+        version, parameters = mark.pop("format_version"), dict(mark.pop("parameters"))
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{path} is damaged, or of an older version ({error}). Remove that fold's folder.") from error
+    if version != FORMAT_VERSION or mark:
+        unknown = f"unknown {', '.join(mark)}" if mark else f"format {version}"
+        raise InputError(f"{path}: a newer version of this project wrote it ({unknown}).")
     return {name: value for name, value in parameters.items() if name not in WITHOUT_EFFECT}
 
 

@@ -54,7 +54,7 @@ class InputHooks:
                 "--runner, or take ThreadRunner."
             )
         known = (*SETTINGS, *RUNTIME_PARAMETERS)
-        unknown = [name for name in self._parameters if name not in known]
+        unknown = [name for name in self._parameters if name not in {*known, *_asked_for_by_pipelines()}]
         if unknown:
             raise InputError(f"Unknown parameters: {', '.join(unknown)}. Expected one of: {', '.join(known)}")
         missing = [name for name in RAW if name in pipeline.inputs() and not catalog.exists(name)]
@@ -69,6 +69,14 @@ class InputHooks:
         _check_hardware(pipeline.inputs(), self._parameters)
         if set(RAW) <= pipeline.inputs() and "network" in pipeline.all_outputs():
             _check_batch(catalog, self._parameters)
+
+
+def _asked_for_by_pipelines() -> set[str]:
+    """Groups of parameters that any registered pipeline takes, one of the user's own, too."""
+    from kedro.framework.project import pipelines
+
+    inputs = {name for pipeline in pipelines.values() for name in pipeline.inputs()}
+    return {name.removeprefix("params:").partition(".")[0] for name in inputs if name.startswith("params:")}
 
 
 def _check_folders(folders: set[Path]) -> None:

@@ -13,8 +13,7 @@ from kedro.io import DataCatalog
 
 from lesion_segmentation.data.splits import describe_protocol
 from lesion_segmentation.datasets.places import file_of
-from lesion_segmentation.evaluation.tables import at_network_threshold
-from lesion_segmentation.tracking.hooks import SCORES
+from lesion_segmentation.evaluation.tables import SCORES, at_network_threshold
 from lesion_segmentation.tracking.origins import ORIGINS, read_origins
 
 FEW = 3

@@ -1,6 +1,7 @@
 """Networks by architecture, and their weights: built, saved and loaded."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,7 +31,7 @@ def find_architecture(name: str) -> Architecture:
         InputError: There is none of this name.
     """
     if name not in ARCHITECTURES:
-        raise InputError(f"training.architecture is {name!r}, expected one of: {', '.join(sorted(ARCHITECTURES))}")
+        raise InputError(f"The architecture is {name!r}, expected one of: {', '.join(sorted(ARCHITECTURES))}")
     return ARCHITECTURES[name]
 
 
@@ -58,7 +59,7 @@ def build_network(metadata: NetworkMetadata) -> Network:
     """
     options = check_options(metadata.architecture, metadata.options)
     network = find_architecture(metadata.architecture).network(**options)
-    network.metadata = metadata
+    network.metadata = replace(metadata, options=options)
     return network
 
 
@@ -73,6 +74,8 @@ def load_network(path: str | Path) -> Network:
     Raises:
         InputError: The file is damaged or was not written by save_network.
     """
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such file. Expected the weights of a network (.safetensors).")
     try:
         tensors, described = read_tensors(Path(path))
         network = build_network(NetworkMetadata.from_dict(described))

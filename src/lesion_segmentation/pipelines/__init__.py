@@ -6,6 +6,7 @@ paper has deleted its room.
 
 from importlib.util import find_spec
 
-HAS_PAPER = find_spec("lesion_segmentation.paper") is not None
+_paper = find_spec("lesion_segmentation.paper")
+HAS_PAPER = _paper is not None and _paper.origin is not None  # a folder with old bytecode alone has no origin
 if HAS_PAPER:
     import lesion_segmentation.paper  # noqa: F401 (it makes its names known)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lesion_segmentation.hardware import choose_hardware
+from lesion_segmentation.hardware import choose_hardware, enough_memory
 from lesion_segmentation.model import Network
 from lesion_segmentation.model.scaling import scale
 from lesion_segmentation.prediction.fusing import fuse_batch_norms
@@ -32,7 +32,7 @@ class Predictor:
 
     Args:
         network: As load_network returns it; left as and where it is.
-        device: `auto` takes a GPU where there is one, else the CPU.
+        device: `auto` takes a GPU where there is one, else the CPU; or as PyTorch names devices.
         precision: `auto` is bfloat16 where the device computes with it (docs/benchmarks.md has what that changes),
             else float32; `32-true` is float32 everywhere.
         test_time_augmentation: Over which views of a picture the mean is predicted.
@@ -40,6 +40,7 @@ class Predictor:
 
     Raises:
         InputError: A GPU is asked for and there is none.
+        ValueError: An argument is none of those above.
     """
 
     def __init__(
@@ -50,11 +51,17 @@ class Predictor:
         test_time_augmentation: TestTimeAugmentation = "none",
         batch_size: int = 10,
     ) -> None:
-        hardware = choose_hardware(device, precision)
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}, expected at least 1")
+        if test_time_augmentation not in VIEWS:
+            raise ValueError(
+                f"test_time_augmentation is {test_time_augmentation!r}, expected one of: {', '.join(VIEWS)}"
+            )
+        hardware = choose_hardware(device if device == "auto" else torch.device(device).type, precision)
         self.metadata = network.metadata
         self.views = VIEWS[test_time_augmentation]
         self.batch_size = batch_size
-        self._device = torch.device(hardware.device)
+        self._device = torch.device(hardware.device if device == "auto" else device)
         self._dtype = torch.bfloat16 if hardware.precision == "bf16-mixed" else torch.float32
         fused = fuse_batch_norms(network)
         self._network = fused.to(self._device, self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -69,7 +76,8 @@ class Predictor:
         pairs = ((picture, self._to_input_size(picture)) for picture in resized)
         for _, alike in groupby(pairs, key=lambda pair: pair[1].shape):
             while batch := list(islice(alike, self.batch_size)):
-                maps = self._predict_batch([small for _, small in batch])
+                with enough_memory(len(batch), "the batch size"):
+                    maps = self._predict_batch([small for _, small in batch])
                 for (picture, _), probability in zip(batch, maps, strict=True):
                     native = resize_probability(probability, *picture.shape[:2])
                     yield Prediction(native, native > self.metadata.threshold)
@@ -106,10 +114,10 @@ def predict(
     """
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
         raise ValueError(f"images are {images.dtype} {images.shape}, expected uint8 (N, H, W, 3)")
-    place = device or next(network.parameters()).device.type
+    place = device or str(next(network.parameters()).device)
     predictor = Predictor(network, place, precision, test_time_augmentation, batch_size)
     maps = [prediction.probability for prediction in predictor(images)]
-    return np.stack(maps) if maps else np.empty(images.shape[:3], dtype=np.float32)
+    return np.stack(maps) if maps else np.zeros(images.shape[:3], dtype=np.float32)
 
 
 def _check(picture: np.ndarray) -> np.ndarray:

@@ -52,13 +52,13 @@ def write_model_card(
         .render(
             **_labels(case_metrics),
             architecture=network["architecture"],
-            options=", ".join(f"{name} {value}" for name, value in network["options"].items()),
+            width=network["options"].get("width"),
             split_hash=network["split_hash"],
             passport=dataset_passport,
             split_counts=", ".join(f"{count} {name}" for name, count in counts.items()),
             diagnoses=", ".join(f"{count} {name}" for name, count in dataset_passport["diagnoses"].items()),
             headline=headline,
-            input_size=" x ".join(str(side) for side in network["input_size"] or ()) or "any size",
+            input_size=" x ".join(str(side) for side in network["input_size"] or ()),
             worst={"sample_id": worst["sample_id"], "text": show(worst["dice"], "percent")},
         )
     )

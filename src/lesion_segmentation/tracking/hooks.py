@@ -19,7 +19,7 @@ from lesion_segmentation.data.passport import data_hash
 from lesion_segmentation.data.splits import leaks, split_hash
 from lesion_segmentation.datasets.places import file_of
 from lesion_segmentation.errors import InputError
-from lesion_segmentation.evaluation.tables import at_network_threshold
+from lesion_segmentation.evaluation.tables import SCORES, at_network_threshold
 from lesion_segmentation.parameters import SETTINGS
 from lesion_segmentation.tracking.origins import record_origin
 from lesion_segmentation.tracking.run import TrackedRun, flatten
@@ -28,12 +28,9 @@ from lesion_segmentation.tracking.store import explain, probe, resolve_uri
 from lesion_segmentation.training.listener import Listener
 
 UNKNOWN = "unknown"
-SCORES = ("accuracy", "precision", "recall", "iou", "dice")
 
 
 class TrackingHooks:
-    """What of a run goes to MLflow, and when."""
-
     def __init__(self) -> None:
         self._context: KedroContext | None = None
         self._catalog: DataCatalog | None = None
@@ -106,6 +103,8 @@ class TrackingHooks:
             self._run.log_metrics(scores_of_test(data))
         elif dataset_name == "cross_validation#table":
             self._run.log_metrics({f"cross_validation_{row.metric}": row.score for row in data.itertuples()})
+        if self._catalog is not None and _mark_of(self._catalog.get(dataset_name)) == "metric":
+            self._run.log_metrics(data if isinstance(data, Mapping) else {dataset_name: data})
         if self._catalog is not None and (path := file_of(self._catalog, dataset_name)) is not None:
             record_origin(path, self._run.run_id)
 
@@ -131,7 +130,7 @@ class TrackingHooks:
 
     def _upload(self, dataset: Any) -> None:
         assert self._run is not None
-        match (getattr(dataset, "metadata", None) or {}).get("mlflow"):
+        match _mark_of(dataset):
             case "artifact":
                 self._run.log_artifact(Path(str(dataset._filepath)))
             case "model":
@@ -163,6 +162,12 @@ class TrackingHooks:
             self._run.set_tags({"split_hash": split_hash(data), "protocol": protocol, "leak": leak})
         elif name == "network":
             self._run.set_tags({"trained_by": data.metadata.mlflow_run_id})
+
+
+def _mark_of(dataset: Any) -> str | None:
+    """`artifact`, `model` or `metric`, where the catalog says `metadata: {mlflow: ...}`."""
+    mark: str | None = (getattr(dataset, "metadata", None) or {}).get("mlflow")
+    return mark
 
 
 def _begin(tracking_uri: str, *arguments: Any) -> TrackedRun:

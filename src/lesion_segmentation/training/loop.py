@@ -14,7 +14,7 @@ import torch
 from tqdm.auto import tqdm
 
 from lesion_segmentation.errors import InputError
-from lesion_segmentation.hardware import choose_hardware, keep_freed_memory
+from lesion_segmentation.hardware import choose_hardware, enough_memory, keep_freed_memory
 from lesion_segmentation.model import Network, NetworkMetadata, build_network
 from lesion_segmentation.model.metadata import Triple
 from lesion_segmentation.training.checkpoints import Checkpoint, CheckpointFile
@@ -68,7 +68,8 @@ def fit(
     history = _resume(trainer, settings, checkpoint_file, configuration, watcher)
     logger.info("Training on %s in %s: %d samples, %d for validation", *hardware, len(train), len(validation))
     for epoch in _epochs(history, settings.epochs):
-        history.append(trainer.run_epoch(epoch, train, validation, subsets["train"]))
+        with enough_memory(settings.batch_size, "training.batch_size"):
+            history.append(trainer.run_epoch(epoch, train, validation, subsets["train"]))
         if checkpoint_file is not None:
             checkpoint_file.write(Checkpoint(*trainer.state(), history, configuration, watcher.run_id))
         watcher.on_epoch(history[-1])

@@ -54,9 +54,9 @@ def draw_case(number: int, seed: int = 0) -> SyntheticCase:
     distance, irregularity = _outline(generator, height, width, diagnosis)
     lesion, colors = _lesion(generator, skin, diagnosis)
     alpha = 1 / (1 + np.exp(distance / generator.uniform(1.0, 5.0)))
-    canvas = skin * (1 - alpha[..., None]) + lesion * alpha[..., None]
-    canvas *= _vignette(generator, height, width)[..., None]
-    picture = Image.fromarray(np.clip(canvas, 0, 255).astype(np.uint8))
+    painting = skin * (1 - alpha[..., None]) + lesion * alpha[..., None]
+    painting *= _vignette(generator, height, width)[..., None]
+    picture = Image.fromarray(np.clip(painting, 0, 255).astype(np.uint8))
     _draw_hairs(generator, picture)
     pixels = _bubbles(generator, np.asarray(picture, dtype=np.float64))
     pixels += generator.normal(0, 2.5, pixels.shape)

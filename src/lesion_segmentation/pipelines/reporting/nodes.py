@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from lesion_segmentation.data.splits import check_origin
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.evaluation import tables
 from lesion_segmentation.prediction.settings import PredictionSettings
@@ -20,6 +21,7 @@ def predict_cases(
     network: Any,
     sample_images: Arrays,
     scored_samples: pd.DataFrame,
+    split: pd.DataFrame,
     prediction: PredictionSettings,
     reporting: ReportingSettings,
 ) -> tuple[Arrays, Arrays]:
@@ -33,6 +35,7 @@ def predict_cases(
     from lesion_segmentation.prediction import Predictor
 
     keep_freed_memory()
+    check_origin(scored_samples, split)
     _require_own_data(network, sample_images, scored_samples)
     wanted = scored_samples if reporting.score_test else scored_samples[scored_samples["subset"] != "test"]
     predictor = Predictor(network, **prediction.model_dump())
@@ -45,6 +48,7 @@ def score_cases(
     probabilities: Arrays,
     sample_masks: Arrays,
     scored_samples: pd.DataFrame,
+    split: pd.DataFrame,
     network: Any,
     prediction: PredictionSettings,
     reporting: ReportingSettings,
@@ -54,6 +58,7 @@ def score_cases(
     Raises:
         InputError: As predict_cases: the maps may be of an earlier split.
     """
+    check_origin(scored_samples, split)
     _require_own_data(network, sample_masks, scored_samples)
     normal, enhanced = (
         tables.score_cases(probabilities, sample_masks, scored_samples, threshold, prediction.test_time_augmentation)

@@ -42,18 +42,15 @@ def part(name: str, part_nodes: Iterable[Node]) -> Pipeline:
 
 
 def _predict() -> list[Node]:
-    inputs = ["network", "sample_images", "scored_samples", "params:prediction", "params:reporting"]
+    inputs = ["network", "sample_images", "scored_samples", "split", "params:prediction", "params:reporting"]
     return [Node(nodes.predict_cases, inputs, ["probabilities", "predicted_masks"], name="predict_cases")]
 
 
 def _score() -> list[Node]:
+    inputs = ["probabilities", "sample_masks", "scored_samples", "split", "network", "params:prediction",
+              "params:reporting"]  # fmt: skip
     return [
-        Node(
-            nodes.score_cases,
-            ["probabilities", "sample_masks", "scored_samples", "network", "params:prediction", "params:reporting"],
-            ["case_metrics", "case_metrics_enhanced#table"],
-            name="score_cases",
-        ),
+        Node(nodes.score_cases, inputs, ["case_metrics", "case_metrics_enhanced#table"], name="score_cases"),
         Node(
             score_native_size,
             ["probabilities", "native_masks", "case_metrics"],
