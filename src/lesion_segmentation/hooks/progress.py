@@ -12,34 +12,34 @@ logger = logging.getLogger("lesion_segmentation")
 
 
 class ProgressHooks:
-    """Tells when a stage (a pipeline, or a part of `reporting`) has done all its steps, and how long it took."""
+    """Tells when a stage (a pipeline, or a part of `reporting`) has done all its steps, and how long these took."""
 
     def __init__(self) -> None:
-        self._left: dict[str, int] = {}
         self._steps: dict[str, int] = {}
-        self._since: dict[str, float] = {}
+        self._left: dict[str, int] = {}
+        self._seconds: dict[str, float] = {}
+        self._begun: dict[str, float] = {}
         self._lock = threading.Lock()
 
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline) -> None:
         stages = [_stage(node) for node in pipeline.nodes]
-        self._left = {stage: stages.count(stage) for stage in stages}
-        self._steps, self._since = dict(self._left), {}
+        self._steps = {stage: stages.count(stage) for stage in stages}
+        self._left, self._seconds, self._begun = dict(self._steps), dict.fromkeys(stages, 0.0), {}
 
     @hook_impl
     def before_node_run(self, node: Node) -> None:
-        with self._lock:
-            self._since.setdefault(_stage(node), time.monotonic())
+        self._begun[node.name] = time.monotonic()
 
     @hook_impl
     def after_node_run(self, node: Node) -> None:
         stage = _stage(node)
         with self._lock:
             self._left[stage] = self._left.get(stage, 1) - 1
+            self._seconds[stage] = self._seconds.get(stage, 0.0) + time.monotonic() - self._begun[node.name]
             done = self._left[stage] == 0
         if done:
-            seconds = time.monotonic() - self._since[stage]
-            logger.info("%-22s %2d steps, %.1f s", stage, self._steps.get(stage, 1), seconds)
+            logger.info("%-22s %2d steps, %.1f s", stage, self._steps.get(stage, 1), self._seconds[stage])
 
 
 def _stage(node: Node) -> str:
