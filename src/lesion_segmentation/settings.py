@@ -3,14 +3,14 @@
 import warnings
 
 from lesion_segmentation.configuration import ProjectConfigLoader
-from lesion_segmentation.hooks import InputHooks, ProgressHooks, SummaryHooks
+from lesion_segmentation.hooks import InputHooks, OneRunHooks, ProgressHooks, SummaryHooks
 from lesion_segmentation.tracking import TrackingHooks
 
 # Of libraries among themselves: nobody who runs this project can do anything about them.
 warnings.filterwarnings("ignore", message="register_new_resolver", category=UserWarning)
 warnings.filterwarnings("ignore", module=r"monai\.", category=FutureWarning)
 
-HOOKS = (TrackingHooks(), SummaryHooks(), ProgressHooks(), InputHooks())
+HOOKS = (TrackingHooks(), SummaryHooks(), ProgressHooks(), InputHooks(), OneRunHooks())
 
 CONFIG_LOADER_CLASS = ProjectConfigLoader
 CONFIG_LOADER_ARGS = {

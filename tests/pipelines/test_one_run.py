@@ -1,0 +1,50 @@
+"""Two runs at once: in one data root one is refused in a sentence, in two both are right."""
+
+import os
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+from filelock import FileLock
+
+from lesion_segmentation.errors import InputError
+from lesion_segmentation.hooks.one_run import lock_file_of
+
+SHORT = "image_size.height=64,image_size.width=96,training.width=0.0625,training.batch_size=4,training.epochs=1"
+DOUBLES = int(os.environ.get("DOUBLES", "1"))
+"""How often each pair of runs is begun at once."""
+
+
+def test_a_second_run_in_the_same_place_is_refused_before_any_work(run, project):
+    with (
+        FileLock(lock_file_of(project / "data" / "demo")),
+        pytest.raises(InputError, match="Another run is writing to"),
+    ):
+        run(pipeline_names=["data_processing"])
+    assert not (project / "data").exists()
+    run(pipeline_names=["data_processing"])  # the lock is free again
+    run(pipeline_names=["data_processing"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("roots", [("one", "one"), ("one", "two")])
+def test_two_runs_begun_at_once_do_not_meet(project, roots):
+    for _ in range(DOUBLES):
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-m", "kedro", "run", "--env", "demo", "--pipelines", "data_processing,augmentation",
+                 "--params", f"{SHORT},data_root={root},split.seed={seed}"],
+                cwd=project, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            )
+            for seed, root in enumerate(roots)
+        ]  # fmt: skip
+        outputs = [process.communicate(timeout=180)[0] for process in processes]
+        refused = [output for process, output in zip(processes, outputs, strict=True) if process.returncode]
+        assert all("Another run is writing to" in output and "Traceback" not in output for output in refused)
+        assert len(refused) <= (1 if len(set(roots)) == 1 else 0)
+        for root in set(roots):
+            split = pd.read_csv(project / root / "05_model_input" / "split.csv")
+            guarded = pd.read_csv(project / root / "05_model_input" / "guarded_samples.csv")
+            subsets = guarded.set_index("case_id")["subset"].to_dict()
+            assert split.set_index("case_id")["subset"].to_dict() == subsets  # of one run, not of two
