@@ -57,6 +57,11 @@ def test_a_bare_node_name_works_where_it_is_unique():
     assert checked == {**options, "node_names": ["training.fit_network", "training.fit_network"]}
 
 
+def test_pipelines_may_be_a_text_as_in_a_file_of_options():
+    checked = check_selection({"pipelines": "training,reporting"}, register_pipelines())
+    assert checked == {"pipelines": "training,reporting"}
+
+
 DAMAGES = {
     "missing": lambda path: path.unlink(),
     "empty": lambda path: path.write_bytes(b""),

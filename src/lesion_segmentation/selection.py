@@ -29,7 +29,7 @@ def check_selection(options: Mapping[str, Any], pipelines: Mapping[str, Any]) ->
         InputError: There is no such pipeline, node, tag or namespace; all are named.
     """
     problems: list[str] = []
-    names = [*(options.get("pipelines") or []), *([options["pipeline"]] if options.get("pipeline") else [])]
+    names = [*_split(options.get("pipelines")), *_split(options.get("pipeline"))]
     problems += [
         f"--pipelines has {name}, {_expected(name, list(pipelines))}" for name in names if name not in pipelines
     ]

@@ -187,6 +187,24 @@ def test_a_training_goes_on_while_mlflow_is_away_and_its_curve_is_complete(run, 
 
 
 @pytest.mark.after_a_run
+def test_a_run_that_fails_while_mlflow_is_away_keeps_what_it_had_to_tell(run, project, monkeypatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise ConnectionError("refused")
+
+    wild = {"training.learning_rate": 1e30, "training.optimiser": "sgd", "training.schedule": "cosine"}
+    with monkeypatch.context() as patch:
+        for name in ("log_batch", "log_inputs", "set_terminated"):
+            patch.setattr(MlflowClient, name, refuse)
+        with pytest.raises(InputError, match="no longer finite"):
+            run(params=wild, pipeline_names=["training"])
+    (unsent,) = (project / "data" / "demo" / "08_reporting").glob("unsent_*.json")
+    assert CliRunner().invoke(cli, ["send-run", str(unsent)]).exit_code == 0
+    newest, _ = runs(project)
+    assert newest.info.status == "FAILED"
+    assert newest.data.params["training.learning_rate"] == "1e+30"
+
+
+@pytest.mark.after_a_run
 def test_a_run_that_made_nothing_is_taken_back(run, project):
     run(only_missing_outputs=True)
     assert len(runs(project)) == 1

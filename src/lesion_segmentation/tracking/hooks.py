@@ -1,5 +1,6 @@
 """What of a run goes to MLflow, and when."""
 
+import logging
 import subprocess
 import threading
 from collections.abc import Mapping
@@ -26,6 +27,8 @@ from lesion_segmentation.tracking.run import TrackedRun, flatten
 from lesion_segmentation.tracking.signals import SignalGuard
 from lesion_segmentation.tracking.store import explain, probe, resolve_uri
 from lesion_segmentation.training.listener import Listener
+
+logger = logging.getLogger(__name__)
 
 UNKNOWN = "unknown"
 
@@ -140,8 +143,16 @@ class TrackingHooks:
     def on_pipeline_error(self) -> None:
         """A node, or saving its output, raised an exception."""
         self._release_signals()
-        if self._run is not None:
-            self._run.end("FAILED")
+        if self._run is None:
+            return
+        self._run.end("FAILED")
+        try:
+            unsent = self._run.keep_unsent(self._root / "08_reporting")
+        except InputError as error:  # a full disk, say: what the run failed of is told first
+            logger.warning("What MLflow did not take could not be kept: %s", error)
+        else:
+            if unsent is not None:
+                logger.warning("MLflow did not take all of this run. To send the rest later: kedro send-run %s", unsent)
 
     def _release_signals(self) -> None:
         if self._signals is not None:

@@ -18,7 +18,7 @@ Message = Mapping[str, Any]
 """A thing to be told, as plain JSON values: `kind`, and what belongs to it."""
 Send = Callable[[Message], None]
 STORE_IS_AWAY = 2
-"""After so many failures in a row of tries no more are made."""
+"""After so many failures no more messages are tried for the moment."""
 
 
 class Outbox:
