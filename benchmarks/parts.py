@@ -22,7 +22,7 @@ from benchmarks.networks import build, count_gflop
 from benchmarks.speed import draw_pictures, run_epochs
 from lesion_segmentation.hardware import choose_hardware, keep_freed_memory, measure_multiply_rate
 from lesion_segmentation.model import SegNet
-from lesion_segmentation.tracking import TrackedRun
+from lesion_segmentation.tracking import Description, TrackedRun
 from lesion_segmentation.training import trainer
 from lesion_segmentation.training.averaging import AveragedNetwork
 from lesion_segmentation.training.checkpoints import CheckpointFile
@@ -76,7 +76,9 @@ def time_parts(width: float, batch: int) -> list[dict[str, Any]]:
     spent: Spent = defaultdict(float)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
-        run = TrackedRun(f"sqlite:///{folder / 'mlflow.db'}", "benchmark", folder / "mlruns", "benchmark", {})
+        run = TrackedRun(
+            f"sqlite:///{folder / 'mlflow.db'}", "benchmark", folder / "mlruns", Description("benchmark", {})
+        )
         for owner, name, part in _PARTS:
             stack.enter_context(patch.object(owner, name, _timed(getattr(owner, name), part, spent)))
         listener = Listener(on_epoch=lambda row: run.log_epoch(row))

@@ -10,7 +10,8 @@ from lesion_segmentation.tracking import TrackingHooks
 warnings.filterwarnings("ignore", message="register_new_resolver", category=UserWarning)
 warnings.filterwarnings("ignore", module=r"monai\.", category=FutureWarning)
 
-HOOKS = (TrackingHooks(), SummaryHooks(), ProgressHooks(), InputHooks(), OneRunHooks())
+_TRACKING = TrackingHooks()
+HOOKS = (_TRACKING, SummaryHooks(_TRACKING), ProgressHooks(), InputHooks(), OneRunHooks())
 
 CONFIG_LOADER_CLASS = ProjectConfigLoader
 CONFIG_LOADER_ARGS = {

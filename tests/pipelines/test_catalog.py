@@ -55,7 +55,7 @@ def catalog() -> dict[str, Any]:
 def test_every_dataset_of_every_pipeline_is_in_the_catalog_and_no_other(catalog):
     assert all(entry["type"] for entry in catalog.values())
     declared = {name for name in config("base")["catalog"] if "{" not in name and not name.startswith("_")}
-    assert declared <= used_names()
+    assert declared <= used_names() | {"training_checkpoint"}  # given as params:this_run.checkpoint
 
 
 def test_only_what_two_runs_left_is_looked_for_in_mlflow(catalog):
@@ -79,7 +79,7 @@ def test_every_fixed_name_is_an_entry_of_its_own():
 
 def test_every_group_of_parameters_is_used_and_known():
     used = {name.removeprefix("params:") for name in register_pipelines()["__default__"].inputs() if ":" in name}
-    assert used == set(SETTINGS)
+    assert used == set(SETTINGS) | {f"this_run.{name}" for name in ("listener", "record", "checkpoint")}
     assert set(config("base")["parameters"]) == {*SETTINGS, "data_root"}
 
 

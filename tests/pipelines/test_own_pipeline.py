@@ -21,12 +21,17 @@ def own_pipeline(project, run):
     return Pipeline([Node(measure, "params:own.factor", "own_scores", name="measure")])
 
 
-def test_its_parameters_are_known_and_its_metrics_are_logged(run, project, own_pipeline, monkeypatch):
+def register(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a line in pipeline_registry.py does."""
     registered = dict(pipelines)
     monkeypatch.setattr(
-        pipelines, "_get_pipelines_registry_callable", lambda *_: lambda: registered | {"own": own_pipeline}
+        pipelines, "_get_pipelines_registry_callable", lambda *_: lambda: registered | {"own": pipeline}
     )
     monkeypatch.setattr(pipelines, "_is_data_loaded", False, raising=False)
+
+
+def test_its_parameters_are_known_and_its_metrics_are_logged(run, project, own_pipeline, monkeypatch):
+    register(own_pipeline, monkeypatch)
     run(pipeline_names=["own"])
     client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("ph2-segnet-demo")
@@ -37,4 +42,39 @@ def test_its_parameters_are_known_and_its_metrics_are_logged(run, project, own_p
 def test_a_group_that_no_pipeline_takes_is_refused(run, project):
     (project / "conf" / "base" / "parameters_own.yml").write_text("trainning:\n  factor: 0.25\n")
     with pytest.raises(InputError, match="Unknown parameters: trainning"):
+        run()
+
+
+def log_by_itself(factor: float) -> float:
+    import mlflow
+
+    mlflow.log_metric("stray", factor)
+    return factor
+
+
+def test_a_node_that_logs_by_mlflows_global_functions_is_warned_of(run, project, own_pipeline, monkeypatch, caplog):
+    stray = Pipeline([Node(log_by_itself, "params:own.factor", "own_scores", name="log_by_itself")])
+    register(stray, monkeypatch)
+    monkeypatch.setattr("lesion_segmentation.tracking.hooks._mark_of", lambda dataset: None)
+    run(pipeline_names=["own"])
+    assert "The node log_by_itself logged to MLflow by its global functions" in caplog.text
+    client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+    runs = client.search_runs([each.experiment_id for each in client.search_experiments()])
+    assert {each.info.status for each in runs} == {"FINISHED"}  # ours and the stray one
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("parameters_place.yml", "experiment: elsewhere\n", "experiment: this is given on the command line"),
+        (
+            "catalog_versions.yml",
+            "own_table: {type: lesion_segmentation.datasets.Table, filepath: a.csv, versioned: true}\n",
+            "versioned: true cannot be at own_table",
+        ),
+    ],
+)
+def test_what_would_have_no_effect_is_refused(run, project, file, text, message):
+    (project / "conf" / "base" / file).write_text(text)
+    with pytest.raises(InputError, match=message):
         run()

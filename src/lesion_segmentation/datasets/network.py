@@ -1,6 +1,9 @@
 """A network and the checkpoint of its training in the catalog."""
 
+import json
 from typing import Any
+
+from kedro_datasets._typing import JSONPreview
 
 from lesion_segmentation.datasets.whole import WholeFile, readable
 
@@ -20,6 +23,15 @@ class NetworkDataset(WholeFile):
         from lesion_segmentation.model import save_network
 
         save_network(data, self._filepath)
+
+    def preview(self) -> JSONPreview:
+        """Its metadata, and the shapes of its tensors, without reading the weights."""
+        from safetensors import safe_open
+
+        with readable(self._filepath), safe_open(self._filepath, framework="np") as file:
+            shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118 (not a mapping)
+            described = {name: json.loads(text) for name, text in (file.metadata() or {}).items()}
+        return JSONPreview(json.dumps({**described, "tensors": shapes}))
 
 
 class TrainingCheckpoint(WholeFile):

@@ -1,6 +1,7 @@
 """Catalog datasets of one file that is replaced as a whole."""
 
 import pickle
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 from kedro.io import AbstractDataset, DatasetError
+from kedro_datasets._typing import HTMLPreview
 from kedro_datasets.json import JSONDataset
 from kedro_datasets.matplotlib import MatplotlibDataset
 from kedro_datasets.pandas import CSVDataset
@@ -91,6 +93,15 @@ class Record(JSONDataset):
 
 class Text(WholeFile):
     """A text, UTF-8."""
+
+    def preview(self) -> HTMLPreview:
+        """A page without its scripts; Markdown as HTML."""
+        from markdown_it import MarkdownIt
+
+        text = self.load()
+        if self._filepath.suffix == ".md":
+            return HTMLPreview(MarkdownIt().enable("table").render(text))
+        return HTMLPreview(re.sub(r"<(script|style)\b.*?</\1>", "", text, flags=re.DOTALL))
 
     def load(self) -> str:
         with readable(self._filepath):

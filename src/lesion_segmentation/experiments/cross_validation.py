@@ -35,7 +35,7 @@ def cross_validate(project: Path, env: str | None, folds: Sequence[int], params:
     experiment = Experiment(project, env, params)
     asked_for = [trials[fold] for fold in folds]
     finished = experiment.find_finished(trials, [trial.name for trial in asked_for])
-    parent = experiment.open_parent(f"{env or 'base'} cross-validation")
+    parent = experiment.open_parent("cross-validate", {"split": {"protocol": "folds", "fold": _list(folds)}})
     signals = SignalGuard(partial(parent.end, "KILLED"))
     try:
         for trial in asked_for:
@@ -48,6 +48,10 @@ def cross_validate(project: Path, env: str | None, folds: Sequence[int], params:
         raise
     finally:
         signals.release()
+
+
+def _list(folds: Sequence[int]) -> str:
+    return ",".join(str(fold) for fold in folds)
 
 
 def list_folds(root: Path) -> list[Trial]:

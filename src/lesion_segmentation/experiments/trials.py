@@ -12,7 +12,7 @@ from lesion_segmentation.errors import InputError
 from lesion_segmentation.files import replacing
 from lesion_segmentation.parameters import SETTINGS
 from lesion_segmentation.records import find_differences
-from lesion_segmentation.tracking import TrackedRun, flatten, probe, resolve_uri
+from lesion_segmentation.tracking import TrackedRun, describe_run, flatten, probe, resolve_experiment, resolve_uri
 
 FINISHED = "finished.json"
 FORMAT_VERSION = 1
@@ -49,7 +49,8 @@ class Experiment:
         with KedroSession.create(project, env=env, runtime_params=dict(params)) as session:
             loader = session.load_context().config_loader
         self._mlflow = loader["mlflow"]
-        self._parameters = flatten(loader["parameters"])
+        self._groups = loader["parameters"]
+        self._parameters = flatten(self._groups)
 
     def find_finished(self, trials: Sequence[Trial], asked_for: Sequence[str]) -> set[str]:
         """The names of the trials that need not be run.
@@ -77,12 +78,16 @@ class Experiment:
             )
         return finished
 
-    def open_parent(self, name: str) -> TrackedRun:
-        """The run in MLflow whose children the trials are."""
+    def open_parent(self, command: str, over: Mapping[str, Any]) -> TrackedRun:
+        """The run in MLflow whose children the trials are: of this command, with the parameters of all of them."""
         uri = resolve_uri(self._mlflow, self.project)
         probe(uri)
-        tags = {"environment": self.env or "base"}
-        return TrackedRun(uri, self._mlflow["experiment"], self.project / "mlruns", name, tags)
+        common = _merge({name: self._groups[name] for name in SETTINGS}, over)
+        described = describe_run(command, {"env": self.env, "runtime_params": self.params}, common, self.project)
+        experiment = resolve_experiment(self._mlflow, self.params)
+        parent = TrackedRun(uri, experiment, self.project / "mlruns", described)
+        parent.log_parameters(common)
+        return parent
 
     def run(self, trial: Trial, parent: TrackedRun) -> None:
         """Run a trial as a child of the parent, and mark it as finished."""

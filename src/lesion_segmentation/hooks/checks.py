@@ -21,6 +21,7 @@ from lesion_segmentation.parameters import RUNTIME_PARAMETERS, SETTINGS
 from lesion_segmentation.training.settings import TrainingSettings
 
 RAW = ("ph2_images", "ph2_masks", "ph2_annotations")
+_OURS = "lesion_segmentation.datasets."
 MIN_FREE_MIB = 300
 """Less is refused: a run at a quarter of the width writes about 150. One at width 1.0 writes up to 900; if the disk
 fills up on the way, the file that did not fit is named and the former one kept."""
@@ -40,10 +41,26 @@ class InputHooks:
 
         self._parameters = context.config_loader["parameters"]
         self._project = Path(context.project_path)
+        _require_on_the_command_line(self._parameters, context.config_loader.runtime_params or {})
         given = {name: self._parameters.get(name) or {} for name in SETTINGS}
         problems = [problem for name, group in SETTINGS.items() for problem in find_problems(name, group, given[name])]
         if problems:
             raise InputError.from_problems("These parameters cannot be", problems, "conf/base shows all parameters.")
+
+    @hook_impl
+    def after_catalog_created(self, conf_catalog: Mapping[str, Any]) -> None:
+        """Refuse versions of data sets that would not keep any."""
+        asked_for = [
+            name
+            for name, entry in conf_catalog.items()
+            if isinstance(entry, Mapping) and entry.get("versioned") and str(entry["type"]).startswith(_OURS)
+        ]
+        if asked_for:
+            raise InputError(
+                f"versioned: true cannot be at {', '.join(asked_for)} of the catalog: this project's types keep no "
+                "versions. Leave it out: MLflow keeps the files of every run, and --params data_root=<folder> gives "
+                "a run a place of its own."
+            )
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
@@ -71,12 +88,23 @@ class InputHooks:
             _check_batch(catalog, self._parameters)
 
 
+def _require_on_the_command_line(parameters: Mapping[str, Any], runtime: Mapping[str, Any]) -> None:
+    """Refuse parameters of a file that would have no effect there: the catalog is made from the command line's."""
+    idle = [name for name in RUNTIME_PARAMETERS if name in parameters and name not in runtime]
+    if idle:
+        raise InputError(
+            f"{', '.join(idle)}: this is given on the command line (--params {idle[0]}=...), but stands in a "
+            "parameters file, where it would have no effect. Take it out there."
+        )
+
+
 def _asked_for_by_pipelines() -> set[str]:
-    """Groups of parameters that any registered pipeline takes, one of the user's own, too."""
+    """Groups of parameters that any registered pipeline takes, one of the user's own, too, but for the run's own."""
     from kedro.framework.project import pipelines
 
     inputs = {name for pipeline in pipelines.values() for name in pipeline.inputs()}
-    return {name.removeprefix("params:").partition(".")[0] for name in inputs if name.startswith("params:")}
+    groups = {name.removeprefix("params:").partition(".")[0] for name in inputs if name.startswith("params:")}
+    return groups - {"this_run"}
 
 
 def _check_folders(folders: set[Path]) -> None:

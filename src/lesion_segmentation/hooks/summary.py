@@ -1,5 +1,6 @@
 """The closing words of a run."""
 
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -14,15 +15,21 @@ from kedro.io import DataCatalog
 from lesion_segmentation.data.splits import describe_protocol
 from lesion_segmentation.datasets.places import file_of
 from lesion_segmentation.evaluation.tables import SCORES, at_network_threshold
+from lesion_segmentation.tracking.hooks import TrackingHooks
 from lesion_segmentation.tracking.origins import ORIGINS, read_origins
 
 FEW = 3
 
 
 class SummaryHooks:
-    """Says at the end, in plain words, what was made and how to look at it."""
+    """Says at the end, in plain words, what was made and how to look at it.
 
-    def __init__(self) -> None:
+    Args:
+        tracking: Knows the run in MLflow.
+    """
+
+    def __init__(self, tracking: TrackingHooks) -> None:
+        self._tracking = tracking
         self._made: set[str] = set()
 
     @hook_impl
@@ -44,16 +51,31 @@ class SummaryHooks:
         for name, tell in TOLD.items():
             if name in files:
                 lines += ["", *tell(catalog.load(name))]
-        lines += ["", "Look at it:", *_look(files, run_params, project), "", "Files:", *_list_files(files, project)]
+        lines += [
+            "",
+            "Look at it:",
+            *_look(files, run_params, self._tracking),
+            "",
+            "Files:",
+            *_list_files(files, project),
+        ]
         click.echo("\n".join([*lines, *_mixtures(files)]))
 
 
-def _look(files: dict[str, Path], run_params: dict[str, Any], project: str) -> list[str]:
+def _look(files: dict[str, Path], run_params: dict[str, Any], tracking: TrackingHooks) -> list[str]:
+    project = run_params["project_path"]
     option = f" --env {run_params['env']}" if run_params["env"] not in (None, "local") else ""
     page = [f"  the page of it all      {_shown(files['report'], project)}"] if "report" in files else []
+    own = f"sqlite:///{Path(project) / 'mlflow.db'}"
+    store = "sqlite:///mlflow.db" if tracking.store == own else shlex.quote(tracking.store)
+    served = tracking.store.startswith("http")
+    serve = (
+        [] if served else [f"  the runs, side by side  {_command('mlflow', project)} ui --backend-store-uri {store}"]
+    )
     return [
         *page,
-        f"  the runs, side by side  {_command('mlflow', project)} ui --backend-store-uri sqlite:///mlflow.db",
+        *serve,
+        f"  {'this run' if served else 'this run, there':<24}{tracking.page}",
         f"  the pipelines           {_command('kedro', project)} viz run{option}",
     ]
 

@@ -2,29 +2,31 @@
 
 import pandas as pd
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from lesion_segmentation.report.curves import CURVE_LABELS
 from lesion_segmentation.report.style import BLUE, GREY, ORANGE, SUBSET_COLORS
 
 DASHES = {"train": "solid", "validation": "dash", "test": "dot"}
-_LAYOUT = {"template": "plotly_white", "margin": {"l": 50, "r": 20, "t": 40, "b": 40}, "height": 360}
+_LAYOUT = {"template": "plotly_white", "margin": {"l": 50, "r": 20, "t": 40, "b": 40}, "height": 360,
+           "legend": {"orientation": "h", "y": -0.25}}  # fmt: skip
 
 
 def plot_curves(training_history: pd.DataFrame) -> str:
-    """Loss, accuracy and Dice over the epochs, as a piece of HTML that needs plotly.js on the page."""
-    metrics = ("loss", "accuracy", "dice")
-    figure = make_subplots(1, 3, subplot_titles=["loss (binary cross-entropy)", "accuracy", "Dice"])
-    for column, metric in enumerate(metrics, start=1):
-        for subset, label in CURVE_LABELS.items():
-            if f"{subset}_{metric}" in training_history:
-                figure.add_scatter(
-                    x=training_history["epoch"], y=training_history[f"{subset}_{metric}"], name=label,
-                    line={"color": SUBSET_COLORS[subset], "dash": DASHES[subset]},
-                    showlegend=column == 1, row=1, col=column,
-                )  # fmt: skip
-    figure.update_xaxes(title_text="epoch")
-    return _to_html(figure.update_layout(legend={"orientation": "h", "y": -0.25}, **_LAYOUT))
+    """Loss, accuracy and Dice over the epochs, as pieces of HTML that need plotly.js on the page.
+
+    A plot each, so that the page can put them side by side or, on a phone, one below the other.
+    """
+    titles = {"loss": "loss (binary cross-entropy)", "accuracy": "accuracy", "dice": "Dice"}
+    return "".join(_plot_curve(training_history, metric, title) for metric, title in titles.items())
+
+
+def _plot_curve(training_history: pd.DataFrame, metric: str, title: str) -> str:
+    figure = go.Figure()
+    for subset, label in CURVE_LABELS.items():
+        if f"{subset}_{metric}" in training_history:
+            figure.add_scatter(x=training_history["epoch"], y=training_history[f"{subset}_{metric}"], name=label,
+                               line={"color": SUBSET_COLORS[subset], "dash": DASHES[subset]})  # fmt: skip
+    return _to_html(figure.update_layout(title=title, xaxis_title="epoch", showlegend=True, **_LAYOUT))
 
 
 def plot_thresholds(threshold_sweep: pd.DataFrame, marked: dict[float, str]) -> str:

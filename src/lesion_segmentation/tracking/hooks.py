@@ -1,10 +1,8 @@
 """What of a run goes to MLflow, and when."""
 
 import logging
-import subprocess
 import threading
 from collections.abc import Mapping
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ from typing import Any
 import pandas as pd
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
-from kedro.io import DataCatalog
+from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
@@ -22,15 +20,14 @@ from lesion_segmentation.datasets.places import file_of
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.evaluation.tables import SCORES, at_network_threshold
 from lesion_segmentation.parameters import SETTINGS
+from lesion_segmentation.tracking.description import Description, describe_run, flatten
 from lesion_segmentation.tracking.origins import record_origin
-from lesion_segmentation.tracking.run import TrackedRun, flatten
+from lesion_segmentation.tracking.run import TrackedRun
 from lesion_segmentation.tracking.signals import SignalGuard
-from lesion_segmentation.tracking.store import explain, probe, resolve_uri
+from lesion_segmentation.tracking.store import explain, probe, resolve_experiment, resolve_uri
 from lesion_segmentation.training.listener import Listener
 
 logger = logging.getLogger(__name__)
-
-UNKNOWN = "unknown"
 
 
 class TrackingHooks:
@@ -44,10 +41,32 @@ class TrackingHooks:
         self._made: set[str] = set()
         self._lock = threading.Lock()
         self._signals: SignalGuard | None = None
+        self._users_run: str | None = None
+
+    @property
+    def page(self) -> str:
+        """MLflow's page of the last run."""
+        return self._run.page if self._run is not None else ""
+
+    @property
+    def store(self) -> str:
+        """Where the last run is kept."""
+        return self._run.tracking_uri if self._run is not None else ""
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
         self._context = context
+
+    @hook_impl
+    def after_catalog_created(self, catalog: DataCatalog) -> None:
+        """What this run is, for its nodes: nothing yet. Parameters by name, so that kedro-viz keeps them in the back.
+
+        The checkpoint stands in the catalog as what it is, a file; the training reads and writes it itself.
+        """
+        catalog["params:this_run.listener"] = MemoryDataset(Listener(), copy_mode="assign")
+        catalog["params:this_run.record"] = MemoryDataset({})
+        if "training_checkpoint" in catalog:
+            catalog["params:this_run.checkpoint"] = catalog["training_checkpoint"]
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
@@ -63,32 +82,47 @@ class TrackingHooks:
         root = Path(run_params["project_path"])
         tracking_uri = resolve_uri(config, root)
         probe(tracking_uri)
-        self._seen, self._made = set(), set()
+        self._seen, self._made, self._users_run = set(), set(), _active_run()
         if self._run is not None:  # a run in this process that was interrupted, in a notebook say
             self._release_signals()
             self._run.end("KILLED")
-        name, tags = _describe_run(run_params, parameters, root)
+        described = describe_run("run", run_params, parameters, root)
         if "parent_run" in given:
-            tags["mlflow.parentRunId"] = given["parent_run"]
-        run_id = given.get("tracked_run")
-        self._run = _begin(tracking_uri, config["experiment"], root / "mlruns", name, tags, run_id)
+            described.tags["mlflow.parentRunId"] = given["parent_run"]
+        experiment = resolve_experiment(config, run_params.get("runtime_params") or {})
+        self._run = _begin(tracking_uri, experiment, root / "mlruns", described, given.get("tracked_run"))
         self._signals = SignalGuard(partial(self._run.end, "KILLED"))
         self._run.log_parameters(parameters)
-        self._record = {"mlflow_run_id": self._run.run_id, **tags, **flatten(parameters)}
+        self._tell_nodes(catalog, pipeline, parameters, described.tags)
+
+    def _tell_nodes(
+        self, catalog: DataCatalog, pipeline: Pipeline, parameters: Mapping[str, Any], tags: Mapping[str, str]
+    ) -> None:
+        """Give the training its listener, and the page what this run is."""
+        assert self._run is not None
+        if "params:this_run.listener" in pipeline.inputs():
+            self._run.set_tags({"device": _device_name(parameters["training"])})
+            resumed = partial(_tag_resumed, self._run)
+            listener = Listener(self._run.log_epoch, resumed, self._run.run_id, tags["git_commit"])
+            catalog.get("params:this_run.listener").save(listener)
+        ours = {name: value for name, value in tags.items() if not name.startswith("mlflow.")}
+        record = {"mlflow_run_id": self._run.run_id, **ours, **flatten(parameters)}
+        catalog.get("params:this_run.record").save(record)
 
     @hook_impl
-    def before_node_run(self, inputs: dict[str, Any]) -> dict[str, Any] | None:
-        """Give the training its listener, and the page what this run is."""
-        if self._run is None:
-            return None
-        if "training_listener" in inputs:
-            self._run.set_tags({"device": _device_name(inputs["params:training"])})
-            resumed = partial(_tag_resumed, self._run)
-            commit = str(self._record["git_commit"])
-            return {"training_listener": Listener(self._run.log_epoch, resumed, self._run.run_id, commit)}
-        if "run_record" in inputs:
-            return {"run_record": self._record}
-        return None
+    def after_node_run(self, node: Node) -> None:
+        """A node that logs by MLflow's global functions makes a run of its own; say so, and end it."""
+        stray = _active_run()
+        if stray is not None and stray != self._users_run:
+            import mlflow
+
+            mlflow.end_run()
+            logger.warning(
+                "The node %s logged to MLflow by its global functions: that stands in a run of its own, %s. "
+                "Give the values back as an output instead, with `metadata: {mlflow: metric}` in its catalog entry.",
+                node.name,
+                stray,
+            )
 
     @hook_impl
     def after_dataset_loaded(self, dataset_name: str, data: Any) -> None:
@@ -181,12 +215,14 @@ def _mark_of(dataset: Any) -> str | None:
     return mark
 
 
-def _begin(tracking_uri: str, *arguments: Any) -> TrackedRun:
+def _begin(
+    tracking_uri: str, experiment: str, artifacts: Path, described: Description, run_id: str | None
+) -> TrackedRun:
     """A run, or why the store does not take one."""
     from mlflow.exceptions import MlflowException
 
     try:
-        return TrackedRun(tracking_uri, *arguments)
+        return TrackedRun(tracking_uri, experiment, artifacts, described, run_id)
     except MlflowException as error:
         raise InputError(explain(tracking_uri, error)) from error
 
@@ -209,38 +245,18 @@ def scores_of_test(table_ii: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def _describe_run(
-    run_params: Mapping[str, Any], parameters: Mapping[str, Any], root: Path
-) -> tuple[str, dict[str, str]]:
-    environment = run_params["env"] if run_params["env"] not in (None, "local") else "base"
-    pipelines = ",".join(run_params["pipeline_names"] or ["all"])
-    seed = str(parameters["training"]["seed"]) if "training" in parameters else ""
-    tags = {
-        "environment": environment,
-        "pipelines": pipelines,
-        "git_commit": _git(root, "rev-parse", "HEAD"),
-        "git_dirty": {"": "false", UNKNOWN: UNKNOWN}.get(_git(root, "status", "--porcelain"), "true"),
-    }
-    words = [environment, pipelines]
-    if "split" in parameters:
-        words.append(parameters["split"]["protocol"])
-    if seed:
-        tags["seed"] = seed
-        words.append(f"seed {seed}")
-    return f"{' '.join(words)} {datetime.now():%m-%d %H:%M}", tags
+def _active_run() -> str | None:
+    """The run of MLflow's global state in this thread: a user's, in whose block Kedro was called, or a node's."""
+    import mlflow
+
+    active = mlflow.active_run()
+    return None if active is None else str(active.info.run_id)
 
 
-def _git(root: Path, *arguments: str) -> str:
-    try:
-        return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):  # no git, or a project that is no repository
-        return UNKNOWN
-
-
-def _device_name(settings: Any) -> str:
+def _device_name(training: Mapping[str, Any]) -> str:
     import torch
 
     from lesion_segmentation.hardware import choose_hardware
 
-    device, precision = choose_hardware(settings.device, settings.precision)
+    device, precision = choose_hardware(training["device"], training["precision"])
     return f"{torch.cuda.get_device_name() if device == 'cuda' else device} {precision}"

@@ -1,25 +1,65 @@
-"""The model as MLflow loads it: from code, not from a pickle."""
+"""A weights file as a model of MLflow's: how to call it, what it needs, an example."""
 
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
-import mlflow
 import numpy as np
 
-
-class MaskPredictor(mlflow.pyfunc.PythonModel):
-    """Images of any size, uint8 (N, H, W, 3), to masks, uint8 (N, H, W), 1 where lesion."""
-
-    def load_context(self, context: Any) -> None:
-        """Read the weights and prepare them once."""
-        from lesion_segmentation.model import load_network
-        from lesion_segmentation.prediction import Predictor
-
-        self.predictor = Predictor(load_network(context.artifacts["network"]))
-
-    def predict(self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None) -> np.ndarray:
-        """Predict without test-time augmentation, at the network's threshold."""
-        masks = [prediction.mask for prediction in self.predictor(model_input)]
-        return np.asarray(masks, dtype=np.uint8).reshape(model_input.shape[:3])
+REQUIREMENTS = ("mlflow", "numpy", "pillow", "pydantic", "safetensors", "torch")
+"""What the model's code imports."""
 
 
-mlflow.models.set_model(MaskPredictor())
+def log_model(client: Any, run_id: str, weights: str) -> None:
+    """Upload it to the run's experiment as a pyfunc model that gives masks for images, with this package's code."""
+    import mlflow
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    package = Path(__file__).parents[1]
+    signature = ModelSignature(
+        inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3))]),
+        outputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1))]),
+    )
+    # Made by its experiment's id: MLflow would put it into the experiment of its global state, "Default" here.
+    experiment_id = client.get_run(run_id).info.experiment_id
+    model = client.create_logged_model(experiment_id, name="network", source_run_id=run_id)
+    with quiet():
+        Model.log(
+            artifact_path=None,
+            model_id=model.model_id,
+            flavor=mlflow.pyfunc,
+            run_id=run_id,
+            python_model=str(package / "tracking" / "pyfunc.py"),
+            artifacts={"network": weights},
+            code_paths=[str(package)],
+            signature=signature,
+            input_example=example(),
+            # Without the build's name: no index but PyTorch's own has 2.13.0+cpu.
+            pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS],
+        )
+
+
+def example() -> np.ndarray:
+    """One small drawn picture, uint8 (1, H, W, 3): a dark spot on skin."""
+    rows, columns = np.mgrid[:24, :32]
+    spot = ((rows - 12) ** 2 + (columns - 16) ** 2 < 49)[..., None]
+    return np.where(spot, (110, 70, 60), (225, 180, 160)).astype(np.uint8)[None]
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without MLflow's hints to its users' users."""
+    logger = logging.getLogger("mlflow")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            yield
+    finally:
+        logger.setLevel(level)

@@ -4,14 +4,11 @@ The fluent API is thread-local and ends every run as FINISHED, so it is not used
 """
 
 import atexit
-import json
 import os
 import socket
 import time
 import uuid
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +18,9 @@ import pandas as pd
 from lesion_segmentation.data.passport import data_hash, name_source
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.files import is_alive
+from lesion_segmentation.tracking.description import Description, flatten
+from lesion_segmentation.tracking.model import log_model, quiet
+from lesion_segmentation.tracking.monitor import start_monitor
 from lesion_segmentation.tracking.outbox import Message, Outbox, read_unsent, write_unsent
 from lesion_segmentation.tracking.store import probe
 
@@ -33,8 +33,7 @@ class TrackedRun:
         tracking_uri: str,
         experiment: str,
         artifacts: Path,
-        name: str,
-        tags: Mapping[str, str],
+        described: Description,
         run_id: str | None = None,
     ) -> None:
         import mlflow
@@ -45,14 +44,15 @@ class TrackedRun:
         self.client = MlflowClient(tracking_uri)
         self.experiment_id = self._experiment(experiment, artifacts if tracking_uri.startswith("sqlite:") else None)
         self._end_stale_runs()
-        own = {"host": _host(), "pid": str(os.getpid()), "mlflow.user": os.environ.get("USER", "")}
         if run_id is None:  # else a run goes on that was begun earlier
-            created = self.client.create_run(self.experiment_id, run_name=name, tags={**own, **tags})
-            run_id = str(created.info.run_id)
+            tags = {"host": _host(), "pid": str(os.getpid()), **described.tags}
+            name = os.environ.get("MLFLOW_RUN_NAME") or described.name
+            run_id = str(self.client.create_run(self.experiment_id, run_name=name, tags=tags).info.run_id)
         self.run_id = run_id
         self.tracking_uri = tracking_uri
         self.outbox = Outbox(partial(send, self.client, run_id))
         self.ended = False
+        self._monitor = start_monitor(tracking_uri, run_id)
         atexit.register(self.end, "KILLED")
 
     def end(self, status: str) -> None:
@@ -60,12 +60,20 @@ class TrackedRun:
         if not self.ended:
             self.ended = True
             atexit.unregister(self.end)
+            if self._monitor is not None:
+                self._monitor.finish()
             self.outbox.put({"kind": "status", "status": status, "time": _now()})
 
     def discard(self) -> None:
         """Take the run back: nothing was done in it."""
         self.end("FINISHED")
         self.client.delete_run(self.run_id)
+
+    @property
+    def page(self) -> str:
+        """Where MLflow shows it: on the store's own server, or on one that `mlflow ui` starts here."""
+        server = self.tracking_uri if self.tracking_uri.startswith("http") else "http://127.0.0.1:5000"
+        return f"{server}/#/experiments/{self.experiment_id}/runs/{self.run_id}?workflowType=machine_learning"
 
     def keep_unsent(self, folder: Path) -> Path | None:
         """Try once more to send what waits; what cannot be sent is put into a file, which is given back."""
@@ -96,7 +104,7 @@ class TrackedRun:
         """The cases as MLflow's dataset input, with the digest of their pixels."""
         from mlflow.data.pandas_dataset import from_pandas
 
-        with _quiet():
+        with quiet():
             digest = data_hash(cases)
             dataset = from_pandas(cases, source="03_primary/cases.csv", name=name_source(cases), digest=digest)
             self.outbox.put({"kind": "dataset", "dataset": dict(dataset._to_mlflow_entity())})
@@ -158,39 +166,11 @@ def send(client: Any, run_id: str, message: Message) -> None:
         case {"kind": "artifact", "path": path}:
             client.log_artifact(run_id, path)
         case {"kind": "model", "path": path}:
-            _log_model(client, run_id, path)
+            log_model(client, run_id, path)
         case {"kind": "status", "status": status, "time": when}:
             client.set_terminated(run_id, status, when)
         case _:
             raise ValueError(f"{message.get('kind')} is nothing that can be told to MLflow")
-
-
-def _log_model(client: Any, run_id: str, weights: str) -> None:
-    import mlflow
-    import numpy as np
-    from mlflow.models import Model, ModelSignature
-    from mlflow.types import Schema, TensorSpec
-
-    package = Path(__file__).parents[1]
-    signature = ModelSignature(
-        inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3))]),
-        outputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1))]),
-    )
-    # Made by its experiment's id: MLflow would put it into the experiment of its global state, "Default" here.
-    experiment_id = client.get_run(run_id).info.experiment_id
-    model = client.create_logged_model(experiment_id, name="network", source_run_id=run_id)
-    with _quiet():
-        Model.log(
-            artifact_path=None,
-            model_id=model.model_id,
-            flavor=mlflow.pyfunc,
-            run_id=run_id,
-            python_model=str(package / "tracking" / "model.py"),
-            artifacts={"network": weights},
-            code_paths=[str(package)],
-            signature=signature,
-            pip_requirements=["mlflow", "numpy", "pillow", "pydantic", "safetensors", "torch"],
-        )
 
 
 def send_unsent(path: Path) -> str:
@@ -216,25 +196,6 @@ def send_unsent(path: Path) -> str:
 def _now() -> int:
     """In milliseconds, as MLflow counts."""
     return int(time.time() * 1000)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without MLflow's hints to its users' users."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        yield
-
-
-def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"a": {"b": 1}} to {"a.b": 1}; lists become JSON."""
-    flat: dict[str, Any] = {}
-    for key, value in nested.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = json.dumps(value) if isinstance(value, list | tuple) else value
-    return flat
 
 
 def _host() -> str:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.tracking.outbox import without_retries
@@ -11,6 +12,12 @@ from lesion_segmentation.tracking.outbox import without_retries
 def resolve_uri(config: Mapping[str, str], root: Path) -> str:
     """The store: MLFLOW_TRACKING_URI, or else the configuration's."""
     return os.environ.get("MLFLOW_TRACKING_URI") or absolute_uri(config["tracking_uri"], root)
+
+
+def resolve_experiment(config: Mapping[str, str], runtime: Mapping[str, Any]) -> str:
+    """The experiment: --params experiment, or else MLFLOW_EXPERIMENT_NAME, or else the configuration's."""
+    asked_for = config["experiment"] if "experiment" in runtime else os.environ.get("MLFLOW_EXPERIMENT_NAME")
+    return asked_for or config["experiment"]
 
 
 def absolute_uri(tracking_uri: str, root: Path) -> str:

@@ -85,7 +85,7 @@ def build_page(**parts: Any) -> str:
 
     pictures = {name: parts.pop(name) for name in ("images", "masks", "predicted_masks")}
     passport, card, network = (parts.pop(name) for name in ("dataset_passport", "model_card", "network"))
-    record = parts.pop("run_record") or {}
+    record = parts.pop("record")
     return page.build_page(parts, pictures, passport, card, asdict(network.metadata), record)
 
 

@@ -109,13 +109,14 @@ def _draw(layers: str) -> list[Node]:
 def _write(table: str) -> list[Node]:
     tables = ["score_intervals", "subgroups", "threshold_sweep", "calibration", "metric_audit"]
     others = ["case_metrics", "training_history", "cases", "predicted_masks", "dataset_passport", "model_card",
-              "network", "run_record"]  # fmt: skip
+              "network"]  # fmt: skip
     page = {
         "table": table,
         "images": "sample_images",
         "masks": "sample_masks",
         **{name: f"{name}#table" for name in tables},
         **{name: name for name in others},
+        "record": "params:this_run.record",
     }
     card = ["score_intervals#table", "case_metrics", "dataset_passport", "split", "network"]
     return [

@@ -24,7 +24,7 @@ def fit_network(
     split: pd.DataFrame,
     cases: pd.DataFrame,
     settings: TrainingSettings,
-    listener: Listener | None,
+    listener: Listener,
     checkpoint_file: Any,
 ) -> tuple[Any, pd.DataFrame]:
     """Train on what the guard passed under this split; the network's metadata then name data, split and run."""
@@ -32,15 +32,14 @@ def fit_network(
 
     check_origin(guarded_samples, split)
     _warn_of_cost(settings, guarded_samples)
-    watcher = listener or Listener()
-    network, history = fit(sample_images, sample_masks, guarded_samples, settings, watcher, checkpoint_file)
+    network, history = fit(sample_images, sample_masks, guarded_samples, settings, listener, checkpoint_file)
     network.metadata = replace(
         network.metadata,
         source=name_source(cases),
         data_hash=data_hash(cases),
         split_hash=split_hash(split),
-        mlflow_run_id=watcher.run_id,
-        commit=watcher.commit,
+        mlflow_run_id=listener.run_id,
+        commit=listener.commit,
     )
     return network, history
 

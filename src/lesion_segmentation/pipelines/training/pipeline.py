@@ -8,7 +8,7 @@ from lesion_segmentation.pipelines.training.nodes import fit_network
 def create_pipeline() -> Pipeline:
     """guarded_samples, sample_images, sample_masks -> network, training_history."""
     inputs = ["sample_images", "sample_masks", "guarded_samples", "split", "cases", "params:training",
-              "training_listener", "training_checkpoint"]  # fmt: skip
+              "params:this_run.listener", "params:this_run.checkpoint"]  # fmt: skip
     return Pipeline(
         [Node(fit_network, inputs, ["network", "training_history"], name="fit_network")],
         namespace="training",

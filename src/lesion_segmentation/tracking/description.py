@@ -1,0 +1,124 @@
+"""What a run is, in words: its name, its tags and its description in MLflow."""
+
+import getpass
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from lesion_segmentation.parameters import RUNTIME_PARAMETERS
+
+UNKNOWN = "unknown"
+
+_NAMED_APART = ("training.seed", "split.fold", "split.protocol", *RUNTIME_PARAMETERS)
+"""Parameters that stand in a run's name in words of their own, or not at all."""
+
+_SELECTIONS = ("node_names", "tags", "namespaces", "from_nodes", "to_nodes", "from_inputs", "to_outputs")
+"""What of Kedro's run parameters chooses a part of a pipeline."""
+
+_BY_US = ("parent_run", "tracked_run")
+"""Parameters that a user's command never has."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """A run's name, and its tags, those with which MLflow knows source, user and description among them."""
+
+    name: str
+    tags: dict[str, str]
+
+
+def describe_run(command: str, run_params: Mapping[str, Any], parameters: Mapping[str, Any], root: Path) -> Description:
+    """What tells a run from others; what differs comes first in its name.
+
+    Args:
+        command: Of Kedro, such as run.
+        run_params: As Kedro's hooks get them.
+        parameters: The groups that the run takes.
+        root: Of the project, for its commit.
+    """
+    environment = "base" if run_params.get("env") in (None, "local") else str(run_params["env"])
+    selection = _selection(run_params)
+    runtime = flatten(run_params.get("runtime_params") or {})
+    kedro_command = _kedro_command(command, run_params, runtime)
+    commit, changed = _git(root, "rev-parse", "HEAD"), _git(root, "status", "--porcelain")
+    tags = {
+        "environment": environment,
+        "pipelines": selection,
+        "git_commit": commit,
+        "git_dirty": {"": "false", UNKNOWN: UNKNOWN}.get(changed, "true"),
+        "kedro_command": kedro_command,
+        "mlflow.user": _user(),
+        "mlflow.source.name": Path(sys.argv[0]).name or "python",
+        "mlflow.source.type": "LOCAL",
+        "mlflow.note.content": f"`{kedro_command}`\n\nat commit {commit}{', with changes' if changed else ''}",
+    }
+    if commit != UNKNOWN:
+        tags["mlflow.source.git.commit"] = commit
+    if "training" in parameters:
+        tags["seed"] = str(parameters["training"]["seed"])
+    what = [word for word in (command, selection) if word not in ("run", "all")]
+    words = [*_differences(parameters, runtime), environment, *what]
+    return Description(f"{' '.join(words)} {datetime.now():%m-%d %H:%M}", tags)
+
+
+def _differences(parameters: Mapping[str, Any], runtime: Mapping[str, Any]) -> list[str]:
+    """Fold or protocol, seed and what the command changed, by the last part of its name."""
+    split = parameters.get("split", {})
+    protocol = split.get("protocol", "")
+    words = [f"fold {split['fold']}"] if protocol == "folds" and "fold" in split else []
+    words += [f"seed {parameters['training']['seed']}"] if "training" in parameters else []
+    words += [f"{name.rpartition('.')[2]}={value}" for name, value in runtime.items() if name not in _NAMED_APART]
+    return words if protocol in ("", "folds") else [*words, protocol]
+
+
+def _selection(run_params: Mapping[str, Any]) -> str:
+    """Which part of which pipelines, as the command chose it; all is the whole default pipeline."""
+    pipelines = [",".join(run_params.get("pipeline_names") or [])]
+    parts = [f"{name.replace('_', ' ')} {','.join(run_params[name])}" for name in _SELECTIONS if run_params.get(name)]
+    return " ".join(filter(None, [*pipelines, *parts])) or "all"
+
+
+def _kedro_command(command: str, run_params: Mapping[str, Any], runtime: Mapping[str, Any]) -> str:
+    """The command that makes this run, also where it was begun from Python."""
+    words = ["kedro", command]
+    if run_params.get("env"):
+        words += ["--env", str(run_params["env"])]
+    for name in ("pipeline_names", *_SELECTIONS):
+        if run_params.get(name):
+            option = {"pipeline_names": "pipelines", "node_names": "nodes"}.get(name, name.replace("_", "-"))
+            words += [f"--{option}", ",".join(run_params[name])]
+    if run_params.get("only_missing_outputs"):
+        words.append("--only-missing-outputs")
+    given = [f"{name}={value}" for name, value in runtime.items() if name not in _BY_US]
+    return shlex.join([*words, *(["--params", ",".join(given)] if given else [])])
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user without a name
+        return UNKNOWN
+
+
+def _git(root: Path, *arguments: str) -> str:
+    try:
+        return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):  # no git, or a project that is no repository
+        return UNKNOWN
+
+
+def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} to {"a.b": 1}; lists become JSON."""
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = json.dumps(value) if isinstance(value, list | tuple) else value
+    return flat

@@ -1,0 +1,105 @@
+"""How runs tell each other apart, and what they say of themselves."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from lesion_segmentation.errors import InputError
+from lesion_segmentation.tracking import describe_run, resolve_experiment
+
+ROOT = Path(__file__).parents[2]
+TRAINED = {"training": {"seed": 3}, "split": {"protocol": "stratified", "fold": 0}}
+FOLD = {"training": {"seed": 3}, "split": {"protocol": "folds", "fold": 2}}
+
+
+def tracked_runs(project: Path, experiment: str = "ph2-segnet-demo") -> list[Run]:
+    client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+    return list(client.search_runs([client.get_experiment_by_name(experiment).experiment_id]))
+
+
+@pytest.mark.parametrize(
+    ("run_params", "parameters", "begin", "command"),
+    [
+        ({"env": "cpu"}, TRAINED, "seed 3 stratified cpu", "kedro run --env cpu"),
+        ({"runtime_params": {"split": {"fold": 2}}}, FOLD, "fold 2 seed 3 base", "kedro run --params split.fold=2"),
+        (
+            {"runtime_params": {"training": {"width": 0.5, "seed": 3}, "data_root": "a b", "parent_run": "1"}},
+            TRAINED,
+            "seed 3 width=0.5 stratified base",
+            "kedro run --params 'training.width=0.5,training.seed=3,data_root=a b'",
+        ),
+        ({"pipeline_names": ["training"]}, {}, "base training", "kedro run --pipelines training"),
+        ({"tags": ["figures"]}, {}, "base tags figures", "kedro run --tags figures"),
+        ({"node_names": ["a", "b"]}, {}, "base node names a,b", "kedro run --nodes a,b"),
+        ({"from_nodes": ["a"]}, {}, "base from nodes a", "kedro run --from-nodes a"),
+    ],
+)
+def test_a_name_begins_with_what_differs_and_the_command_makes_the_run_again(run_params, parameters, begin, command):
+    described = describe_run("run", run_params, parameters, ROOT)
+    assert described.name.startswith(f"{begin} ")
+    assert described.tags["kedro_command"] == command
+    assert command in described.tags["mlflow.note.content"]
+
+
+def test_a_run_says_who_made_it_from_what(finished):
+    (tracked,) = tracked_runs(finished)
+    tags = tracked.data.tags
+    assert tags["mlflow.runName"].startswith("seed 0 height=64 width=96")
+    assert tags["kedro_command"].startswith("kedro run --env demo --params image_size.height=64,")
+    assert tags["mlflow.source.type"] == "LOCAL"
+    assert tags["mlflow.source.name"] == Path(sys.argv[0]).name
+    assert tags["mlflow.user"]
+    assert tags["kedro_command"] in tags["mlflow.note.content"]
+
+
+def test_the_model_has_an_example_and_names_the_versions_that_it_needs(finished, monkeypatch, tmp_path):
+    import mlflow
+    import torch
+
+    monkeypatch.chdir(finished)
+    (tracked,) = tracked_runs(finished)
+    mlflow.set_tracking_uri(f"sqlite:///{finished / 'mlflow.db'}")
+    model = mlflow.pyfunc.load_model(f"runs:/{tracked.info.run_id}/network")
+    assert model.predict(model.input_example).shape == (1, 24, 32)
+    folder = mlflow.artifacts.download_artifacts(f"runs:/{tracked.info.run_id}/network", dst_path=str(tmp_path))
+    needed = (Path(folder) / "requirements.txt").read_text().split()
+    assert f"torch=={torch.__version__.partition('+')[0]}" in needed
+    assert all("==" in line and "+" not in line for line in needed)
+
+
+def test_the_experiment_is_the_commands_then_the_environments_then_the_configurations(monkeypatch):
+    config = {"experiment": "conf"}
+    assert resolve_experiment(config, {}) == "conf"
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "environment")
+    assert resolve_experiment(config, {}) == "environment"
+    assert resolve_experiment({"experiment": "command"}, {"experiment": "command"}) == "command"
+
+
+def test_mlflows_own_variables_are_honoured(run, project, monkeypatch):
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "elsewhere")
+    monkeypatch.setenv("MLFLOW_RUN_NAME", "mine")
+    monkeypatch.setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "true")
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.1")
+    run(pipeline_names=["data_processing"])
+    (tracked,) = tracked_runs(project, "elsewhere")
+    assert (tracked.info.run_name, tracked.info.status) == ("mine", "FINISHED")
+    assert "system/cpu_utilization_percentage" in tracked.data.metrics
+
+
+def test_system_metrics_without_psutil_are_refused_before_any_work(run, project, monkeypatch):
+    monkeypatch.setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "true")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match="psutil"):
+        run(pipeline_names=["data_processing"])
+    assert not (project / "data" / "demo").exists()
+
+
+@pytest.mark.after_a_run
+def test_the_closing_words_name_mlflows_page_of_the_run(run, project, capsys):
+    run(namespaces=["reporting.tables"])
+    newest, _ = tracked_runs(project)
+    page = f"/runs/{newest.info.run_id}?workflowType=machine_learning"
+    assert page in capsys.readouterr().out
