@@ -3,15 +3,13 @@
 import warnings
 
 from lesion_segmentation.configuration import ProjectConfigLoader
-from lesion_segmentation.hooks import InputHooks, OneRunHooks, ProgressHooks, SummaryHooks
-from lesion_segmentation.tracking import TrackingHooks
+from lesion_segmentation.hooks.late import LateHooks
 
 # Of libraries among themselves: nobody who runs this project can do anything about them.
 warnings.filterwarnings("ignore", message="register_new_resolver", category=UserWarning)
 warnings.filterwarnings("ignore", module=r"monai\.", category=FutureWarning)
 
-_TRACKING = TrackingHooks()
-HOOKS = (_TRACKING, SummaryHooks(_TRACKING), ProgressHooks(), InputHooks(), OneRunHooks())
+HOOKS = (LateHooks(),)
 
 CONFIG_LOADER_CLASS = ProjectConfigLoader
 CONFIG_LOADER_ARGS = {

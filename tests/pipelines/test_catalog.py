@@ -167,16 +167,25 @@ def test_an_environment_keeps_the_keys_it_does_not_name():
     assert (training["epochs"], training["width"], training["loss"]) == (3, 0.25, "bce_dice")
 
 
-def test_commands_start_without_torch_and_mlflow():
-    """What `kedro registry list` and kedro-viz import: settings, registry, pipelines and the catalog's classes."""
+HEAVY = ("torch", "mlflow", "lightning", "kornia", "scipy", "matplotlib", "sklearn", "monai")
+
+
+@pytest.mark.parametrize(
+    ("what", "absent"),
+    [
+        ("import lesion_segmentation.cli, lesion_segmentation.settings", (*HEAVY, "pandas", "kedro_datasets")),
+        ("from kedro.framework.project import pipelines; assert len(dict(pipelines)) == 7", HEAVY),
+        ("import lesion_segmentation.datasets", ("torch", "mlflow", "lightning", "kornia", "scipy")),
+    ],
+)
+def test_commands_start_without_what_they_do_not_need(what, absent):
+    """`kedro --help` imports settings and commands, `kedro registry list` the pipelines, kedro-viz the catalog."""
     code = (
         "import sys; from pathlib import Path\n"
         "from kedro.framework.startup import bootstrap_project\n"
         f"bootstrap_project(Path({str(ROOT)!r}))\n"
-        "from kedro.framework.project import pipelines\n"
-        "import lesion_segmentation.cli, lesion_segmentation.settings, lesion_segmentation.datasets\n"
-        "assert len(dict(pipelines)) == 7\n"
-        "print(sorted({'torch', 'mlflow', 'lightning', 'kornia'} & set(sys.modules)))"
+        f"{what}\n"
+        f"print(sorted(set({absent!r}) & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"

@@ -21,8 +21,10 @@ def test_every_numbered_layer_is_a_bar_with_its_number():
     table = summarise_layers(SegNet(0.0625), 64, 96)
     saved = pd.read_csv(io.StringIO(table.to_csv(index=False)))  # as the catalog gives it
     figure = draw_network(saved)
-    bars = [patch for patch in figure.axes[0].patches if isinstance(patch, Rectangle) and patch.get_width() == 0.8]
-    assert len([bar for bar in bars if bar.get_x() != -0.4]) == 64
+    bars = [
+        patch for patch in figure.axes[0].patches if isinstance(patch, Rectangle) and round(patch.get_width(), 6) == 0.8
+    ]
+    assert len([bar for bar in bars if round(bar.get_x(), 6) != -0.4]) == 64
     assert [text for text in texts(figure) if text.isdigit()] == [str(number) for number in range(1, 65)]
     assert "64 layers" in figure.axes[0].get_title()
     assert "2 x 3 x 64" in texts(figure)  # the dense layers' output

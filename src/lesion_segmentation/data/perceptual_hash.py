@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from PIL import Image
-from scipy.fft import dctn
 
 HASH_SIZE = 16
 HASH_BITS = HASH_SIZE**2
@@ -27,6 +26,8 @@ def hash_square(square: np.ndarray) -> np.ndarray:
 
     After Zauner, "Implementation and benchmarking of perceptual image hash functions" (2010), with 256 bits for 64.
     """
+    from scipy.fft import dctn
+
     frequencies = dctn(square.astype(np.float64))[:HASH_SIZE, :HASH_SIZE].ravel()
     return frequencies > np.median(frequencies)
 

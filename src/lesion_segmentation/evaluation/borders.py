@@ -1,7 +1,6 @@
 """What happens at the border: boundary IoU, the distance of outlines, and how much of the error lies there."""
 
 import numpy as np
-from scipy.ndimage import distance_transform_cdt, distance_transform_edt
 
 BORDER_METRICS = ("boundary_iou", "border_error_share")
 DISTANCE_METRICS = ("hd95", "asd", "hd95_percent", "asd_percent")
@@ -35,6 +34,8 @@ def distance_to_border(mask: np.ndarray) -> np.ndarray:
     """
     if mask.all() or not mask.any():
         return np.full(mask.shape, np.inf)
+    from scipy.ndimage import distance_transform_edt
+
     return np.where(mask, distance_transform_edt(mask), distance_transform_edt(~mask))
 
 
@@ -64,5 +65,7 @@ def _distances(prediction: np.ndarray, mask: np.ndarray, diagonal: float) -> tup
 
 def _boundary(mask: np.ndarray, width: int) -> np.ndarray:
     """The pixels of the mask within `width` pixels (chessboard) of its border; the picture's edge counts as border."""
+    from scipy.ndimage import distance_transform_cdt
+
     depth = distance_transform_cdt(np.pad(mask, 1), metric="chessboard")[1:-1, 1:-1]
     return mask & (depth <= width)

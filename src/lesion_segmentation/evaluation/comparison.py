@@ -1,7 +1,6 @@
 """Two runs on the same cases, compared case by case."""
 
 import pandas as pd
-from scipy.stats import wilcoxon
 
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.evaluation.cases import CASE_METRICS
@@ -50,6 +49,8 @@ def compare_runs(paired_cases: pd.DataFrame) -> pd.DataFrame:
         interval low to high, wilcoxon_p (signed ranks, two-sided; 1 where no case differs), n_differing, and the LABELS
         of both runs.
     """
+    from scipy.stats import wilcoxon
+
     labels = [f"{label}_{run}" for label in LABELS for run in ("baseline", "candidate")]
     rows = []
     for subset, part in paired_cases.groupby("subset", sort=False):

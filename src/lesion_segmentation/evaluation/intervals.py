@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from scipy.stats import DegenerateDataWarning, bootstrap
 
 from lesion_segmentation.evaluation.scores import COUNTS, score_counts
 
@@ -56,6 +55,8 @@ def _interval(columns: list[np.ndarray], statistic: Callable[..., np.ndarray], s
     if all(np.ptp(column) == 0 for column in columns):
         value = float(statistic(*columns))
         return value, value
+    from scipy.stats import DegenerateDataWarning, bootstrap  # takes half a second
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DegenerateDataWarning)
         warnings.filterwarnings("ignore", "invalid value encountered", RuntimeWarning)  # the same, in NumPy's words

@@ -1,16 +1,15 @@
 """The reliability diagram."""
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from lesion_segmentation.data.splits import describe_protocol
-from lesion_segmentation.report.style import GREY, SUBSET_COLORS
+from lesion_segmentation.report.style import GREY, SUBSET_COLORS, Figure, new_figure
 
 
 def draw_reliability(calibration: pd.DataFrame, case_metrics: pd.DataFrame) -> Figure:
     """Per subset the share of lesion among pixels of like probability, and how many pixels each bin has."""
     subsets = list(calibration["subset"].unique())
-    figure = Figure(figsize=(4 * len(subsets), 5), layout="constrained")
+    figure = new_figure(4 * len(subsets), 5)
     first = case_metrics.iloc[0]
     figure.suptitle(
         f"Calibration of pixels ({first['source']}, {describe_protocol(first['protocol'])}; "

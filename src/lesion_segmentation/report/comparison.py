@@ -4,12 +4,11 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from lesion_segmentation.data.splits import describe_protocol
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.evaluation.tables import hash_mask
-from lesion_segmentation.report.style import BLUE, ORANGE, TRUTH, grid, outline, show
+from lesion_segmentation.report.style import BLUE, ORANGE, TRUTH, Figure, grid, outline, show
 
 COLUMNS = 5
 

@@ -1,7 +1,6 @@
 """Figures of the training: the paper's figures 9 and 10, and its step 7."""
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from lesion_segmentation.data.splits import describe_protocol
 from lesion_segmentation.report.style import (
@@ -11,7 +10,9 @@ from lesion_segmentation.report.style import (
     PINK,
     SUBSET_COLORS,
     YELLOW,
+    Figure,
     describe_source,
+    new_figure,
 )
 
 CURVE_LABELS = {"train": "train (running network, augmented batches)", "validation": "validation (averaged network)"}
@@ -19,7 +20,7 @@ CURVE_LABELS = {"train": "train (running network, augmented batches)", "validati
 
 def draw_curves(training_history: pd.DataFrame, cases: pd.DataFrame, split: pd.DataFrame) -> Figure:
     """Loss, accuracy and Dice over the epochs, on train (running, augmented batches) and on validation."""
-    figure = Figure(figsize=(13, 4), layout="constrained")
+    figure = new_figure(13, 4)
     figure.suptitle(
         f"Training ({describe_source(cases)}, {describe_protocol(split['protocol'].iloc[0])}); "
         "loss is binary cross-entropy, scores are means over images",
@@ -42,7 +43,7 @@ def draw_epochs(epoch_metrics: pd.DataFrame, cases: pd.DataFrame, split: pd.Data
     subset = epoch_metrics["subset"].iloc[0]
     table = epoch_metrics[epoch_metrics["subset"] == subset]
     names = {"accuracy": BLUE, "precision": YELLOW, "recall": PINK, "iou": ORANGE, "dice": GREEN}
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    figure = new_figure(8, 4.5)
     axes = figure.subplots()
     for name, color in names.items():
         axes.plot(table["epoch"], 100 * table[name], marker="o", color=color, label=name)

@@ -4,14 +4,15 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from lesion_segmentation.data.splits import describe_protocol
 from lesion_segmentation.report.style import (
     SUBSET_COLORS,
     TRUTH,
+    Figure,
     describe_source,
     grid,
+    new_figure,
     outline,
     show,
 )
@@ -37,7 +38,7 @@ def draw_examples(images: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarr
 def draw_loaded_image(example_images: Mapping[str, np.ndarray], cases: pd.DataFrame) -> Figure:
     """The paper's figure 4: the first case as loaded, with its size in pixels on the axes."""
     case = cases.iloc[0]
-    figure = Figure(figsize=(6.4, 5.2), layout="constrained")
+    figure = new_figure(6.4, 5.2)
     axes = figure.subplots()
     axes.imshow(example_images[case["case_id"]])
     axes.set(
@@ -73,7 +74,7 @@ def draw_split(split: pd.DataFrame, cases: pd.DataFrame) -> Figure:
     table = split.merge(cases[["case_id", "diagnosis"]], on="case_id").replace({"diagnosis": {"": "unknown"}})
     counts = pd.crosstab(table["subset"], table["diagnosis"])
     counts = counts.loc[[name for name in SUBSET_ORDER if name in counts.index]]
-    figure = Figure(figsize=(8, 4), layout="constrained")
+    figure = new_figure(8, 4)
     axes = figure.subplots()
     places = np.arange(counts.shape[1])
     breadth = 0.8 / len(counts)

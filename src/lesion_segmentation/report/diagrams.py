@@ -3,11 +3,8 @@
 from itertools import pairwise
 
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 
-from lesion_segmentation.report.style import BLUE, GREEN, GREY, ORANGE, PINK, SKY, YELLOW
+from lesion_segmentation.report.style import BLUE, GREEN, GREY, ORANGE, PINK, SKY, YELLOW, Axes, Figure, new_figure
 
 KIND_COLORS = {
     "convolution": BLUE,
@@ -28,12 +25,12 @@ def draw_network(architecture: pd.DataFrame) -> Figure:
     """
     layers = architecture[architecture["number"].notna()].reset_index(drop=True)
     sizes = layers["output_shape"].str.split(" x ", expand=True).astype(int)
-    figure = Figure(figsize=(17, 5), layout="constrained")
+    figure = new_figure(17, 5)
     axes = figure.subplots()
     for row in layers.itertuples():
         height = 0.6 + 2.4 * (sizes[0][row.Index] / sizes[0].max()) ** 0.5
         color = KIND_COLORS.get(row.kind, GREY)
-        axes.add_patch(Rectangle((row.Index + 0.1, -height / 2), 0.8, height, color=color))
+        axes.bar(row.Index + 0.5, height, 0.8, -height / 2, color=color)
         axes.text(
             row.Index + 0.5, 0, f"{row.number:.0f}", ha="center", va="center", fontsize=7, rotation=90, color="white"
         )
@@ -59,7 +56,7 @@ def draw_flow(steps: pd.DataFrame) -> Figure:
     names = list(dict.fromkeys(steps["pipeline"]))
     lefts = {name: number * (_BOX + _GAP) for number, name in enumerate(names)}
     bottoms = {name: -_ROW * (count + 1.4) for name, count in steps["pipeline"].value_counts().items()}
-    figure = Figure(figsize=(17, 8.5), layout="constrained")
+    figure = new_figure(17, 8.5)
     axes = figure.subplots()
     for name in names:
         _draw_pipeline(axes, name, steps[steps["pipeline"] == name], lefts[name], bottoms[name])
@@ -84,6 +81,8 @@ def draw_flow(steps: pd.DataFrame) -> Figure:
 
 
 def _draw_pipeline(axes: Axes, name: str, steps: pd.DataFrame, left: float, bottom: float) -> None:
+    from matplotlib.patches import FancyBboxPatch
+
     axes.add_patch(
         FancyBboxPatch((left, bottom), _BOX, -bottom, boxstyle="round,pad=0.05", facecolor="#f5f5f5", edgecolor=BLUE)
     )
@@ -96,16 +95,15 @@ def _draw_pipeline(axes: Axes, name: str, steps: pd.DataFrame, left: float, bott
 
 
 def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], passed: list[str]) -> None:
-    axes.add_patch(FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=16, color=ORANGE))
+    axes.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "mutation_scale": 16, "color": ORANGE})
     axes.text((start[0] + end[0]) / 2, start[1] + 0.08, "\n".join(passed), ha="center", va="bottom", fontsize=_FONT)
 
 
 def _detour(axes: Axes, start: tuple[float, float], end: tuple[float, float], depth: float, passed: list[str]) -> None:
     """Below the boxes, from under one to under another."""
     axes.plot([start[0], start[0], end[0]], [start[1], depth, depth], color=YELLOW, zorder=0)
-    axes.add_patch(
-        FancyArrowPatch((end[0], depth), end, arrowstyle="-|>", mutation_scale=16, color=YELLOW, shrinkA=0, zorder=0)
-    )
+    upward = {"arrowstyle": "-|>", "mutation_scale": 16, "color": YELLOW, "shrinkA": 0}
+    axes.annotate("", end, (end[0], depth), arrowprops=upward, zorder=0)
     axes.text((start[0] + end[0]) / 2, depth + 0.06, ", ".join(passed), ha="center", va="bottom", fontsize=_FONT)
 
 

@@ -4,11 +4,10 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from lesion_segmentation.data.splits import describe_protocol
 from lesion_segmentation.evaluation.tables import headline_subset
-from lesion_segmentation.report.style import PREDICTION, TRUTH, grid, outline, show
+from lesion_segmentation.report.style import PREDICTION, TRUTH, Figure, grid, outline, show
 
 
 def draw_predictions(

@@ -3,10 +3,16 @@
 Figures are drawn without pyplot's global state, so that two threads may draw at once.
 """
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes as Axes
+    from matplotlib.figure import Figure as Figure
+else:  # enough for Kedro, which reads annotations of nodes; matplotlib is imported where something is drawn
+    Axes = Figure = Any
 
 # After Okabe and Ito, for colour-blind readers; yellow and grey darkened to 3:1 on white.
 GREEN, ORANGE, BLUE, YELLOW, SKY, PINK, GREY = (
@@ -21,9 +27,16 @@ def describe_source(cases: pd.DataFrame) -> str:
     return " and ".join(f"{name} cases" for name in sorted(cases["source"].unique()))
 
 
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of this size in inches."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
 def grid(rows: int, columns: int, title: str, height: float = 2.6) -> tuple[Figure, np.ndarray]:
     """A figure with (rows, columns) axes for pictures, `height` inches a row."""
-    figure = Figure(figsize=(3.2 * max(columns, 2), height * rows + 0.5), layout="constrained")
+    figure = new_figure(3.2 * max(columns, 2), height * rows + 0.5)
     figure.suptitle(title, fontsize="medium", wrap=True)
     return figure, figure.subplots(rows, columns, squeeze=False)
 

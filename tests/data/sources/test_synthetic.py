@@ -39,3 +39,10 @@ def test_a_mask_is_where_the_lesion_is_drawn():
         for n in range(1, 21)
     ]
     assert np.median(contrast) < -15
+
+
+def test_annotations_are_made_without_drawing(monkeypatch):
+    expected = [draw_case(number).codes["colors"] for number in (1, 2)]
+    monkeypatch.setattr("lesion_segmentation.data.sources.synthetic.draw_case", None)
+    text = annotations_text(2)
+    assert all(f"{colors} " in text for colors in expected)

@@ -11,7 +11,6 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw
-from scipy.ndimage import gaussian_filter
 
 from lesion_segmentation.data.annotations import ANNOTATION_COLUMNS, format_annotations
 from lesion_segmentation.data.cases import SYNTHETIC_PREFIX
@@ -44,15 +43,25 @@ def case_ids(count: int) -> list[str]:
     return [f"{SYNTHETIC_PREFIX}{number:03d}" for number in range(1, count + 1)]
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """What a case is, before anything is drawn: its annotations follow from this alone."""
+
+    diagnosis: int
+    irregularity: float
+    colors: list[int]
+    codes: dict[str, str]
+
+
 @lru_cache(maxsize=256)
 def draw_case(number: int, seed: int = 0) -> SyntheticCase:
     """Draw the number-th case (from 1): the same numbers give the same pixels."""
+    plan = _plan(number, seed)
     generator = np.random.default_rng([seed, number])
-    diagnosis = (0, 1, 0, 1, 2)[number % 5]  # PH2's proportions: 40, 40 and 20 percent
     width, height = SIZES[generator.integers(len(SIZES))]
     skin = _skin(generator, height, width)
-    distance, irregularity = _outline(generator, height, width, diagnosis)
-    lesion, colors = _lesion(generator, skin, diagnosis)
+    distance = _outline(generator, height, width, plan)
+    lesion = _lesion(generator, skin, plan.colors)
     alpha = 1 / (1 + np.exp(distance / generator.uniform(1.0, 5.0)))
     painting = skin * (1 - alpha[..., None]) + lesion * alpha[..., None]
     painting *= _vignette(generator, height, width)[..., None]
@@ -61,17 +70,29 @@ def draw_case(number: int, seed: int = 0) -> SyntheticCase:
     pixels = _bubbles(generator, np.asarray(picture, dtype=np.float64))
     pixels += generator.normal(0, 2.5, pixels.shape)
     image = np.clip(pixels, 0, 255).astype(np.uint8)
-    return SyntheticCase(image, distance < 0, _codes(generator, number, diagnosis, irregularity, colors))
+    return SyntheticCase(image, distance < 0, plan.codes)
 
 
 def annotations_text(count: int, seed: int = 0) -> str:
-    """The annotation table of the first `count` cases, in the form of PH2_dataset.txt."""
-    codes = [draw_case(number, seed).codes for number in range(1, count + 1)]
+    """The annotation table of the first `count` cases, in the form of PH2_dataset.txt; no picture is drawn for it."""
+    codes = [_plan(number, seed).codes for number in range(1, count + 1)]
     return format_annotations(pd.DataFrame(codes, columns=list(ANNOTATION_COLUMNS)))
+
+
+def _plan(number: int, seed: int) -> _Plan:
+    generator = np.random.default_rng([seed, number, 1])  # another stream than the picture's
+    diagnosis = (0, 1, 0, 1, 2)[number % 5]  # PH2's proportions: 40, 40 and 20 percent
+    irregularity = float(generator.uniform(0.03, 0.09) + 0.05 * diagnosis)
+    more = {0: [2], 1: [2, 6, 5], 2: [1, 2, 5, 6]}[diagnosis]
+    extra = generator.permutation(more)[: generator.integers(0, 2 + diagnosis)]
+    colors = [3, 4, *(int(code) for code in extra)]
+    return _Plan(diagnosis, irregularity, colors, _codes(generator, number, diagnosis, irregularity, sorted(colors)))
 
 
 def _noise(generator: np.random.Generator, height: int, width: int, scale: float) -> np.ndarray:
     """Smooth noise (H, W) of mean 0 and deviation 1; `scale` is its grain in pixels."""
+    from scipy.ndimage import gaussian_filter
+
     field = gaussian_filter(generator.standard_normal((height, width)), scale, mode="wrap")
     return (field - field.mean()) / field.std()
 
@@ -86,10 +107,9 @@ def _skin(generator: np.random.Generator, height: int, width: int) -> np.ndarray
     return tone + (blotches + furrows)[..., None] + flush
 
 
-def _outline(generator: np.random.Generator, height: int, width: int, diagnosis: int) -> tuple[np.ndarray, float]:
-    """Distance to the lesion's border in about pixels (H, W), negative inside; and how irregular the border is."""
-    irregularity = float(generator.uniform(0.03, 0.09) + 0.05 * diagnosis)
-    radius = height * float(np.exp(generator.normal(np.log(0.27 + 0.05 * diagnosis), 0.33)))
+def _outline(generator: np.random.Generator, height: int, width: int, plan: _Plan) -> np.ndarray:
+    """Distance to the lesion's border in about pixels (H, W), negative inside."""
+    radius = height * float(np.exp(generator.normal(np.log(0.27 + 0.05 * plan.diagnosis), 0.33)))
     centre = np.array([height, width]) * (0.5 + generator.uniform(-0.16, 0.16, 2))
     aspect, turn = generator.uniform(0.72, 1.0), generator.uniform(0, np.pi)
     rows, columns = np.mgrid[:height, :width] - centre[:, None, None]
@@ -100,16 +120,13 @@ def _outline(generator: np.random.Generator, height: int, width: int, diagnosis:
         generator.normal(0, 1 / order) * np.cos(order * angle + generator.uniform(0, 2 * np.pi))
         for order in range(2, 9)
     ]
-    border = radius * (1 + irregularity * np.sum(waves, axis=0) + 0.02 * _noise(generator, height, width, 4))
-    return np.hypot(along, across) - np.maximum(border, 0.06 * height), irregularity
+    border = radius * (1 + plan.irregularity * np.sum(waves, axis=0) + 0.02 * _noise(generator, height, width, 4))
+    return np.hypot(along, across) - np.maximum(border, 0.06 * height)
 
 
-def _lesion(generator: np.random.Generator, skin: np.ndarray, diagnosis: int) -> tuple[np.ndarray, list[int]]:
-    """Colours of the lesion (H, W, 3), some of them close to the skin's, and the codes of those used."""
+def _lesion(generator: np.random.Generator, skin: np.ndarray, colors: list[int]) -> np.ndarray:
+    """Colours of the lesion (H, W, 3), some of them close to the skin's."""
     height, width = skin.shape[:2]
-    more = {0: [2], 1: [2, 6, 5], 2: [1, 2, 5, 6]}[diagnosis]
-    extra = generator.permutation(more)[: generator.integers(0, 2 + diagnosis)]
-    colors = [3, 4, *(int(code) for code in extra)]
     fields = np.stack([_noise(generator, height, width, 18) for _ in colors])
     weights = np.exp(2.2 * fields)
     weights[2:] *= 0.6
@@ -117,7 +134,7 @@ def _lesion(generator: np.random.Generator, skin: np.ndarray, diagnosis: int) ->
     palette = np.array([_COLORS[code] for code in colors], dtype=float)
     painted = np.einsum("chw,cr->hwr", weights, palette) + 6 * _noise(generator, height, width, 2.5)[..., None]
     strength = generator.uniform(0.35, 0.95)  # a faint lesion keeps much of the skin's colour
-    return skin * (1 - strength) + painted * strength, sorted(colors)
+    return skin * (1 - strength) + painted * strength
 
 
 def _vignette(generator: np.random.Generator, height: int, width: int) -> np.ndarray:

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from lesion_segmentation.data.splits import check_origin
 from lesion_segmentation.errors import InputError
@@ -13,6 +12,7 @@ from lesion_segmentation.evaluation import tables
 from lesion_segmentation.prediction.settings import PredictionSettings
 from lesion_segmentation.report import diagrams
 from lesion_segmentation.report.settings import ReportingSettings
+from lesion_segmentation.report.style import Figure
 
 Arrays = dict[str, np.ndarray]
 
