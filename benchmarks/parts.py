@@ -22,6 +22,7 @@ from benchmarks.networks import build, count_gflop
 from benchmarks.speed import draw_pictures, run_epochs
 from lesion_segmentation.hardware import choose_hardware, keep_freed_memory, measure_multiply_rate
 from lesion_segmentation.model import SegNet
+from lesion_segmentation.model.scaling import Scaling
 from lesion_segmentation.tracking import Description, TrackedRun
 from lesion_segmentation.training import trainer
 from lesion_segmentation.training.averaging import AveragedNetwork
@@ -43,7 +44,7 @@ _PARTS: tuple[tuple[Any, str, str], ...] = (
     (Pictures, "batch", "augmentation"),
     (Trainer, "draw_epoch", "augmentation"),
     (trainer, "apply_changes", "augmentation"),
-    (trainer, "scale", "augmentation"),
+    (Scaling, "__call__", "augmentation"),
     (SegNet, "forward", "forward"),
     (lightning.Fabric, "backward", "backward"),
     (torch.optim.AdamW, "step", "optimiser"),
@@ -106,30 +107,57 @@ def time_operators(width: float, batch: int) -> list[dict[str, Any]]:
     keep_freed_memory()
     hardware = choose_hardware()
     run = run_epochs(build("segnet", width), batch, hardware)
-    clock = _OperatorClock()
+    clock = _OperatorClock(on_gpu=hardware.device == "cuda")
     with clock:
         for _ in range(2):
             run()
-        clock.spent.clear()
+        clock.clear()
         for _ in range(5):
             run()
+    spent = clock.spent()
     rate = measure_multiply_rate(hardware)
     where: dict[str, Any] = {"width": width, "batch": batch}
     ms = 3e3 * count_gflop(build("segnet", width)) / rate
     arithmetic = where | {"part": "the arithmetic at the multiply rate", "ms_per_image": ms}
-    return [arithmetic, *_rows(clock.spent, 5 * batch, where)]
+    return [arithmetic, *_rows(spent, 5 * batch, where)]
 
 
 class _OperatorClock(TorchDispatchMode):
-    """Times every operator that is dispatched, backward included."""
+    """Times every operator that is dispatched, backward included.
 
-    def __init__(self) -> None:
+    On a GPU by events in its own queue: to wait for each operator would measure the waiting.
+    """
+
+    def __init__(self, on_gpu: bool) -> None:
         super().__init__()
-        self.spent: Spent = defaultdict(float)
+        self._mark = _mark_event if on_gpu else time.perf_counter
+        self._marks: list[tuple[str, Any, Any]] = []
 
     def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kinds = [kind for part, kind in _OPERATORS.items() if part in str(operator)]
-        return _timed(operator, kinds[0] if kinds else "other", self.spent)(*args, **(kwargs or {}))
+        start = self._mark()
+        try:
+            return operator(*args, **(kwargs or {}))
+        finally:
+            self._marks.append((kinds[0] if kinds else "other", start, self._mark()))
+
+    def clear(self) -> None:
+        """Forget what was timed so far."""
+        self._marks.clear()
+
+    def spent(self) -> Spent:
+        """Seconds by kind of operator."""
+        seconds: Spent = defaultdict(float)
+        _now()  # all events have happened then
+        for kind, start, end in self._marks:
+            seconds[kind] += end - start if isinstance(start, float) else start.elapsed_time(end) / 1e3
+        return seconds
+
+
+def _mark_event() -> torch.cuda.Event:
+    event = torch.cuda.Event(enable_timing=True)
+    event.record()
+    return event
 
 
 def _timed(function: Callable[..., Any], part: str, spent: Spent) -> Callable[..., Any]:

@@ -13,7 +13,7 @@ import torch
 from benchmarks.networks import HEIGHT, WIDTH, build, count_gflop
 from lesion_segmentation.hardware import Hardware, choose_hardware, keep_freed_memory, measure_multiply_rate
 from lesion_segmentation.model import Network
-from lesion_segmentation.model.scaling import scale
+from lesion_segmentation.model.scaling import Scaling
 from lesion_segmentation.prediction import predict
 from lesion_segmentation.training.pictures import Pictures
 from lesion_segmentation.training.settings import TrainingSettings
@@ -89,11 +89,12 @@ def _predict(network: Network, batch: int, hardware: Hardware) -> Callable[[], o
 def _predict_eagerly(network: Network, batch: int, hardware: Hardware) -> Callable[[], object]:
     batches = draw_pictures(PREDICTED)[0].to(hardware.device).permute(0, 3, 1, 2).split(batch)
     network = network.eval().to(hardware.device)
+    scaling = Scaling(network.metadata, hardware.device)
 
     @torch.inference_mode()
     def run() -> object:
         pixels = (pixels.float().contiguous() for pixels in batches)
-        return [network(scale(batch, network.metadata)).sigmoid().cpu() for batch in pixels]
+        return [network(scaling(batch)).sigmoid().cpu() for batch in pixels]
 
     return run
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lesion_segmentation.errors import InputError
-from lesion_segmentation.model.scaling import scale
+from lesion_segmentation.model.scaling import Scaling
 from lesion_segmentation.paper import legacy_scores
 from lesion_segmentation.prediction import predict
 from lesion_segmentation.training.listener import Listener
@@ -86,11 +86,11 @@ def test_no_validation_cases_leave_no_validation_columns(images, masks, samples)
 def test_scaling_is_that_of_the_training_samples(images, masks, samples):
     network, _ = fit(images, masks, samples, TrainingSettings(**(QUICK | {"epochs": 1})))
     train = np.stack([images[case_id] for case_id in samples.loc[samples["subset"] == "train", "sample_id"]])
-    scaled = scale(torch.tensor(train).permute(0, 3, 1, 2).float(), network.metadata)
+    scaled = Scaling(network.metadata)(torch.tensor(train).permute(0, 3, 1, 2).float())
     assert scaled.mean(dim=(0, 2, 3)).abs().max() < 1e-3
     assert (scaled.std(dim=(0, 2, 3)) - 1).abs().max() < 1e-3
     raw, _ = fit(images, masks, samples, TrainingSettings(**(QUICK | {"epochs": 1, "scaling": "raw"})))
-    assert torch.equal(scale(torch.ones(1, 3, 1, 1), raw.metadata), torch.ones(1, 3, 1, 1))
+    assert torch.equal(Scaling(raw.metadata)(torch.ones(1, 3, 1, 1)), torch.ones(1, 3, 1, 1))
 
 
 @pytest.mark.parametrize(

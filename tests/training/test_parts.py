@@ -108,7 +108,7 @@ def test_averaging_is_torchs_with_a_decay_that_grows():
         with torch.no_grad():
             for parameter in network.parameters():
                 parameter += torch.randn_like(parameter)
-        averaged.update(network)
+        averaged.update()
         reference.update_parameters(network)
     for ours, theirs in zip(averaged.network.parameters(), reference.module.parameters(), strict=True):
         assert torch.allclose(ours, theirs, atol=1e-5)
@@ -116,10 +116,10 @@ def test_averaging_is_torchs_with_a_decay_that_grows():
 
 def test_without_averaging_the_last_weights_are_kept():
     network = SegNet(0.0625)
-    averaged = AveragedNetwork(copy.deepcopy(network), 0)
+    averaged = AveragedNetwork(network, 0)
     with torch.no_grad():
         network.encoder[0][0][0].weight += 1
-    averaged.update(network)
+    averaged.update()
     assert torch.allclose(averaged.network.encoder[0][0][0].weight, network.encoder[0][0][0].weight)
 
 

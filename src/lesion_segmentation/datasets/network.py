@@ -35,16 +35,25 @@ class NetworkDataset(WholeFile):
 
 
 class TrainingCheckpoint(WholeFile):
-    """The place of a training's checkpoint, which the training itself reads and writes."""
+    """The place of a training's checkpoint, which the training itself reads and writes.
+
+    Args:
+        filepath: Of the checkpoint.
+        seconds_between: So long after a checkpoint none is written, but for the last.
+    """
+
+    def __init__(self, filepath: str, seconds_between: float = 0.0, metadata: dict[str, Any] | None = None) -> None:
+        super().__init__(filepath, metadata)
+        self._seconds_between = seconds_between
 
     def load(self) -> Any:
         """Give the place, whether there is a file yet or not."""
         from lesion_segmentation.training.checkpoints import CheckpointFile
 
-        return CheckpointFile(self._filepath)
+        return CheckpointFile(self._filepath, self._seconds_between)
 
     def save(self, data: Any) -> None:
-        """Not possible: the training writes it after each epoch."""
+        """Not possible: the training writes it itself."""
         raise NotImplementedError("the training writes its checkpoint itself")
 
     def _exists(self) -> bool:

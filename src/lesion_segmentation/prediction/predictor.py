@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lesion_segmentation.hardware import choose_hardware, enough_memory
 from lesion_segmentation.model import Network
-from lesion_segmentation.model.scaling import scale
+from lesion_segmentation.model.scaling import Scaling
 from lesion_segmentation.prediction.fusing import fuse_batch_norms
 from lesion_segmentation.prediction.settings import TestTimeAugmentation
 from lesion_segmentation.prediction.views import VIEWS
@@ -63,6 +63,7 @@ class Predictor:
         self.batch_size = batch_size
         self._device = torch.device(hardware.device if device == "auto" else device)
         self._dtype = torch.bfloat16 if hardware.precision == "bf16-mixed" else torch.float32
+        self._scaling = Scaling(self.metadata, self._device)
         fused = fuse_batch_norms(network)
         self._network = fused.to(self._device, self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -90,7 +91,7 @@ class Predictor:
     def _predict_batch(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
         """Pictures of one size (H, W, 3) to their maps, (N, H, W)."""
         pixels = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).to(self._device).float()
-        scaled = scale(pixels, self.metadata)
+        scaled = self._scaling(pixels)
         maps = [view.undo(self._forward(view.show(scaled))) for view in self.views]
         return torch.stack(maps).mean(dim=0)[:, 0].cpu().numpy()
 

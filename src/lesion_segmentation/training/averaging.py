@@ -4,7 +4,6 @@ import copy
 from itertools import chain
 
 import torch
-from torch import nn
 
 from lesion_segmentation.model import Network
 
@@ -15,24 +14,30 @@ class AveragedNetwork:
     The decay of update t is min(decay, (1 + t) / (10 + t)), so that short trainings are not left with the
     weights they began with. torch.optim.swa_utils.AveragedModel does the same but moves a counter to the device
     at each update, for which the host would wait.
+
+    Args:
+        network: Where it stays: its tensors are listed once.
+        decay: How slowly the copy follows, 0 to 1.
     """
 
     def __init__(self, network: Network, decay: float) -> None:
         self.network = copy.deepcopy(network).requires_grad_(False).eval()
         self.decay = decay
         self.updates = 0
+        pairs = list(zip(_tensors(self.network), _tensors(network), strict=True))
+        self._averaged, self._current = zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True)
+        counters = [pair for pair in pairs if not pair[0].is_floating_point()]
+        self._counters, self._current_counters = ([pair[place] for pair in counters] for place in (0, 1))
 
     @torch.no_grad()
-    def update(self, network: nn.Module) -> None:
+    def update(self) -> None:
         """Take one step towards the network as it is now."""
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
-        pairs = list(zip(_tensors(self.network), _tensors(network), strict=True))
-        averaged, current = zip(*((a, c) for a, c in pairs if a.is_floating_point()), strict=True)
-        torch._foreach_lerp_(averaged, current, 1 - decay)
-        for count, current_count in ((a, c) for a, c in pairs if not a.is_floating_point()):
-            count.copy_(current_count)
+        torch._foreach_lerp_(self._averaged, self._current, 1 - decay)
+        if self._counters:
+            torch._foreach_copy_(self._counters, self._current_counters)
 
 
-def _tensors(network: nn.Module) -> chain[torch.Tensor]:
+def _tensors(network: Network) -> chain[torch.Tensor]:
     return chain(network.parameters(), network.buffers())

@@ -4,6 +4,8 @@ The order of the samples and their changes depend on the seed and the epoch alon
 """
 
 import json
+import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,13 +42,24 @@ class Checkpoint:
 
 
 class CheckpointFile:
-    """Where the checkpoint of a training stands; it is replaced as a whole after each epoch."""
+    """Where the checkpoint of a training stands; it is replaced as a whole.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    Args:
+        path: Of the file.
+        seconds_between: So long after a checkpoint none is due; 0 is one after each epoch.
+    """
+
+    def __init__(self, path: Path, seconds_between: float = 0.0) -> None:
+        self.path, self.seconds_between = path, seconds_between
+        self._written = -math.inf
+
+    def is_due(self) -> bool:
+        """Whether the last one was written long enough ago."""
+        return time.monotonic() - self._written >= self.seconds_between
 
     def write(self, checkpoint: Checkpoint) -> None:
         """Replace the former checkpoint; a kill or a full disk leaves that whole."""
+        self._written = time.monotonic()
         described = {name: getattr(checkpoint, name) for name in ("values", "history", "configuration", "run_id")}
         write_tensors(self.path, checkpoint.tensors, {"format_version": FORMAT_VERSION, **described})
 

@@ -43,8 +43,8 @@ def fit(
             order before shuffling.
         settings: Network, optimiser, schedule, changes on the fly, hardware.
         listener: Told of each epoch as it ends, and of a run that this training goes on from.
-        checkpoint_file: Written after each epoch; with `settings.resume` the training goes on from it, and ends with
-            the weights, bit for bit on a CPU, of one that was never interrupted.
+        checkpoint_file: Written after the last epoch and each after which it is due; with `settings.resume` the
+            training goes on from it, and ends with the weights, bit for bit on a CPU, of one never interrupted.
 
     Returns:
         The averaged network, on the CPU; and the history, one row an epoch. Its train_* columns come from the
@@ -70,11 +70,12 @@ def fit(
     for epoch in _epochs(history, settings.epochs):
         with enough_memory(settings.batch_size, "training.batch_size"):
             history.append(trainer.run_epoch(epoch, train, validation, subsets["train"]))
-        if checkpoint_file is not None:
+        if checkpoint_file is not None and (epoch == settings.epochs or checkpoint_file.is_due()):
             checkpoint_file.write(Checkpoint(*trainer.state(), history, configuration, watcher.run_id))
         watcher.on_epoch(history[-1])
+    network = trainer.averaged.network.cpu()
     trainer.require_finite_weights()
-    return trainer.averaged.network.cpu(), pd.DataFrame(history)
+    return network, pd.DataFrame(history)
 
 
 def prepare_network(settings: TrainingSettings, images: list[np.ndarray]) -> Network:

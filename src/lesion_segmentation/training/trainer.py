@@ -11,7 +11,7 @@ from torch import Generator, Tensor, nn
 
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.model import Network
-from lesion_segmentation.model.scaling import scale
+from lesion_segmentation.model.scaling import Scaling
 from lesion_segmentation.training.averaging import AveragedNetwork
 from lesion_segmentation.training.losses import LOSSES
 from lesion_segmentation.training.on_the_fly import Changes, apply_changes, draw_changes
@@ -25,7 +25,8 @@ class Trainer:
     """A network on its way, epoch by epoch; `steps` is the number of updates in all."""
 
     def __init__(self, fabric: lightning.Fabric, network: Network, settings: TrainingSettings, steps: int) -> None:
-        self.fabric, self.settings, self.metadata = fabric, settings, network.metadata
+        self.fabric, self.settings = fabric, settings
+        self._scaling = Scaling(network.metadata, fabric.device)
         for module in network.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.momentum = settings.batch_norm_momentum
@@ -83,7 +84,7 @@ class Trainer:
             if changes is not None:
                 pixels, masks = apply_changes(pixels, masks, changes.take(chosen))
             finite.append(self.step(pixels, masks, tally))
-        self._require_finite(torch.stack(finite), epoch, learning_rate, [sample_ids[i] for i in order.tolist()])
+        self._require_finite(torch.stack(finite), epoch, learning_rate, order, sample_ids)
         row = {"epoch": epoch, "learning_rate": learning_rate}
         row |= {f"train_{name}": score for name, score in tally.scores().items()}
         if len(validation):
@@ -98,7 +99,7 @@ class Trainer:
         self.optimiser.step()
         self.optimiser.zero_grad()
         self.schedule.step()
-        self.averaged.update(self.raw_network)
+        self.averaged.update()
         tally.add(logits.detach(), masks)
         return loss.detach().isfinite()
 
@@ -142,7 +143,7 @@ class Trainer:
             )
 
     def _scale(self, pixels: Tensor) -> Tensor:
-        return scale(pixels, self.metadata).contiguous(memory_format=torch.channels_last)
+        return self._scaling(pixels).contiguous(memory_format=torch.channels_last)
 
     def _score_further(self, probabilities: np.ndarray, validation: Pictures) -> dict[str, float]:
         """By name: legacy_iou, legacy_dice and so on."""
@@ -153,13 +154,15 @@ class Trainer:
             for score, value in VALIDATION_SCORES[name](probabilities, masks).items()
         }
 
-    def _require_finite(self, finite: Tensor, epoch: int, learning_rate: float, order: list[str]) -> None:
+    def _require_finite(
+        self, finite: Tensor, epoch: int, learning_rate: float, order: Tensor, sample_ids: list[str]
+    ) -> None:
         """Look once an epoch, so that no step waits for the device."""
         if bool(finite.all()):
             return
         first = int((~finite).nonzero()[0]) * self.settings.batch_size
-        batch = ", ".join(order[first : first + self.settings.batch_size])
-        kept = f"the checkpoint of epoch {epoch - 1} is kept" if epoch > 1 else "there is no checkpoint yet"
+        batch = ", ".join(sample_ids[i] for i in order[first : first + self.settings.batch_size].tolist())
+        kept = "the last checkpoint is kept" if epoch > 1 else "there is no checkpoint yet"
         raise InputError(
             f"the loss was no longer finite in epoch {epoch} (learning rate {learning_rate:.2g}), first on the batch "
             f"of {batch}; {kept}. Lower training.learning_rate."

@@ -1,0 +1,80 @@
+"""The GPU's path where there is none: what would make the host wait, in which types and layouts convolutions run."""
+
+from unittest.mock import patch
+
+import lightning
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from fake_gpu import fake_gpu, missing_seams
+
+from lesion_segmentation.model import Network, NetworkMetadata, build_network
+from lesion_segmentation.prediction import Predictor
+from lesion_segmentation.training.loop import fit
+from lesion_segmentation.training.on_the_fly import apply_changes, draw_changes
+from lesion_segmentation.training.pictures import load_pictures
+from lesion_segmentation.training.settings import TrainingSettings
+from lesion_segmentation.training.tally import Tally
+from lesion_segmentation.training.trainer import Trainer
+
+SETTINGS = TrainingSettings(width=0.0625, epochs=1, batch_size=4, device="cuda")
+IDS = [str(number) for number in range(12)]
+IMAGES = {name: np.zeros((64, 96, 3), np.uint8) for name in IDS}
+MASKS = {name: np.zeros((64, 96), np.uint8) for name in IDS}
+SAMPLES = pd.DataFrame({"sample_id": IDS, "subset": ["train"] * 8 + ["validation"] * 4})
+
+needs_seams = pytest.mark.skipif(bool(missing_seams()), reason=missing_seams() or "-")
+
+
+def small_network() -> Network:
+    return build_network(NetworkMetadata("segnet", {"width": 0.0625}))
+
+
+@needs_seams
+def test_no_step_waits_not_even_a_resumed_one_and_convolutions_get_bf16_with_channels_last():
+    with fake_gpu() as watch:
+        fabric = lightning.Fabric(accelerator="cuda", devices=1, precision="bf16-mixed")
+        trainer = Trainer(fabric, small_network(), SETTINGS, steps=9)
+        train = load_pictures(IMAGES, MASKS, IDS, fabric.device)
+        order, changes = trainer.draw_epoch(1, train)
+        for _ in range(3):
+            watch.waits.clear()
+            trainer.step(*apply_changes(*train.batch(order[:4]), changes.take(slice(0, 4))), Tally())
+            assert not watch.waits
+            tensors, values = trainer.state()
+            trainer.restore({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, values)
+        states = trainer.optimiser.state_dict()["state"].values()
+        for state, like in zip(states, trainer.raw_network.parameters(), strict=True):
+            assert state["step"].device.type == "cuda"
+            assert state["exp_avg"].stride() == like.stride()
+    assert watch.convolved == {(torch.bfloat16, True, False)}
+
+
+@needs_seams
+def test_a_training_waits_nine_times_an_epoch_however_many_steps_and_leaves_other_gpus_alone():
+    begun = []
+    for epochs in (1, 3):
+        with fake_gpu(count=8) as watch, patch.object(torch.cuda, "get_rng_state") as touched:
+            fit(IMAGES, MASKS, SAMPLES, SETTINGS.model_copy(update={"epochs": epochs, "batch_size": 1 + epochs}))
+        begun.append(watch.waits.total())
+        assert not touched.called
+    # The order and five kinds of changes are sent; the losses and the scores of both subsets are read.
+    assert begun[1] - begun[0] == 2 * 9, watch.waits
+
+
+@needs_seams
+def test_prediction_waits_twice_a_batch_and_32_true_is_no_tf32():
+    with fake_gpu() as watch:
+        predictor = Predictor(small_network(), "cuda", "32-true", "four", batch_size=4)
+        watch.waits.clear()
+        assert len(list(predictor(IMAGES.values()))) == 12
+    assert sum(watch.waits.values()) == 6, watch.waits  # three batches there and back
+    assert not any(tf32 for *_, tf32 in watch.convolved)
+
+
+def test_network_and_changes_are_one_graph_each():
+    pixels = torch.zeros(2, 3, 64, 96)
+    changes = draw_changes(2, 64, 96, SETTINGS.on_the_fly, torch.Generator())
+    torch.compile(small_network(), fullgraph=True, backend="eager")(pixels).sum().backward()
+    torch.compile(apply_changes, fullgraph=True, backend="eager")(pixels, pixels[:, :1], changes)
