@@ -87,6 +87,8 @@ def audit_command(table: Path) -> None:
 
     from lesion_segmentation.evaluation.audit import audit_table
 
+    if not table.is_file():  # a named pipe, say, which would be waited for
+        raise InputError(f"{table} is no file. Expected a .csv, as docs/published.csv is.")
     try:
         rows = pd.read_csv(table, dtype=str)
     except ValueError as error:  # pandas' errors of empty and ragged files, and of other encodings, are ValueErrors

@@ -5,6 +5,7 @@ import itertools
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -55,6 +56,15 @@ def is_alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def free_memory() -> int:
+    """Bytes that a process may still take on this machine, as far as it says so."""
+    meminfo = Path("/proc/meminfo")
+    if not meminfo.is_file():  # no Linux
+        return sys.maxsize
+    found = re.search(r"MemAvailable:\s+(\d+) kB", meminfo.read_text())
+    return int(found[1]) * 1024 if found else sys.maxsize
 
 
 def _remove(temporary: Path) -> None:

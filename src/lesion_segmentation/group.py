@@ -20,12 +20,17 @@ def find_problems(name: str, group: type[BaseModel], values: Mapping[str, Any]) 
     try:
         group(**values)
     except ValidationError as error:
-        return [_explain(name, each) for each in error.errors(include_url=False)]
+        return find_causes(error, name)
     return []
 
 
-def _explain(name: str, error: Mapping[str, Any]) -> str:
-    key = ".".join(str(part) for part in (name, *error["loc"]))
+def find_causes(error: ValidationError, *name: str) -> list[str]:
+    """Pydantic's findings in our words, each with the key below `name`."""
+    return [_explain(name, each) for each in error.errors(include_url=False)]
+
+
+def _explain(name: tuple[str, ...], error: Mapping[str, Any]) -> str:
+    key = ".".join(str(part) for part in (*name, *error["loc"]))
     match error["type"]:
         case "extra_forbidden":
             return f"{key}: no such parameter"
@@ -34,4 +39,4 @@ def _explain(name: str, error: Mapping[str, Any]) -> str:
         case "value_error":  # of a check of ours, which says it all
             return str(error["ctx"]["error"])
     expected = str(error["msg"]).removeprefix("Input should be ")
-    return f"{key} is {error['input']!r}, expected {expected}"
+    return f"{key} is {repr(error['input'])[:100]}, expected {expected}"

@@ -63,10 +63,10 @@ def test_keys_that_are_missing_have_defaults_and_unknown_ones_are_named(network,
     for changes, message in (
         ({"colour": "red"}, "unknown colour in the metadata, expected some of: architecture, options"),
         ({"architecture": None}, "no architecture in the metadata"),
-        ({"input_range": [0, 1]}, r"input_range is \[0, 1\], this version feeds pixels of 0 to 255"),
+        ({"input_range": [0, 1]}, r"input_range is \(0.0, 1.0\), this version feeds pixels of 0 to 255"),
         ({"format_version": 99}, "a newer version wrote it"),
         ({"options": {"widht": 1}}, "It has the options width, unpooling, logit_batch_norm"),
-        ({"options": {"width": 9}}, "width: Input should be less than or equal to 4"),
+        ({"options": {"width": 9}}, "width is 9, expected less than or equal to 4"),
         ({"architecture": "unet"}, "'unet', expected one of: segnet"),
     ):
         with pytest.raises(InputError, match=message):

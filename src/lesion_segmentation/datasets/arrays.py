@@ -2,13 +2,15 @@
 
 import base64
 import io
+import zipfile
+from pathlib import Path
 
 import numpy as np
 from kedro_datasets._typing import ImagePreview
 from PIL import Image
 
 from lesion_segmentation.datasets.whole import WholeFile, readable
-from lesion_segmentation.files import replacing
+from lesion_segmentation.files import free_memory, replacing
 
 
 class CaseArrays(WholeFile):
@@ -21,8 +23,14 @@ class CaseArrays(WholeFile):
     """
 
     def load(self) -> dict[str, np.ndarray]:
-        with readable(self._filepath), np.load(self._filepath) as file:
-            return dict(file)
+        with readable(self._filepath):
+            _require_room(self._filepath)
+            with np.load(self._filepath) as file:
+                arrays = dict(file)
+            texts = [name for name, array in arrays.items() if array.dtype.kind not in "biuf"]
+            if texts:
+                raise ValueError(f"{texts[0]} is {arrays[texts[0]].dtype}, expected numbers")
+            return arrays
 
     def save(self, data: dict[str, np.ndarray]) -> None:
         """Write all arrays; what stood there before is replaced only when that succeeded."""
@@ -39,6 +47,14 @@ class CaseArrays(WholeFile):
         buffer = io.BytesIO()
         Image.fromarray(np.concatenate(rows or pixels)).save(buffer, format="PNG")
         return ImagePreview(base64.b64encode(buffer.getvalue()).decode())
+
+
+def _require_room(path: Path) -> None:
+    """Zeros pack a thousand to one, so that a small file may unpack to more than there is memory."""
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(entry.file_size for entry in archive.infolist())
+    if unpacked > (free := free_memory()):
+        raise ValueError(f"it unpacks to {unpacked / 1e9:.1f} GB, but {free / 1e9:.1f} GB of memory are free")
 
 
 def _to_picture(array: np.ndarray) -> Image.Image:

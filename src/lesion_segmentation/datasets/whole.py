@@ -19,7 +19,8 @@ from kedro_datasets.pandas import CSVDataset
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.files import replacing
 
-DAMAGED = (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, pickle.UnpicklingError)
+DAMAGED = (ValueError, OSError, EOFError, KeyError, SyntaxError, RuntimeError, MemoryError, OverflowError,
+           zipfile.BadZipFile, zlib.error, pickle.UnpicklingError)  # fmt: skip
 """What readers raise for files that are not what they should be."""
 
 

@@ -17,6 +17,7 @@ scores.py.
 """
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -101,6 +102,10 @@ def audit_table_ii(table_ii: pd.DataFrame) -> pd.DataFrame:
     return audit_table(pd.DataFrame(rows))
 
 
+_NUMBER = re.compile(r"[0-9]{1,4}(\.[0-9]{0,15})?|\.[0-9]{1,15}")
+_COUNT = re.compile(r"0*[1-9][0-9]{0,9}(\.0)?")
+
+
 @dataclass(frozen=True)
 class _Row:
     name: str
@@ -118,11 +123,10 @@ def _read_row(cells: Mapping[str, str], problems: list[str]) -> _Row:
         text = cells[score].strip().rstrip("%").strip()
         if not text:
             continue
-        try:
-            printed[score] = float(text)
-        except ValueError:
-            problems.append(f"{name}: {score} is {text!r}")
+        if not _NUMBER.fullmatch(text):
+            problems.append(f"{name}: {score} is {text[:20]!r}, expected a number such as 93.4")
             continue
+        printed[score] = float(text)
         decimals[score] = len(text.partition(".")[2])
     scale = 100.0 if any(value > 1 for value in printed.values()) else 1.0
     ranges = {}
@@ -134,8 +138,8 @@ def _read_row(cells: Mapping[str, str], problems: list[str]) -> _Row:
     n_text, averaging = cells.get("n", "").strip(), cells.get("averaging", "").strip()
     if averaging not in ("", *AVERAGES):
         problems.append(f"{name}: averaging is {averaging!r}, expected pooled, per_image or nothing")
-    if n_text and not (n_text.removesuffix(".0").isdigit() and float(n_text) >= 1):
-        problems.append(f"{name}: n is {n_text!r}")
+    if n_text and not _COUNT.fullmatch(n_text):
+        problems.append(f"{name}: n is {n_text[:20]!r}, expected a number of images such as 50")
         n_text = ""
     n = int(float(n_text)) if n_text else None
     return _Row(name, {score: value / scale for score, value in printed.items()}, ranges, n, averaging)

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from torch import nn
 
 from lesion_segmentation.errors import InputError
+from lesion_segmentation.group import find_causes
 
 FORMAT_VERSION = 2
 """Of weights files. Version 1 had SegNet's three options as keys of their own, and no version."""
@@ -15,8 +17,11 @@ RAW_RANGE = (0.0, 255.0)
 """Of pixels as they come."""
 
 Triple = tuple[float, float, float]
+Side = Annotated[int, Field(ge=1, le=16_384)]
+Deviation = Annotated[float, Field(gt=0)]
 
 
+@with_config(ConfigDict(allow_inf_nan=False))
 @dataclass(frozen=True)
 class NetworkMetadata:
     """Everything needed to build the network again, to apply it, and to know where it comes from.
@@ -39,11 +44,11 @@ class NetworkMetadata:
 
     architecture: str
     options: Mapping[str, Any] = field(default_factory=dict)
-    input_size: tuple[int, int] | None = None
+    input_size: tuple[Side, Side] | None = None
     input_range: tuple[float, float] = RAW_RANGE
     input_mean: Triple = (0.0, 0.0, 0.0)
-    input_std: Triple = (1.0, 1.0, 1.0)
-    threshold: float = 0.5
+    input_std: tuple[Deviation, Deviation, Deviation] = (1.0, 1.0, 1.0)
+    threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
     source: str = ""
     data_hash: str = ""
     split_hash: str = ""
@@ -60,7 +65,7 @@ class NetworkMetadata:
 
         Raises:
             InputError: The architecture is missing, a key is unknown, pixels are of another range, or the file is of a
-                newer version.
+                newer version, or a value is of another type or not finite.
         """
         given = dict(values)
         version = given.pop("format_version", 1)
@@ -73,12 +78,16 @@ class NetworkMetadata:
         if unknown or "architecture" not in given:
             found = f"unknown {', '.join(unknown)}" if unknown else "no architecture"
             raise InputError(f"{found} in the metadata, expected some of: {', '.join(known)}")
-        if tuple(given.get("input_range", RAW_RANGE)) != RAW_RANGE:
-            raise InputError(f"input_range is {given['input_range']}, this version feeds pixels of 0 to 255")
-        lists = {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
-        return cls(**{**given, **lists})
+        try:
+            metadata = _METADATA.validate_python(given)
+        except ValidationError as error:
+            raise InputError(f"its metadata cannot be: {'; '.join(find_causes(error))}") from error
+        if metadata.input_range != RAW_RANGE:
+            raise InputError(f"input_range is {metadata.input_range}, this version feeds pixels of 0 to 255")
+        return metadata
 
 
+_METADATA = TypeAdapter(NetworkMetadata)
 _OPTIONS_OF_VERSION_1 = ("width", "unpooling", "logit_batch_norm")
 
 

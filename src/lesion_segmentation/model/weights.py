@@ -5,9 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from pydantic import BaseModel, ValidationError
+from torch import Tensor
 
 from lesion_segmentation.errors import InputError
+from lesion_segmentation.group import find_causes
 from lesion_segmentation.model.metadata import Network, NetworkMetadata
 from lesion_segmentation.model.segnet import SegNet, SegNetOptions
 from lesion_segmentation.tensor_files import read_tensors, write_tensors
@@ -44,10 +47,9 @@ def check_options(architecture: str, options: Mapping[str, Any]) -> dict[str, An
     try:
         return find_architecture(architecture).options(**options).model_dump(mode="json")
     except ValidationError as error:
-        problems = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
         known = ", ".join(find_architecture(architecture).options.model_fields)
         raise InputError.from_problems(
-            f"The options of {architecture} cannot be used", problems, f"It has the options {known}."
+            f"The options of {architecture} cannot be used", find_causes(error), f"It has the options {known}."
         ) from error
 
 
@@ -68,6 +70,14 @@ def save_network(network: Network, path: str | Path) -> None:
     write_tensors(Path(path), network.state_dict(), network.metadata.to_dict())
 
 
+def _require_types(tensors: Mapping[str, Tensor], network: Network) -> None:
+    """What is assigned keeps its type; names and shapes are checked by load_state_dict."""
+    expected = network.state_dict()
+    wrong = [name for name, tensor in tensors.items() if name in expected and tensor.dtype != expected[name].dtype]
+    if wrong:
+        raise InputError(f"{wrong[0]} is {tensors[wrong[0]].dtype}, expected {expected[wrong[0]].dtype}")
+
+
 def load_network(path: str | Path) -> Network:
     """Build the network that save_network wrote, on the CPU, ready to predict.
 
@@ -78,9 +88,11 @@ def load_network(path: str | Path) -> Network:
         raise InputError(f"{path}: no such file. Expected the weights of a network (.safetensors).")
     try:
         tensors, described = read_tensors(Path(path))
-        network = build_network(NetworkMetadata.from_dict(described))
-        network.load_state_dict(tensors)
-    except (InputError, RuntimeError, TypeError) as error:
+        with torch.device("meta"):  # so that what a file claims of its size takes no memory
+            network = build_network(NetworkMetadata.from_dict(described))
+        _require_types(tensors, network)
+        network.load_state_dict(tensors, assign=True)
+    except (InputError, RuntimeError) as error:
         raise InputError(
             f"{path}: not a network of this project, or damaged ({error}). "
             "Train it again: kedro run --pipelines=training"

@@ -76,6 +76,7 @@ class CheckpointFile:
             if described.pop("format_version", 1) != FORMAT_VERSION:
                 raise InputError("another version of this project wrote it")
             checkpoint = Checkpoint(tensors, **described)
+            _require_types(checkpoint)
         except (InputError, TypeError) as error:
             raise InputError(
                 f"{self.path}: no checkpoint of this project, or damaged ({error}). Train from the beginning: "
@@ -83,6 +84,16 @@ class CheckpointFile:
             ) from error
         _require_same(checkpoint.configuration, json.loads(json.dumps(configuration)), self.path)
         return checkpoint
+
+
+def _require_types(checkpoint: Checkpoint) -> None:
+    """What is in the metadata may be anything that JSON can say."""
+    kinds = {"values": dict, "history": list, "configuration": dict, "run_id": str}
+    wrong = [name for name, kind in kinds.items() if not isinstance(getattr(checkpoint, name), kind)]
+    rows = [] if "history" in wrong else checkpoint.history
+    numbers = all(isinstance(row, dict) and all(isinstance(x, int | float) for x in row.values()) for row in rows)
+    if wrong or not numbers:
+        raise InputError(f"its {(wrong or ['history'])[0]} is not what it should be")
 
 
 def _require_same(found: Mapping[str, Any], expected: Mapping[str, Any], path: Path) -> None:

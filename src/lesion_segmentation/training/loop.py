@@ -124,7 +124,13 @@ def _resume(
     checkpoint = checkpoint_file.read(configuration) if settings.resume and checkpoint_file is not None else None
     if checkpoint is None:
         return []
-    trainer.restore(checkpoint.tensors, checkpoint.values)
+    try:
+        trainer.restore(checkpoint.tensors, checkpoint.values)
+    except (RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
+        cause = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(
+            f"The checkpoint is damaged ({cause}). Train from the beginning: leave out training.resume"
+        ) from error
     logger.info("Going on after epoch %d of run %s", len(checkpoint.history), checkpoint.run_id or "unknown")
     listener.on_resume(checkpoint.run_id)
     for row in checkpoint.history:

@@ -3,6 +3,7 @@
 import re
 import shutil
 import struct
+import warnings
 from importlib import resources
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from lesion_segmentation.errors import InputError
 ANNOTATIONS = "PH2_dataset.txt"
 _OFFICIAL_IMAGE, _OFFICIAL_MASK = re.compile(r"(IMD\d{3})\.bmp", re.I), re.compile(r"(IMD\d{3})_lesion\.bmp", re.I)
 _KAGGLE_IMAGE, _KAGGLE_MASK = re.compile(r"X_img_(\d+)\.bmp", re.I), re.compile(r"Y_img_(\d+)\.bmp", re.I)
-UNREADABLE = (OSError, ValueError, SyntaxError, MemoryError, OverflowError, struct.error, Image.DecompressionBombError)
+UNREADABLE = (OSError, ValueError, SyntaxError, MemoryError, OverflowError, struct.error, Image.DecompressionBombError,
+              Image.DecompressionBombWarning)  # fmt: skip
 """What Pillow raises for pictures that are none, damaged, or of billions of pixels."""
 _REMEDY = 'Nothing was written. Get an unchanged copy of PH2 (README, "The data") and call make ph2 FROM=... again.'
 
@@ -65,6 +67,13 @@ def import_ph2(source: Path, target: Path, manifest: pd.DataFrame | None = None)
     """
     manifest = read_manifest() if manifest is None else manifest
     _check_target(source, target)
+    try:
+        return _import(source, target, manifest)
+    except OSError as error:  # no permission, no space, no inodes, a file where a folder is needed
+        raise InputError(f"PH2 cannot be brought from {source} to {target}: {error}. Nothing was changed.") from error
+
+
+def _import(source: Path, target: Path, manifest: pd.DataFrame) -> str:
     target.parent.mkdir(parents=True, exist_ok=True)
     with opened(source, target.parent) as folder, workspace(target.parent) as work:
         problems: list[str] = []
@@ -156,9 +165,16 @@ def _find_kaggle(folder: Path, manifest: pd.DataFrame, problems: list[str]) -> t
     return images, masks
 
 
+def _open(path: Path) -> Image.Image:
+    """A picture; one of more pixels than Pillow thinks safe is an error, not just a warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        return Image.open(path)
+
+
 def _identify(path: Path, known: dict[str, str], problems: list[str]) -> str | None:
     try:
-        with Image.open(path) as image:
+        with _open(path) as image:
             case_id = known.get(small_image_hash(image))
     except UNREADABLE as error:
         problems.append(f"{path.name}: cannot be read ({error})")
@@ -174,7 +190,7 @@ def _check_pair(case_id: str, image: Path | None, mask: Path | None, manifest: p
     if missing or image is None or mask is None:
         return missing
     try:
-        with Image.open(image) as image_file, Image.open(mask) as mask_file:
+        with _open(image) as image_file, _open(mask) as mask_file:
             found = describe_pictures(image_file, mask_file)
     except UNREADABLE as error:
         return [f"{case_id}: cannot be read ({error})"]

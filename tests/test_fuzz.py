@@ -1,0 +1,249 @@
+"""Files from outside, damaged at random: they end in our own errors or are read, and nothing else.
+
+Seeded; FUZZED=3000 for more of them.
+"""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from click.testing import CliRunner
+from kedro.io import DatasetError
+from PIL import Image
+
+from lesion_segmentation.cli import cli
+from lesion_segmentation.data.cases import ImageSize, read_cases
+from lesion_segmentation.data.sources import synthetic
+from lesion_segmentation.data.sources.ph2 import import_ph2
+from lesion_segmentation.datasets import CaseArrays, Record, Table
+from lesion_segmentation.errors import InputError
+from lesion_segmentation.evaluation.audit import AUDITED, audit_table
+from lesion_segmentation.model import NetworkMetadata, build_network, load_network, save_network
+from lesion_segmentation.tensor_files import read_tensors, write_tensors
+from lesion_segmentation.training.checkpoints import CheckpointFile
+from lesion_segmentation.training.loop import fit
+from lesion_segmentation.training.settings import TrainingSettings
+
+SMALL = ImageSize(height=64, width=96)
+FUZZED = int(os.environ.get("FUZZED", "60"))
+READ, REFUSED = "read", "refused"
+STRANGE = (
+    None,
+    True,
+    -1,
+    0,
+    1e9,
+    2**70,
+    float("inf"),
+    float("nan"),
+    "",
+    "nan",
+    "a" * 300,
+    [],
+    [1],
+    ["a", {}],
+    {},
+    {"a": 1},
+)
+NUMBERS = (
+    "",
+    "93.4",
+    "0.5",
+    "100",
+    "inf",
+    "-inf",
+    "nan",
+    "1e400",
+    "²",
+    "٣",
+    "9" * 500,
+    "1_0",
+    "0x1p3",
+    "-1",
+    "\x00",
+    "a,b",
+    '"',
+)
+
+
+@pytest.fixture
+def generator() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def end_of(read: Callable[[], object]) -> str:
+    try:
+        read()
+    except InputError:
+        return REFUSED
+    except DatasetError as error:  # Kedro wraps what a data set raises; the command line looks inside, too
+        if not isinstance(error.__cause__, InputError):
+            raise
+        return REFUSED
+    return READ
+
+
+def damage(content: bytes, generator: np.random.Generator, within: int | None = None) -> bytes:
+    """Some bytes changed, the first `within` of them at most, and sometimes the end cut off."""
+    damaged = bytearray(content)
+    for place in generator.integers(0, min(within or len(damaged), len(damaged)), generator.integers(1, 12)):
+        damaged[place] = generator.integers(0, 256)
+    if generator.random() < 0.2:
+        del damaged[generator.integers(0, len(damaged)) :]
+    return bytes(damaged)
+
+
+def pick(generator: np.random.Generator, values: tuple[object, ...]) -> object:
+    return values[generator.integers(0, len(values))]
+
+
+def test_weights_with_damaged_bytes(tmp_path, generator):
+    path = tmp_path / "network.safetensors"
+    save_network(build_network(NetworkMetadata("segnet", {"width": 1 / 64})), path)
+    whole = path.read_bytes()
+    ends: Counter[str] = Counter()
+    for _ in range(FUZZED):
+        path.write_bytes(damage(whole, generator, within=4000 if generator.random() < 0.8 else None))
+        ends[end_of(lambda: load_network(path))] += 1
+    assert ends[REFUSED] > FUZZED / 4
+
+
+def test_weights_whose_metadata_and_tensors_are_strange(tmp_path, generator):
+    path = tmp_path / "network.safetensors"
+    save_network(build_network(NetworkMetadata("segnet", {"width": 1 / 64})), path)
+    tensors, metadata = read_tensors(path)
+    ends: Counter[str] = Counter()
+    for _ in range(FUZZED):
+        strange, kept = dict(metadata), dict(tensors)
+        key = str(pick(generator, (*metadata, "unknown")))
+        strange[key] = pick(generator, STRANGE)
+        if generator.random() < 0.3:
+            strange["options"] = {str(pick(generator, ("width", "unpooling", "x"))): pick(generator, STRANGE)}
+        if generator.random() < 0.3:
+            name = str(pick(generator, tuple(kept)))
+            kept[name] = pick(generator, (torch.zeros(3), kept[name].to(torch.int64), kept[name].half()))
+            del kept[str(pick(generator, tuple(kept)))]
+        write_tensors(path, kept, strange)
+        ends[end_of(lambda: load_network(path))] += 1
+    assert ends[REFUSED] > FUZZED / 2
+
+
+def test_metadata_nested_to_the_limit_of_recursion_and_weights_that_claim_to_be_wide(tmp_path):
+    path = tmp_path / "network.safetensors"
+    save_network(build_network(NetworkMetadata("segnet", {"width": 1 / 64})), path)
+    tensors, metadata = read_tensors(path)
+    for changed in ({"options": {"width": 4}}, {"source": [[]]}):
+        write_tensors(path, tensors, {**metadata, **changed})
+        with pytest.raises(InputError, match="not a network of this project, or damaged"):
+            load_network(path)
+    header = json.dumps({"__metadata__": {"options": "[" * 100_000}}).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(InputError, match="not a network of this project, or damaged"):
+        load_network(path)
+
+
+def test_checkpoints(tmp_path, generator, images, masks, cases):
+    ids = list(cases["case_id"][:4])
+    samples = pd.DataFrame({"sample_id": ids, "subset": "train"})
+    settings = TrainingSettings(width=1 / 64, epochs=1, batch_size=4)
+    file = CheckpointFile(tmp_path / "checkpoint.safetensors")
+    fit(images, masks, samples, settings, checkpoint_file=file)
+    tensors, described = read_tensors(file.path)
+    resumed = settings.model_copy(update={"resume": True})
+    ends: Counter[str] = Counter()
+    for _ in range(FUZZED // 4):
+        strange, kept = dict(described), dict(tensors)
+        strange[str(pick(generator, ("values", "history", "configuration", "run_id", "unknown")))] = pick(
+            generator, STRANGE
+        )
+        if generator.random() < 0.5:
+            strange["values"] = {**described["values"], str(pick(generator, tuple(described["values"]))): None}
+        if generator.random() < 0.3:
+            del kept[str(pick(generator, tuple(kept)))]
+        write_tensors(file.path, kept, strange)
+        ends[end_of(lambda: fit(images, masks, samples, resumed, checkpoint_file=file))] += 1
+    assert ends[REFUSED] > FUZZED / 8
+
+
+def test_pictures(generator):
+    case = synthetic.draw_case(1)
+    buffer = BytesIO()
+    Image.fromarray(case.image[:40, :40]).save(buffer, format="BMP")
+    whole = buffer.getvalue()
+    mask = Image.fromarray(case.mask[:40, :40])
+    annotations = synthetic.annotations_text(1)
+    ends: Counter[str] = Counter()
+    for _ in range(FUZZED):
+        content = damage(whole, generator, within=54)
+        pictures = {"SYN001": lambda content=content: Image.open(BytesIO(content))}
+        ends[end_of(lambda pictures=pictures: read_cases(pictures, {"SYN001": lambda: mask}, annotations, SMALL))] += 1
+    assert ends[REFUSED] > FUZZED / 4
+
+
+@pytest.mark.parametrize(("kind", "name"), [(CaseArrays, "arrays.npz"), (Table, "table.csv"), (Record, "record.json")])
+def test_files_between_the_pipelines(kind, name, tmp_path, generator):
+    dataset = kind(filepath=str(tmp_path / name))
+    table = pd.DataFrame({"case_id": ["001", "NA"], "dice": [0.5, 0.25]})
+    dataset.save(
+        {"a": np.eye(5), "b": np.ones(3)} if kind is CaseArrays else table if kind is Table else {"a": [1, {}]}
+    )
+    whole = (tmp_path / name).read_bytes()
+    ends: Counter[str] = Counter()
+    for _ in range(FUZZED):
+        (tmp_path / name).write_bytes(damage(whole, generator))
+        ends[end_of(dataset.load)] += 1
+    assert ends[REFUSED] > 0
+
+
+def test_arrays_that_are_texts_or_unpack_to_more_than_there_is_memory(tmp_path, monkeypatch):
+    path = tmp_path / "arrays.npz"
+    np.savez_compressed(path, a=np.array(["text"]))
+    with pytest.raises(DatasetError, match="a is <U4, expected numbers"):
+        CaseArrays(str(path)).load()
+    np.savez_compressed(path, a=np.zeros(10_000_000, np.uint8))
+    assert path.stat().st_size < 20_000
+    monkeypatch.setattr("lesion_segmentation.datasets.arrays.free_memory", lambda: 5_000_000)
+    with pytest.raises(DatasetError, match=r"unpacks to 0\.0 GB, but 0\.0 GB of memory are free"):
+        CaseArrays(str(path)).load()
+
+
+def test_published_tables(generator):
+    ends: Counter[str] = Counter()
+    for _ in range(FUZZED):
+        rows = [{name: pick(generator, NUMBERS) for name in ("name", *AUDITED, "n", "averaging")} for _ in range(2)]
+        if generator.random() < 0.3:
+            rows = [{**row, "n": "", "averaging": ""} for row in rows]
+        ends[end_of(lambda rows=rows: audit_table(pd.DataFrame(rows)))] += 1
+    assert ends[REFUSED] > FUZZED / 2
+
+
+def test_a_named_pipe_is_no_table(tmp_path):
+    os.mkfifo(tmp_path / "pipe.csv")
+    done = CliRunner().invoke(cli, ["audit", str(tmp_path / "pipe.csv")])
+    assert done.exit_code == 1
+    assert "is no file" in done.output
+
+
+def test_a_target_below_a_file_is_refused_in_a_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    source = tmp_path / "source"
+    source.mkdir()
+    with pytest.raises(InputError, match="file"):
+        import_ph2(source, tmp_path / "file" / "ph2")
+    assert sorted(path.name for path in Path(tmp_path).iterdir()) == ["file", "source"]
+
+
+def test_a_folder_that_may_not_be_read_is_told_in_a_sentence(tmp_path, monkeypatch):
+    def refuse(folder: Path, pattern: str) -> None:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(Path, "rglob", refuse)
+    with pytest.raises(InputError, match="Permission denied"):
+        import_ph2(tmp_path, tmp_path.parent / "elsewhere" / "ph2")
