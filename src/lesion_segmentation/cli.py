@@ -43,6 +43,16 @@ def _users_cause(error: BaseException) -> InputError | None:
     return None
 
 
+class _UserPath(click.Path):
+    """A path in which ~ is the user's home, also where no shell has said so: make under dash leaves it."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(path_type=Path, **options)
+
+    def convert(self, value: Any, *where: Any) -> Any:
+        return super().convert(Path(value).expanduser(), *where)
+
+
 @click.group(name="lesion_segmentation")
 def cli() -> None:
     """Commands of the lesion segmentation project."""
@@ -66,20 +76,19 @@ cli.add_command(run)
 
 
 @cli.command("import-ph2")
-@click.argument("source", type=click.Path(path_type=Path))
-@click.option("--target", type=click.Path(path_type=Path), help="By default data/01_raw/ph2 of the project.")
+@click.argument("source", type=_UserPath())
+@click.option("--target", type=_UserPath(), help="By default data/01_raw/ph2 of the project.")
 @_plain_errors
 def import_ph2_command(source: Path, target: Path | None) -> None:
     """Check PH2 in SOURCE (a folder or a zip; the official or the Kaggle layout) and bring it to TARGET."""
     from lesion_segmentation.data.sources.ph2 import import_ph2
 
     project = find_kedro_project(Path.cwd()) or Path.cwd()
-    target = target.expanduser() if target else project / "data" / "01_raw" / "ph2"
-    click.echo(import_ph2(source.expanduser(), target))
+    click.echo(import_ph2(source, target or project / "data" / "01_raw" / "ph2"))
 
 
 @cli.command("audit")
-@click.argument("table", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("table", type=_UserPath(exists=True, dir_okay=False))
 @_plain_errors
 def audit_command(table: Path) -> None:
     """Say of each row of published scores in TABLE (a .csv) whether it can exist; docs/audit.md explains it."""
@@ -101,7 +110,7 @@ def audit_command(table: Path) -> None:
 
 
 @cli.command("send-run")
-@click.argument("unsent", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("unsent", type=_UserPath(exists=True, dir_okay=False))
 @_plain_errors
 def send_run_command(unsent: Path) -> None:
     """Send to MLflow what a run could not send, from the file UNSENT that it named at its end."""

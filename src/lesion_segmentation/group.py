@@ -17,6 +17,8 @@ class Group(BaseModel):
 
 def find_problems(name: str, group: type[BaseModel], values: Mapping[str, Any]) -> list[str]:
     """One sentence for each value that the group cannot have: which key, what was found, what is expected."""
+    if not isinstance(values, Mapping):
+        return [f"{name} is {values!r}, expected its keys, each on a line of its own"]
     try:
         group(**values)
     except ValidationError as error:

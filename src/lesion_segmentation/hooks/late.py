@@ -23,9 +23,10 @@ class LateHooks:
 def _hooks() -> tuple[Any, ...]:
     from lesion_segmentation.hooks.checks import InputHooks
     from lesion_segmentation.hooks.one_run import OneRunHooks
+    from lesion_segmentation.hooks.out_of_git import OutOfGitHooks
     from lesion_segmentation.hooks.progress import ProgressHooks
     from lesion_segmentation.hooks.summary import SummaryHooks
     from lesion_segmentation.tracking import TrackingHooks
 
     tracking = TrackingHooks()
-    return tracking, SummaryHooks(tracking), ProgressHooks(), InputHooks(), OneRunHooks()
+    return tracking, SummaryHooks(tracking), ProgressHooks(), InputHooks(), OneRunHooks(), OutOfGitHooks()

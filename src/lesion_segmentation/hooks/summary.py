@@ -43,7 +43,6 @@ class SummaryHooks:
     @hook_impl(trylast=True)
     def after_pipeline_run(self, run_params: dict[str, Any], catalog: DataCatalog) -> None:
         """Print the scores, how to look at the run, and where its files are."""
-        project = run_params["project_path"]
         files = {name: path for name in sorted(self._made) if (path := file_of(catalog, name)) is not None}
         if not files:
             return
@@ -57,37 +56,35 @@ class SummaryHooks:
             *_look(files, run_params, self._tracking),
             "",
             "Files:",
-            *_list_files(files, project),
+            *_list_files(files),
         ]
         click.echo("\n".join([*lines, *_mixtures(files)]))
 
 
 def _look(files: dict[str, Path], run_params: dict[str, Any], tracking: TrackingHooks) -> list[str]:
-    project = run_params["project_path"]
+    project = Path(run_params["project_path"])
     option = f" --env {run_params['env']}" if run_params["env"] not in (None, "local") else ""
-    page = [f"  the page of it all      {_shown(files['report'], project)}"] if "report" in files else []
-    own = f"sqlite:///{Path(project) / 'mlflow.db'}"
-    store = "sqlite:///mlflow.db" if tracking.store == own else shlex.quote(tracking.store)
+    lines = [f"  the page of it all      {_shown(files['report'])}"] if "report" in files else []
     served = tracking.store.startswith("http")
-    serve = (
-        [] if served else [f"  the runs, side by side  {_command('mlflow', project)} ui --backend-store-uri {store}"]
-    )
+    if not served:
+        here = tracking.store == f"sqlite:///{Path.cwd() / 'mlflow.db'}"
+        store = "sqlite:///mlflow.db" if here else shlex.quote(tracking.store)
+        lines.append(f"  the runs, side by side  {_command('mlflow', project)} ui --backend-store-uri {store}")
     return [
-        *page,
-        *serve,
+        *lines,
         f"  {'this run' if served else 'this run, there':<24}{tracking.page}",
         f"  the pipelines           {_command('kedro', project)} viz run{option}",
     ]
 
 
-def _list_files(files: dict[str, Path], project: str) -> list[str]:
+def _list_files(files: dict[str, Path]) -> list[str]:
     """One line a folder: few files by name, many by their kinds."""
     lines = []
     for folder in sorted({path.parent for path in files.values()}):
         names = sorted(path.name for path in files.values() if path.parent == folder)
         kinds = Counter(Path(name).suffix for name in names)
         told = ", ".join(names) if len(names) <= FEW else ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items()))
-        lines.append(f"  {_shown(folder, project):<26}{told}")
+        lines.append(f"  {_shown(folder):<26}{told}")
     return lines
 
 
@@ -102,14 +99,15 @@ def _mixtures(files: dict[str, Path]) -> list[str]:
     ]
 
 
-def _shown(path: Path, project: str) -> str:
-    return str(path.relative_to(project)) if path.is_relative_to(project) else str(path)
+def _shown(path: Path) -> str:
+    """As it can be opened from where the command was called, which may be a subfolder of the project."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
-def _command(name: str, project: str) -> str:
-    """The command as it can be called from the project, whether its environment is activated or not."""
+def _command(name: str, project: Path) -> str:
+    """The command as it can be called from here, whether its environment is activated or not."""
     folder = Path(sys.executable).parent
-    return str(folder.relative_to(project) / name) if folder.is_relative_to(project) else name
+    return _shown(folder / name) if folder.is_relative_to(project) else name
 
 
 def _scores(table_ii: pd.DataFrame) -> list[str]:

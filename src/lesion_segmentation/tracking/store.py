@@ -21,9 +21,21 @@ def resolve_experiment(config: Mapping[str, str], runtime: Mapping[str, Any]) ->
 
 
 def absolute_uri(tracking_uri: str, root: Path) -> str:
-    """SQLite files of the configuration stand in the project, wherever the command was called."""
+    """SQLite files of the configuration stand in the project, wherever the command was called.
+
+    Raises:
+        InputError: MLflow would read the path as another one.
+    """
     prefix = "sqlite:///"
-    return f"{prefix}{root / tracking_uri.removeprefix(prefix)}" if tracking_uri.startswith(prefix) else tracking_uri
+    if not tracking_uri.startswith(prefix):
+        return tracking_uri
+    path = str(root / tracking_uri.removeprefix(prefix))
+    if found := set("%?") & set(path):
+        raise InputError(
+            f"MLflow cannot keep its store at {path}: of {' and '.join(sorted(found))} in a path it makes something "
+            "else. Rename that folder, or set MLFLOW_TRACKING_URI to a store elsewhere."
+        )
+    return prefix + path
 
 
 def probe(tracking_uri: str) -> None:
