@@ -1,14 +1,22 @@
 """What the benchmark measures with is right, and it runs; how fast anything is, is nobody's test."""
 
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from benchmarks import parts
+from benchmarks.busy import REPEATS, WARM_UP, busy, tell
 from benchmarks.networks import NETWORKS, build, count_gflop
 from benchmarks.plot import plot_ratios
 from benchmarks.speed import Case, add_ratios, measure
+from lesion_segmentation.model import segnet
 
 
 def test_arithmetic_is_counted_by_hand_and_grows_with_the_square_of_the_width():
@@ -70,3 +78,33 @@ def test_the_plot_has_a_bar_for_every_ratio():
     heights = [patch.get_height() for patch in plot_ratios(pd.DataFrame(rows)).axes[0].patches]
     groups = np.array([width + batch for width in (0.25, 1.0) for batch in (1, 9)])
     assert np.allclose(heights, [*(groups + 0.6), *(groups + 0.5), *(groups + 0.1)])
+
+
+def test_a_step_is_timed_alone_and_beside_a_busy_process(capsys):
+    naps: list[None] = []
+    tell("a nap", lambda: naps.append(time.sleep(0.001)), images=2)
+    assert re.fullmatch(r"a nap: \d+\.\d ms an image alone, .* times\n", capsys.readouterr().out)
+    assert len(naps) == 2 * (WARM_UP + REPEATS)
+
+
+def test_busy_processes_are_ended_also_by_an_error(monkeypatch):
+    begun: list[subprocess.Popen[bytes]] = []
+
+    class Remembered(subprocess.Popen):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            begun.append(self)
+
+    monkeypatch.setattr(subprocess, "Popen", Remembered)
+    with pytest.raises(KeyError), busy(2):
+        raise KeyError
+    assert [process.poll() for process in begun] == [-signal.SIGKILL] * 2
+
+
+def test_the_keras_network_is_ours_in_numbers():
+    """The script runs where there is no PyTorch, so it has the channels once more."""
+    source = (Path(__file__).parents[2] / "benchmarks" / "keras_step.py").read_text()
+    network = segnet._DECODER, segnet._ENCODER, segnet._DENSE
+    assert f"DECODER = {(*network[0], (1,))}" in source
+    assert f"ENCODER = {network[1]}" in source
+    assert f"DENSE = {network[2]}" in source

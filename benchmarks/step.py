@@ -1,0 +1,33 @@
+"""`python -m benchmarks.step`: one training step, alone and beside a busy process; keras_step.py measures Keras so."""
+
+import click
+import lightning
+
+from benchmarks.busy import tell
+from benchmarks.speed import draw_pictures
+from lesion_segmentation.hardware import PRECISIONS, choose_hardware, keep_freed_memory
+from lesion_segmentation.model import NetworkMetadata, build_network
+from lesion_segmentation.training.settings import TrainingSettings
+from lesion_segmentation.training.tally import Tally
+from lesion_segmentation.training.trainer import Trainer
+
+
+@click.command()
+@click.option("--width", default=0.25, show_default=True)
+@click.option("--batch", default=10, show_default=True)
+@click.option("--precision", default="auto", type=click.Choice(PRECISIONS), show_default=True)
+def main(width: float, batch: int, precision: str) -> None:
+    """Of SegNet-v2 with nearest unpooling, which Keras can do, too; without changes on the fly."""
+    keep_freed_memory()
+    hardware = choose_hardware("cpu", precision)
+    network = build_network(NetworkMetadata("segnet", {"width": width, "unpooling": "nearest"}))
+    fabric = lightning.Fabric(accelerator=hardware.device, devices=1, precision=hardware.precision)
+    trainer = Trainer(fabric, network, TrainingSettings(batch_size=batch), steps=1_000)
+    images, masks = draw_pictures(batch)
+    pixels, lesion = images.permute(0, 3, 1, 2).float(), masks[:, None].float()
+    trainer.network.train()
+    tell(f"PyTorch, {hardware.precision}", lambda: bool(trainer.step(pixels, lesion, Tally())), batch)
+
+
+if __name__ == "__main__":
+    main()
