@@ -4,14 +4,14 @@ BIN := .venv/bin
 export DO_NOT_TRACK := true
 export GOMP_SPINCOUNT ?= 1000
 
-.PHONY: demo test lint ph2 viz mlflow cv bench setup
+.PHONY: demo test lint ph2 encoders viz mlflow cv bench setup
 
 setup: .venv/.done
 
 .venv/.done: pyproject.toml requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --editable '.[dev]' --constraint requirements.lock
+	$(BIN)/python -m pip install --quiet --editable '.[dev,encoders]' --constraint requirements.lock
 	touch $@
 
 demo: setup
@@ -29,6 +29,9 @@ lint: setup
 ph2: setup
 	@test -n "$(FROM)" || { echo 'Which copy of PH2? make ph2 FROM=<folder or zip>'; exit 2; }
 	$(BIN)/kedro import-ph2 "$(FROM)"
+
+encoders: setup
+	$(BIN)/kedro fetch-encoders
 
 viz: setup
 	$(BIN)/kedro viz run --env $(or $(ENV),base)

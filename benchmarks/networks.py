@@ -2,12 +2,11 @@
 
 import math
 
-import torch
 from monai.networks.nets import UNet
-from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch import Tensor
 
 from lesion_segmentation.model import Network, NetworkMetadata, build_network
+from lesion_segmentation.model.layers import count_gflop
 
 NETWORKS = ("segnet", "monai_unet")
 HEIGHT, WIDTH = 192, 256
@@ -19,14 +18,6 @@ def build(name: str, width: float) -> Network:
         NetworkMetadata("segnet", {"width": width, "unpooling": "indices", "logit_batch_norm": False})
     )
     return segnet if name == "segnet" else _MonaiUNet(count_gflop(segnet), segnet.metadata)
-
-
-def count_gflop(network: nn.Module) -> float:
-    """Of one forward pass of one image of 192 x 256, 2 a multiply-add."""
-    counter = FlopCounterMode(display=False)
-    with counter, torch.no_grad():
-        network(torch.zeros(1, 3, HEIGHT, WIDTH))
-    return counter.get_total_flops() / 1e9
 
 
 class _MonaiUNet(Network):

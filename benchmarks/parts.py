@@ -18,10 +18,11 @@ import pandas as pd
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from benchmarks.networks import build, count_gflop
+from benchmarks.networks import build
 from benchmarks.speed import draw_pictures, run_epochs
 from lesion_segmentation.hardware import choose_hardware, keep_freed_memory, measure_multiply_rate
 from lesion_segmentation.model import SegNet
+from lesion_segmentation.model.layers import count_gflop
 from lesion_segmentation.model.scaling import Scaling
 from lesion_segmentation.tracking import Description, TrackedRun
 from lesion_segmentation.training import trainer

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from benchmarks.networks import HEIGHT, WIDTH, build, count_gflop
+from benchmarks.networks import HEIGHT, WIDTH, build
 from lesion_segmentation.hardware import Hardware, choose_hardware, keep_freed_memory, measure_multiply_rate
 from lesion_segmentation.model import Network
+from lesion_segmentation.model.layers import count_gflop
 from lesion_segmentation.model.scaling import Scaling
 from lesion_segmentation.prediction import predict
 from lesion_segmentation.training.pictures import Pictures

@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from conftest import move_store, run_session
+from kedro.framework.startup import bootstrap_project
 from mlflow import MlflowClient
 
 from lesion_segmentation.cli import cli
 from lesion_segmentation.configuration import ProjectConfigLoader
 from lesion_segmentation.errors import InputError
+from lesion_segmentation.experiments.cross_validation import cross_validate
 from lesion_segmentation.tracking.store import absolute_uri
 
 
@@ -62,11 +64,32 @@ def test_a_tilde_is_the_users_home_in_the_data_root(tmp_path, monkeypatch):
     assert loader.runtime_params["data_root"] == str(tmp_path / "runs")
 
 
-def test_git_does_not_see_a_data_root_inside_the_project(run, project, tmp_path):
-    run(params={"data_root": "runs/one"}, pipeline_names=["data_processing"])
-    assert "*" in (project / "runs" / "one" / ".gitignore").read_text().splitlines()
+def test_git_does_not_see_what_runs_write_inside_the_project(run, project, tmp_path):
+    (project / "runs" / "05_model_input").mkdir(parents=True)
+    (project / "runs" / "05_model_input" / ".gitignore").write_text("*.mine\n")
+    for root in ("runs", "."):
+        run(params={"data_root": root}, pipeline_names=["data_processing"])
+        assert "*" in (project / root / "03_primary" / ".gitignore").read_text().splitlines()
+    assert (project / "runs" / "05_model_input" / ".gitignore").read_text() == "*.mine\n"
+    assert not (project / ".gitignore").exists()
     run(params={"data_root": str(tmp_path / "elsewhere")}, pipeline_names=["data_processing"])
-    assert not (tmp_path / "elsewhere" / ".gitignore").exists()
+    assert not list((tmp_path / "elsewhere").rglob(".gitignore"))
+
+
+def test_a_user_that_is_nobody_is_told(tmp_path):
+    said = CliRunner().invoke(cli, ["import-ph2", "~nobody-of-this-name/ph2"]).output
+    assert "there is no such user" in said
+    with pytest.raises(InputError, match="there is no such user"):
+        ProjectConfigLoader("conf", runtime_params={"data_root": "~nobody-of-this-name/x"})
+
+
+def test_folds_stand_where_the_tilde_says(monkeypatch, tmp_path, project):
+    """Marks and files of a cross-validation in one place: it is refused here before any fold is run."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "cv" / "fold_1").mkdir(parents=True)
+    bootstrap_project(project)
+    with pytest.raises(InputError, match="fold_1 was begun and not finished"):
+        cross_validate(project, "demo", [0], {"data_root": "~/cv"})
 
 
 @pytest.mark.parametrize(

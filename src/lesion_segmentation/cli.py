@@ -15,6 +15,7 @@ from kedro.utils import find_kedro_project
 from kedro.validation.exceptions import ParameterValidationError
 
 from lesion_segmentation.errors import InputError
+from lesion_segmentation.files import expand_home
 from lesion_segmentation.selection import check_environment, check_selection
 
 
@@ -50,7 +51,10 @@ class _UserPath(click.Path):
         super().__init__(path_type=Path, **options)
 
     def convert(self, value: Any, *where: Any) -> Any:
-        return super().convert(Path(value).expanduser(), *where)
+        try:
+            return super().convert(expand_home(value), *where)
+        except InputError as error:
+            self.fail(str(error), *where)
 
 
 @click.group(name="lesion_segmentation")
@@ -117,6 +121,19 @@ def send_run_command(unsent: Path) -> None:
     from lesion_segmentation.tracking.run import send_unsent
 
     click.echo(send_unsent(unsent))
+
+
+@cli.command("fetch-encoders")
+@click.argument("names", nargs=-1)
+@_plain_errors
+def fetch_encoders_command(names: tuple[str, ...]) -> None:
+    """Download weights that encoders may begin with, NAMES or all, to data/01_raw/encoders."""
+    from lesion_segmentation.model.encoders import PUBLISHED, fetch_encoder
+
+    project = find_kedro_project(Path.cwd()) or Path.cwd()
+    for name in names or PUBLISHED:
+        path = fetch_encoder(name, project / "data" / "01_raw" / "encoders")
+        click.echo(f"{name}: {path} ({PUBLISHED[name].licence}, from {PUBLISHED[name].package})")
 
 
 @cli.command("cross-validate")

@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lesion_segmentation.errors import InputError
+from lesion_segmentation.files import expand_home
 
 OWN_DATA = ("base", "local")
 """Environments that stand for no environment: a plain `kedro run` and the user's own conf/local."""
@@ -29,7 +30,7 @@ class ProjectConfigLoader(OmegaConfigLoader):
         self, conf_source: str, env: str | None = None, runtime_params: dict[str, Any] | None = None, **options: Any
     ) -> None:
         given = {"data_root": default_root(env), **(runtime_params or {})}
-        given["data_root"] = str(Path(str(given["data_root"])).expanduser())
+        given["data_root"] = str(expand_home(given["data_root"]))
         super().__init__(conf_source, env, given, **options)
 
     def __getitem__(self, key: str) -> Any:

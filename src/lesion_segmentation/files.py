@@ -58,6 +58,18 @@ def is_alive(pid: int) -> bool:
     return True
 
 
+def expand_home(path: object) -> Path:
+    """The path with ~ as the user's home.
+
+    Raises:
+        InputError: It begins with ~ and the name of nobody.
+    """
+    try:
+        return Path(str(path)).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"{path}: there is no such user. Write the path without ~.") from error
+
+
 def free_memory() -> int:
     """Bytes that a process may still take on this machine, as far as it says so."""
     meminfo = Path("/proc/meminfo")

@@ -10,9 +10,6 @@ import torch
 
 from lesion_segmentation.errors import InputError
 
-STEP_GFLOP = 180.0
-"""Forward and backward of SegNet-v2 at width 1.0 on one image of 192 x 256 (2 a multiply-add); grows with width^2."""
-
 PRECISIONS = ("auto", "32-true", "bf16-mixed")
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
@@ -49,13 +46,14 @@ def choose_hardware(device: str = "auto", precision: str = "auto") -> Hardware:
     return Hardware(device, precision)
 
 
-def estimate_minutes(hardware: Hardware, images: int, width: float) -> float:
-    """About how long training steps on `images` images of 192 x 256 take, from a measured matrix multiply.
+def estimate_minutes(hardware: Hardware, images: int, gflop: float) -> float:
+    """About how long training steps on `images` images take, from a measured matrix multiply.
 
+    A step is three times the forward pass, which has `gflop` an image (2 a multiply-add).
     An eager loop on a CPU reaches between a half and nine tenths of that rate; two thirds is assumed.
     """
     gflop_per_second = measure_multiply_rate(hardware)
-    return images * STEP_GFLOP * width**2 / (gflop_per_second * 2 / 3) / 60
+    return images * 3 * gflop / (gflop_per_second * 2 / 3) / 60
 
 
 @contextmanager

@@ -13,10 +13,11 @@ import torch
 
 from benchmarks import parts
 from benchmarks.busy import REPEATS, WARM_UP, busy, tell
-from benchmarks.networks import NETWORKS, build, count_gflop
+from benchmarks.networks import NETWORKS, build
 from benchmarks.plot import plot_ratios
 from benchmarks.speed import Case, add_ratios, measure
 from lesion_segmentation.model import segnet
+from lesion_segmentation.model.layers import count_gflop
 
 
 def test_arithmetic_is_counted_by_hand_and_grows_with_the_square_of_the_width():
@@ -104,7 +105,7 @@ def test_busy_processes_are_ended_also_by_an_error(monkeypatch):
 def test_the_keras_network_is_ours_in_numbers():
     """The script runs where there is no PyTorch, so it has the channels once more."""
     source = (Path(__file__).parents[2] / "benchmarks" / "keras_step.py").read_text()
-    network = segnet._DECODER, segnet._ENCODER, segnet._DENSE
+    network = segnet.DECODER, segnet.ENCODER, segnet.DENSE
     assert f"DECODER = {(*network[0], (1,))}" in source
     assert f"ENCODER = {network[1]}" in source
     assert f"DENSE = {network[2]}" in source

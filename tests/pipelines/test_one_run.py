@@ -6,7 +6,11 @@ import sys
 
 import pandas as pd
 import pytest
+from conftest import QUICK, nest
 from filelock import FileLock
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
+from kedro.runner import ParallelRunner
 
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.hooks.one_run import lock_file_of
@@ -48,3 +52,20 @@ def test_two_runs_begun_at_once_do_not_meet(project, roots):
             guarded = pd.read_csv(project / root / "05_model_input" / "guarded_samples.csv")
             subsets = guarded.set_index("case_id")["subset"].to_dict()
             assert split.set_index("case_id")["subset"].to_dict() == subsets  # of one run, not of two
+
+
+def test_a_session_may_load_its_context_twice(project):
+    """As %reload_kedro and notebooks do."""
+    bootstrap_project(project)
+    with KedroSession.create(project, env="demo", runtime_params=nest(QUICK)) as session:
+        session.load_context()
+        session.run(pipeline_names=["data_processing"])
+        session.load_context()
+
+
+def test_a_refused_run_lets_go_of_its_place(run, project):
+    with pytest.raises(InputError, match="ParallelRunner"):
+        run(runner=ParallelRunner())
+    lock = FileLock(lock_file_of((project / "data" / "demo").resolve()))
+    lock.acquire(timeout=0)
+    lock.release()

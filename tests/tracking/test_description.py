@@ -35,6 +35,12 @@ def tracked_runs(project: Path, experiment: str = "ph2-segnet-demo") -> list[Run
         ({"tags": ["figures"]}, {}, "base tags figures", "kedro run --tags figures"),
         ({"node_names": ["a", "b"]}, {}, "base node names a,b", "kedro run --nodes a,b"),
         ({"from_nodes": ["a"]}, {}, "base from nodes a", "kedro run --from-nodes a"),
+        (
+            {"runtime_params": {"image_size": {"width": 96}, "training": {"width": None}}, "runner": "ThreadRunner"},
+            {},
+            "image_size.width=96 training.width=None base",
+            "kedro run --runner ThreadRunner --params image_size.width=96,training.width=null",
+        ),
     ],
 )
 def test_a_name_begins_with_what_differs_and_the_command_makes_the_run_again(run_params, parameters, begin, command):
@@ -47,7 +53,7 @@ def test_a_name_begins_with_what_differs_and_the_command_makes_the_run_again(run
 def test_a_run_says_who_made_it_from_what(finished):
     (tracked,) = tracked_runs(finished)
     tags = tracked.data.tags
-    assert tags["mlflow.runName"].startswith("seed 0 height=64 width=96")
+    assert tags["mlflow.runName"].startswith("seed 0 height=64 image_size.width=96")
     assert tags["kedro_command"].startswith("kedro run --env demo --params image_size.height=64,")
     assert tags["mlflow.source.type"] == "LOCAL"
     assert tags["mlflow.source.name"] == Path(sys.argv[0]).name
@@ -95,6 +101,7 @@ def test_system_metrics_without_psutil_are_refused_before_any_work(run, project,
     with pytest.raises(InputError, match="psutil"):
         run(pipeline_names=["data_processing"])
     assert not (project / "data" / "demo").exists()
+    assert MlflowClient(f"sqlite:///{project / 'mlflow.db'}").get_experiment_by_name("ph2-segnet-demo") is None
 
 
 @pytest.mark.after_a_run
@@ -103,3 +110,44 @@ def test_the_closing_words_name_mlflows_page_of_the_run(run, project, capsys):
     newest, _ = tracked_runs(project)
     page = f"/runs/{newest.info.run_id}?workflowType=machine_learning"
     assert page in capsys.readouterr().out
+
+
+def test_without_git_nothing_is_said_of_changes(tmp_path):
+    described = describe_run("run", {}, {}, tmp_path)
+    assert described.tags["mlflow.note.content"] == "`kedro run`\n\nat commit unknown"
+
+
+def test_a_variable_names_a_run_but_not_each_of_several(project, monkeypatch):
+    from lesion_segmentation.tracking import Description, begin_run
+
+    monkeypatch.setenv("MLFLOW_RUN_NAME", "mine")
+    store, artifacts = f"sqlite:///{project / 'mlflow.db'}", project / "mlruns"
+    parent = begin_run(store, "names", artifacts, Description("parent", {}))
+    child = begin_run(store, "names", artifacts, Description("child", {"mlflow.parentRunId": parent.run_id}))
+    for each in (parent, child):
+        each.end("FINISHED")
+    assert {tracked.info.run_name for tracked in tracked_runs(project, "names")} == {"mine", "child"}
+
+
+def test_a_monitor_says_the_status_first_and_is_not_waited_for_when_killed(project, monkeypatch):
+    from lesion_segmentation.tracking import Description, begin_run
+
+    said: list[str] = []
+
+    class Monitor:
+        def finish(self) -> None:
+            said.extend(tracked.info.status for tracked in tracked_runs(project, "monitored"))
+
+    monkeypatch.setattr("lesion_segmentation.tracking.run.start_monitor", lambda *_: Monitor())
+    store, artifacts = f"sqlite:///{project / 'mlflow.db'}", project / "mlruns"
+    begin_run(store, "monitored", artifacts, Description("a", {})).end("FINISHED")
+    assert said == ["FINISHED"]
+    begin_run(store, "monitored", artifacts, Description("b", {})).end("KILLED")
+    assert said == ["FINISHED"]
+
+
+def test_a_password_does_not_stand_in_the_closing_words():
+    from lesion_segmentation.hooks.summary import without_password
+
+    assert without_password("https://me:secret@host:5000/#/runs/1") == "https://host:5000/#/runs/1"
+    assert without_password("sqlite:///mlflow.db") == "sqlite:///mlflow.db"

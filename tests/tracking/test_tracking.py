@@ -293,19 +293,31 @@ def test_signals_at_random_instants_of_a_whole_run(project):
     assert start(project, *quick).wait() == 0
     whole = time.monotonic() - began
     generator = np.random.default_rng(0)
+    killed = 0
     for number in islice(cycle([signal.SIGTERM, signal.SIGINT, signal.SIGKILL]), SIGNALS):
         process = start(project, *quick)
-        time.sleep(generator.uniform(0, whole))
-        sent = time.monotonic()
+        time.sleep(generator.uniform(0, 0.9 * whole))
+        run_began = bool(own_runs(project, process))
+        sent, over_before = time.monotonic(), process.poll() is not None
         process.send_signal(number)
         process.communicate(timeout=60)
         print(f"{number.name}: over after {time.monotonic() - sent:.1f} s, status {process.returncode}")
-        assert process.returncode in (-number, 1, 0)  # 1: while Python starts; 0: it was over before
+        # 1: while Python starts. A run that a signal does not end would end as FINISHED, with status 0.
+        assert over_before or process.returncode in (-number, 1)
+        statuses = {tracked.info.status for tracked in own_runs(project, process)}
+        if run_began and not over_before:
+            killed += 1
+            assert statuses == {"RUNNING" if number == signal.SIGKILL else "KILLED"}
         require_whole_files(project / "data" / "demo")
     assert start(project, *quick).wait() == 0
-    statuses = Counter(tracked.info.status for tracked in runs(project))
-    assert set(statuses) <= {"FINISHED", "KILLED"}
+    counted = Counter(tracked.info.status for tracked in runs(project))
+    assert set(counted) <= {"FINISHED", "KILLED"}
+    assert counted["KILLED"] >= killed > 0
     assert not [path.name for path in (project / "data" / "demo").rglob("*.partial*")]
+
+
+def own_runs(project: Path, process: subprocess.Popen[str]) -> list[Run]:
+    return [tracked for tracked in runs(project) if tracked.data.tags.get("pid") == str(process.pid)]
 
 
 def require_whole_files(folder: Path) -> None:

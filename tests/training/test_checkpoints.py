@@ -18,6 +18,7 @@ from safetensors.torch import save
 
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.tensor_files import read_tensors, write_tensors
+from lesion_segmentation.training import checkpoints
 from lesion_segmentation.training.checkpoints import CheckpointFile
 from lesion_segmentation.training.listener import Listener
 from lesion_segmentation.training.loop import fit
@@ -28,6 +29,7 @@ RECIPES = [
     {},
     {"optimiser": "sgd", "schedule": "inverse_time", "loss": "bce", "ema_decay": 0},
     {"schedule": "cosine", "unpooling": "nearest"},
+    {"encoder_learning_rate": 0.0005},
 ]
 KILLS = int(os.environ.get("KILLS", "3"))
 
@@ -101,9 +103,11 @@ def test_a_checkpoint_holds_plain_data_and_damage_is_told(images, masks, samples
 
 
 def rewritten(path: Path, **changes: object) -> CheckpointFile:
-    """The same checkpoint with other metadata; None takes a key out."""
+    """The same checkpoint with other metadata, and the digest that belongs to it; None takes a key out."""
     tensors, metadata = read_tensors(path)
-    write_tensors(path, tensors, {key: value for key, value in {**metadata, **changes}.items() if value is not None})
+    changed = {key: value for key, value in {**metadata, **changes}.items() if value is not None}
+    said = {key: value for key, value in changed.items() if key not in ("format_version", "digest")}
+    write_tensors(path, tensors, changed | {"digest": checkpoints._digest(said)})
     return CheckpointFile(path)
 
 

@@ -17,7 +17,7 @@ from lesion_segmentation.evaluation import score_case
 from lesion_segmentation.hardware import choose_hardware
 from lesion_segmentation.model import SegNet
 from lesion_segmentation.training.averaging import AveragedNetwork
-from lesion_segmentation.training.losses import LOSSES, dice_loss
+from lesion_segmentation.training.losses import LOSSES, dice_loss, iou_loss, lovasz_loss
 from lesion_segmentation.training.optimisation import build_optimiser, build_schedule
 from lesion_segmentation.training.settings import TrainingSettings
 from lesion_segmentation.training.tally import Tally
@@ -35,9 +35,34 @@ def test_dice_loss_is_monais(batch):
     assert dice_loss(*batch) == pytest.approx(float(reference), abs=1e-6)
 
 
-def test_bce_dice_is_the_sum(batch):
-    expected = binary_cross_entropy_with_logits(*batch) + dice_loss(*batch)
-    assert LOSSES["bce_dice"](*batch) == pytest.approx(float(expected))
+def test_iou_loss_is_monais(batch):
+    reference = DiceLoss(sigmoid=True, jaccard=True, smooth_nr=2.0, smooth_dr=2.0)(*batch)  # of twice our numbers
+    assert iou_loss(*batch) == pytest.approx(float(reference), abs=1e-6)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 1.0])
+def test_lovasz_loss_is_the_lost_iou_where_each_margin_is_kept_or_missed_by_one(batch, share):
+    """At these corners the surrogate is the function itself: 1 - IoU of truth and hard prediction."""
+    masks = batch[1].clone()
+    masks[2] = 0  # an empty one
+    wrong = torch.rand(masks.shape, generator=torch.Generator().manual_seed(1)) < share
+    logits = torch.where(wrong, 0.0, 2 * masks - 1)
+    predicted = (masks.bool() ^ wrong).flatten(1)
+    truth = masks.bool().flatten(1)
+    union = (predicted | truth).sum(dim=1)
+    expected = torch.where(union > 0, 1 - (predicted & truth).sum(dim=1) / union.clamp(min=1), 0.0)
+    assert lovasz_loss(logits, masks) == pytest.approx(float(expected.mean()), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "part"), [("bce_dice", dice_loss), ("bce_iou", iou_loss), ("bce_lovasz", lovasz_loss)]
+)
+def test_sums_are_sums_and_reach_every_logit(batch, name, part):
+    logits, masks = batch[0].clone().requires_grad_(), batch[1]
+    loss = LOSSES[name](logits, masks)
+    assert float(loss) == pytest.approx(float(binary_cross_entropy_with_logits(logits, masks) + part(logits, masks)))
+    loss.backward()
+    assert bool((logits.grad != 0).all())
 
 
 def rates(settings: TrainingSettings, steps: int) -> list[float]:

@@ -4,13 +4,14 @@ torch is imported only where a network is read or written, so that kedro-viz sta
 """
 
 from lesion_segmentation.datasets.arrays import CaseArrays
-from lesion_segmentation.datasets.network import NetworkDataset, TrainingCheckpoint
+from lesion_segmentation.datasets.network import EncoderFolder, NetworkDataset, TrainingCheckpoint
 from lesion_segmentation.datasets.run_artifact import RunArtifact
 from lesion_segmentation.datasets.synthetic import SyntheticCases
 from lesion_segmentation.datasets.whole import Figure, Record, Table, Text
 
 __all__ = [
     "CaseArrays",
+    "EncoderFolder",
     "Figure",
     "NetworkDataset",
     "Record",

@@ -10,6 +10,7 @@ from kedro_datasets._typing import ImagePreview
 from PIL import Image
 
 from lesion_segmentation.datasets.whole import WholeFile, readable
+from lesion_segmentation.errors import InputError
 from lesion_segmentation.files import free_memory, replacing
 
 
@@ -54,7 +55,9 @@ def _require_room(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         unpacked = sum(entry.file_size for entry in archive.infolist())
     if unpacked > (free := free_memory()):
-        raise ValueError(f"it unpacks to {unpacked / 1e9:.1f} GB, but {free / 1e9:.1f} GB of memory are free")
+        raise InputError(
+            f"{path} unpacks to {unpacked / 1e9:.1f} GB, but {free / 1e9:.1f} GB of memory are free. Free some memory."
+        )
 
 
 def _to_picture(array: np.ndarray) -> Image.Image:

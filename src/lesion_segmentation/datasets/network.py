@@ -1,8 +1,12 @@
 """A network and the checkpoint of its training in the catalog."""
 
 import json
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
 
+from kedro.io import AbstractDataset
 from kedro_datasets._typing import JSONPreview
 
 from lesion_segmentation.datasets.whole import WholeFile, readable
@@ -32,6 +36,29 @@ class NetworkDataset(WholeFile):
             shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118 (not a mapping)
             described = {name: json.loads(text) for name, text in (file.metadata() or {}).items()}
         return JSONPreview(json.dumps({**described, "tensors": shapes}))
+
+
+class EncoderFolder(AbstractDataset[NoReturn, Any]):
+    """A folder of encoder weights, as a mapping from name to a function that reads them; empty where there is none."""
+
+    def __init__(self, path: str, metadata: dict[str, Any] | None = None) -> None:
+        self._path = Path(path)
+        self.metadata = metadata
+
+    def load(self) -> dict[str, Callable[[], Any]]:
+        from lesion_segmentation.model.encoders import read_encoder
+
+        return {file.stem: partial(read_encoder, file) for file in sorted(self._path.glob("*.safetensors"))}
+
+    def save(self, data: NoReturn) -> NoReturn:
+        """Not possible: `make encoders` brings them."""
+        raise NotImplementedError("encoder weights are fetched, not written by a node")
+
+    def _exists(self) -> bool:
+        return True
+
+    def _describe(self) -> dict[str, Any]:
+        return {"path": str(self._path)}
 
 
 class TrainingCheckpoint(WholeFile):

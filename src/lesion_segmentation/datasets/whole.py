@@ -19,7 +19,7 @@ from kedro_datasets.pandas import CSVDataset
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.files import replacing
 
-DAMAGED = (ValueError, OSError, EOFError, KeyError, SyntaxError, RuntimeError, MemoryError, OverflowError,
+DAMAGED = (ValueError, OSError, EOFError, KeyError, SyntaxError, RuntimeError, OverflowError,
            zipfile.BadZipFile, zlib.error, pickle.UnpicklingError)  # fmt: skip
 """What readers raise for files that are not what they should be."""
 
@@ -36,6 +36,8 @@ def readable(path: Path) -> Iterator[None]:
         raise InputError(f"{path} is missing. {remedy}")
     try:
         yield
+    except MemoryError as error:
+        raise InputError(f"{path} needs more memory than there is just now. Free some memory.") from error
     except (*DAMAGED, DatasetError) as error:
         found = error.__cause__ if isinstance(error, DatasetError) else error  # as Kedro's own loaders wrap it
         if isinstance(found, InputError) or not isinstance(found, DAMAGED):

@@ -10,6 +10,7 @@ from kedro.framework.startup import bootstrap_project
 from lesion_segmentation.data.splits import FOLDS
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.experiments.trials import Experiment, Trial
+from lesion_segmentation.files import expand_home
 from lesion_segmentation.tracking.signals import SignalGuard
 
 
@@ -30,12 +31,12 @@ def cross_validate(project: Path, env: str | None, folds: Sequence[int], params:
     if wrong:
         raise InputError(f"There is no fold {wrong[0]}: expected some of 0 to {FOLDS - 1}")
     bootstrap_project(project)
-    root = Path(params.get("data_root", Path("data") / "cross_validation" / (env or "base")))
+    root = expand_home(params.get("data_root", f"data/cross_validation/{env or 'base'}"))
     trials = list_folds(root)
     experiment = Experiment(project, env, params)
     asked_for = [trials[fold] for fold in folds]
     finished = experiment.find_finished(trials, [trial.name for trial in asked_for])
-    parent = experiment.open_parent("cross-validate", {"split": {"protocol": "folds", "fold": _list(folds)}})
+    parent = experiment.open_parent(_list(folds))
     signals = SignalGuard(partial(parent.end, "KILLED"))
     try:
         for trial in asked_for:

@@ -12,7 +12,15 @@ from lesion_segmentation.errors import InputError
 from lesion_segmentation.files import replacing
 from lesion_segmentation.parameters import SETTINGS
 from lesion_segmentation.records import find_differences
-from lesion_segmentation.tracking import TrackedRun, describe_run, flatten, probe, resolve_experiment, resolve_uri
+from lesion_segmentation.tracking import (
+    TrackedRun,
+    begin_run,
+    describe_run,
+    flatten,
+    probe,
+    resolve_experiment,
+    resolve_uri,
+)
 
 FINISHED = "finished.json"
 FORMAT_VERSION = 1
@@ -78,14 +86,16 @@ class Experiment:
             )
         return finished
 
-    def open_parent(self, command: str, over: Mapping[str, Any]) -> TrackedRun:
-        """The run in MLflow whose children the trials are: of this command, with the parameters of all of them."""
+    def open_parent(self, folds: str) -> TrackedRun:
+        """The run in MLflow whose children the folds are, with the parameters of all of them."""
         uri = resolve_uri(self._mlflow, self.project)
         probe(uri)
-        common = _merge({name: self._groups[name] for name in SETTINGS}, over)
-        described = describe_run(command, {"env": self.env, "runtime_params": self.params}, common, self.project)
+        of_folds = {"split": {"protocol": "folds", "fold": folds}}
+        common = _merge({name: self._groups[name] for name in SETTINGS}, of_folds)
+        given = {"env": self.env, "runtime_params": self.params, "folds": folds}
+        described = describe_run("cross-validate", given, common, self.project)
         experiment = resolve_experiment(self._mlflow, self.params)
-        parent = TrackedRun(uri, experiment, self.project / "mlruns", described)
+        parent = begin_run(uri, experiment, self.project / "mlruns", described)
         parent.log_parameters(common)
         return parent
 

@@ -84,6 +84,8 @@ class InputHooks:
         files = [file_of(catalog, name) for name in pipeline.all_outputs()]
         _check_folders({path.parent for path in files if path is not None} | {self._project})
         _check_hardware(pipeline.inputs(), self._parameters)
+        if "params:training" in pipeline.inputs():
+            _check_network(TrainingSettings(**self._parameters["training"]), catalog)
         if set(RAW) <= pipeline.inputs() and "network" in pipeline.all_outputs():
             _check_batch(catalog, self._parameters)
 
@@ -128,20 +130,31 @@ def _check_folders(folders: set[Path]) -> None:
 
 
 def _check_hardware(inputs: set[str], parameters: Mapping[str, Any]) -> None:
-    """Refuse at once a device that is not there, and a network that cannot be built."""
+    """Refuse at once a device that is not there."""
     asked_for = [name for name in ("training", "prediction") if f"params:{name}" in inputs]
     if not asked_for:
         return
     import torch
 
-    from lesion_segmentation.model import check_options
-
     for name in asked_for:
         if parameters[name]["device"] == "cuda" and not torch.cuda.is_available():
             raise InputError(f"{name}.device is cuda, but PyTorch finds no GPU. Ask for auto or cpu.")
-    if "training" in asked_for:
-        settings = TrainingSettings(**parameters["training"])
-        check_options(settings.architecture, settings.network_options)
+
+
+def _check_network(settings: TrainingSettings, catalog: DataCatalog) -> None:
+    """Refuse at once a network that cannot be built, and encoder weights that are not there or not for it."""
+    import torch
+
+    from lesion_segmentation.model import NetworkMetadata, build_network
+    from lesion_segmentation.model.encoders import find_encoder
+
+    with torch.device("meta"):  # its shapes alone
+        network = build_network(NetworkMetadata(settings.architecture, settings.network_options))
+    if settings.encoder_learning_rate is not None and not hasattr(network, "encoder"):
+        raise InputError(f"training.encoder_learning_rate is set, but {settings.architecture} has no encoder.")
+    encoder = find_encoder(catalog.load("encoders"), settings.encoder_weights)
+    if encoder is not None:
+        network.load_encoder(encoder.tensors)
 
 
 def _check_batch(catalog: DataCatalog, parameters: Mapping[str, Any]) -> None:

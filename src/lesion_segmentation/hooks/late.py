@@ -14,6 +14,8 @@ class LateHooks:
     def after_context_created(self, context: KedroContext) -> None:
         """Register the others, and tell them of the context, since this call goes round without them."""
         for hooks in _hooks():
+            if context._hook_manager.is_registered(hooks):  # a session's second context tells them by itself
+                continue
             context._hook_manager.register(hooks)
             if hasattr(hooks, "after_context_created"):
                 hooks.after_context_created(context)

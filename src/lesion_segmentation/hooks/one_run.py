@@ -2,6 +2,7 @@
 
 import hashlib
 import tempfile
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,17 @@ class OneRunHooks:
     def after_context_created(self, context: KedroContext) -> None:
         self._root = (Path(context.project_path) / context.config_loader["parameters"]["data_root"]).resolve()
 
-    @hook_impl(tryfirst=True)
-    def before_pipeline_run(self, run_params: dict[str, Any]) -> None:
-        """Refuse to begin while another process writes to the same place."""
+    @hook_impl(wrapper=True, tryfirst=True)
+    def before_pipeline_run(self, run_params: dict[str, Any]) -> Generator[None, Any, Any]:
+        """Refuse to begin while another process writes to the same place; let go where anything else is refused."""
+        self._acquire()
+        try:
+            return (yield)
+        except BaseException:
+            self._release()
+            raise
+
+    def _acquire(self) -> None:
         self._release()  # of a run in this process that was interrupted, in a notebook say
         lock = FileLock(lock_file_of(self._root))
         try:

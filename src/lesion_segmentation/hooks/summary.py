@@ -1,5 +1,6 @@
 """The closing words of a run."""
 
+import re
 import shlex
 import sys
 from collections import Counter
@@ -68,11 +69,11 @@ def _look(files: dict[str, Path], run_params: dict[str, Any], tracking: Tracking
     served = tracking.store.startswith("http")
     if not served:
         here = tracking.store == f"sqlite:///{Path.cwd() / 'mlflow.db'}"
-        store = "sqlite:///mlflow.db" if here else shlex.quote(tracking.store)
+        store = "sqlite:///mlflow.db" if here else shlex.quote(without_password(tracking.store))
         lines.append(f"  the runs, side by side  {_command('mlflow', project)} ui --backend-store-uri {store}")
     return [
         *lines,
-        f"  {'this run' if served else 'this run, there':<24}{tracking.page}",
+        f"  {'this run' if served else 'this run, there':<24}{without_password(tracking.page)}",
         f"  the pipelines           {_command('kedro', project)} viz run{option}",
     ]
 
@@ -84,7 +85,7 @@ def _list_files(files: dict[str, Path]) -> list[str]:
         names = sorted(path.name for path in files.values() if path.parent == folder)
         kinds = Counter(Path(name).suffix for name in names)
         told = ", ".join(names) if len(names) <= FEW else ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items()))
-        lines.append(f"  {_shown(folder):<26}{told}")
+        lines.append(f"  {_shown(folder):<25} {told}")
     return lines
 
 
@@ -97,6 +98,11 @@ def _mixtures(files: dict[str, Path]) -> list[str]:
         for folder, found in runs.items()
         if len(found) > 1
     ]
+
+
+def without_password(uri: str) -> str:
+    """A URI as it may stand in a log."""
+    return re.sub(r"(?<=://)[^/@]*@", "", uri)
 
 
 def _shown(path: Path) -> str:

@@ -1,8 +1,11 @@
 """A network's layers, read from the network itself."""
 
+import copy
+
 import pandas as pd
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from lesion_segmentation.model.segnet import Pool, Unpool
 
@@ -49,6 +52,15 @@ def summarise_layers(network: nn.Module, height: int = 192, width: int = 256) ->
     table.insert(0, "number", counted.cumsum().where(counted).astype("Int64"))
     total = {"layer": "total", **table[["parameters", "statistics"]].sum().to_dict()}
     return pd.concat([table, pd.DataFrame([total])], ignore_index=True).fillna({"kind": "", "output_shape": ""})
+
+
+def count_gflop(network: nn.Module, height: int = 192, width: int = 256) -> float:
+    """Of one forward pass of one image, 2 a multiply-add; nothing is computed for it."""
+    unreal = copy.deepcopy(network).to("meta")
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        unreal(torch.zeros(1, 3, height, width, device="meta"))
+    return counter.get_total_flops() / 1e9
 
 
 def _kind(module: nn.Module) -> str:

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Annotated, Any
 
+import torch
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
-from torch import nn
+from torch import Tensor, nn
 
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.group import find_causes
@@ -92,6 +93,40 @@ _OPTIONS_OF_VERSION_1 = ("width", "unpooling", "logit_batch_norm")
 
 
 class Network(nn.Module):
-    """Any of the project's networks: scaled images (N, 3, H, W) to logits (N, 1, H, W), and its metadata."""
+    """Any of the project's networks: scaled images (N, 3, H, W) to logits (N, 1, H, W), and its metadata.
+
+    Attributes:
+        metadata: What it is and how it is applied.
+        encoder: Its part that may begin with others' weights and have a learning rate of its own; not all have one.
+    """
 
     metadata: NetworkMetadata
+    encoder: nn.Module
+
+    def load_encoder(self, published: Mapping[str, Tensor]) -> None:
+        """Let the encoder begin with weights under the names that they were published by.
+
+        Raises:
+            InputError: These weights are not for this network.
+        """
+        raise InputError(f"{self.metadata.architecture} takes no weights of others")
+
+    def take_encoder(self, published: Mapping[str, Tensor], names: Mapping[str, str]) -> None:
+        """Copy published tensors to the encoder's own, by `names` (ours to theirs); all shapes must agree.
+
+        Raises:
+            InputError: One is missing or of another shape.
+        """
+        own = dict(self.encoder.state_dict())
+        wrong = [
+            f"{theirs} is {'missing' if theirs not in published else tuple(published[theirs].shape)}, "
+            f"expected {tuple(own[ours].shape)}"
+            for ours, theirs in names.items()
+            if theirs not in published or published[theirs].shape != own[ours].shape
+        ]
+        if wrong:
+            named = f"{self.metadata.architecture} ({', '.join(f'{k} {v}' for k, v in self.metadata.options.items())})"
+            raise InputError(f"These encoder weights are not for {named}: {len(wrong)} differ, such as {wrong[0]}")
+        with torch.no_grad():
+            for ours, theirs in names.items():
+                own[ours].copy_(published[theirs])

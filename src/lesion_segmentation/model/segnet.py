@@ -3,6 +3,7 @@
 After Badrinarayanan, Kendall and Cipolla, "SegNet" (2017), as Harlapur and Handur's 64 layers have it.
 """
 
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 import torch
@@ -17,9 +18,9 @@ Unpooling = Literal["indices", "nearest"]
 BATCH_NORM_EPSILON = 1e-3
 
 # Channels in units of the base (64 at width 1.0): the outputs of each stage's convolutions.
-_ENCODER = ((1, 1), (2, 2), (4, 4, 4), (8, 8, 8), (8, 8, 8))
-_DENSE = 16
-_DECODER = ((8, 8, 8), (8, 8, 4), (4, 4, 2), (2, 1))
+ENCODER = ((1, 1), (2, 2), (4, 4, 4), (8, 8, 8), (8, 8, 8))
+DENSE = 16
+DECODER = ((8, 8, 8), (8, 8, 4), (4, 4, 2), (2, 1))
 
 
 class SegNetOptions(BaseModel):
@@ -87,6 +88,8 @@ class SegNet(Network):
     At width 1.0: 33,377,795 trainable parameters and 15,874 running means and variances.
     """
 
+    encoder: nn.ModuleList
+
     def __init__(self, width: float = 1.0, unpooling: Unpooling = "indices", logit_batch_norm: bool = True) -> None:
         super().__init__()
         options = SegNetOptions(width=width, unpooling=unpooling, logit_batch_norm=logit_batch_norm)
@@ -94,27 +97,27 @@ class SegNet(Network):
         base = round(64 * width)
         self.encoder = nn.ModuleList()
         channels = 3
-        for stage in _ENCODER:
-            self.encoder.append(_blocks(channels, [unit * base for unit in stage]))
+        for stage in ENCODER:
+            self.encoder.append(blocks(channels, [unit * base for unit in stage]))
             channels = stage[-1] * base
-        self.pools = nn.ModuleList(Pool(unpooling == "indices") for _ in _ENCODER)
+        self.pools = nn.ModuleList(Pool(unpooling == "indices") for _ in ENCODER)
         self.dense = nn.Sequential(
-            nn.Conv2d(channels, _DENSE * base, 1),
+            nn.Conv2d(channels, DENSE * base, 1),
             nn.ReLU(inplace=True),
-            nn.Conv2d(_DENSE * base, _DENSE * base, 1),
+            nn.Conv2d(DENSE * base, DENSE * base, 1),
             nn.ReLU(inplace=True),
         )
-        channels = _DENSE * base
-        self.unpools = nn.ModuleList(Unpool() for _ in _ENCODER)
+        channels = DENSE * base
+        self.unpools = nn.ModuleList(Unpool() for _ in ENCODER)
         self.decoder = nn.ModuleList()
-        for stage in _DECODER:
-            self.decoder.append(_blocks(channels, [unit * base for unit in stage]))
+        for stage in DECODER:
+            self.decoder.append(blocks(channels, [unit * base for unit in stage]))
             channels = stage[-1] * base
-        self.decoder.append(_blocks(channels, [base]))
+        self.decoder.append(blocks(channels, [base]))
         self.head = nn.Sequential(nn.Conv2d(base, 1, 3, padding=1))
         if logit_batch_norm:
             self.head.append(nn.BatchNorm2d(1, eps=BATCH_NORM_EPSILON))
-        self.apply(_initialise)
+        self.apply(initialise)
 
     def forward(self, x: Tensor) -> Tensor:
         """Scaled images (N, 3, H, W), H and W at least 32, to logits (N, 1, H, W)."""
@@ -129,6 +132,20 @@ class SegNet(Network):
             x = stage(up(x, place))
         logits: Tensor = self.head(x)
         return logits
+
+    def load_encoder(self, published: Mapping[str, Tensor]) -> None:
+        """Take VGG16's thirteen convolutions, whose shapes are those of width 1.0; batch norms begin afresh."""
+        self.take_encoder(published, name_as_vgg16())
+
+
+def name_as_vgg16() -> dict[str, str]:
+    """The encoder's convolutions to the names of VGG16's in the published file."""
+    return {
+        f"{stage}.{number}.0.{kind}": f"block{stage + 1}.{number}.{kind}"
+        for stage, units in enumerate(ENCODER)
+        for number in range(len(units))
+        for kind in ("weight", "bias")
+    }
 
 
 def unpool(x: Tensor, indices: Tensor, size: torch.Size) -> Tensor:
@@ -157,11 +174,11 @@ def _as_rows(x: Tensor) -> Tensor:
     return x.permute(0, 2, 3, 1).flatten(1, 2)
 
 
-def _blocks(inputs: int, outputs: list[int]) -> nn.Sequential:
+def blocks(inputs: int, outputs: list[int]) -> nn.Sequential:
     return nn.Sequential(*(ConvBlock(i, o) for i, o in zip([inputs, *outputs[:-1]], outputs, strict=True)))
 
 
-def _initialise(module: nn.Module) -> None:
+def initialise(module: nn.Module) -> None:
     """Glorot uniform weights and zero biases, as the paper's code."""
     if isinstance(module, nn.Conv2d):
         nn.init.xavier_uniform_(module.weight)

@@ -13,6 +13,8 @@ from lesion_segmentation.errors import InputError
 from lesion_segmentation.group import find_causes
 from lesion_segmentation.model.metadata import Network, NetworkMetadata
 from lesion_segmentation.model.segnet import SegNet, SegNetOptions
+from lesion_segmentation.model.segnet_skip import SegNetSkip, SegNetSkipOptions
+from lesion_segmentation.model.unet_lite import UNetLite, UNetLiteOptions
 from lesion_segmentation.tensor_files import read_tensors, write_tensors
 
 
@@ -23,7 +25,11 @@ class Architecture(NamedTuple):
     options: type[BaseModel]
 
 
-ARCHITECTURES: dict[str, Architecture] = {"segnet": Architecture(SegNet, SegNetOptions)}
+ARCHITECTURES: dict[str, Architecture] = {
+    "segnet": Architecture(SegNet, SegNetOptions),
+    "segnet_skip": Architecture(SegNetSkip, SegNetSkipOptions),
+    "unet_lite": Architecture(UNetLite, UNetLiteOptions),
+}
 """By name. A network takes its options as keywords, and has `metadata`."""
 
 

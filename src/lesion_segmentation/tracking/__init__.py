@@ -2,13 +2,14 @@
 
 from lesion_segmentation.tracking.description import Description, describe_run, flatten
 from lesion_segmentation.tracking.hooks import TrackingHooks
-from lesion_segmentation.tracking.run import TrackedRun
+from lesion_segmentation.tracking.run import TrackedRun, begin_run
 from lesion_segmentation.tracking.store import probe, resolve_experiment, resolve_uri
 
 __all__ = [
     "Description",
     "TrackedRun",
     "TrackingHooks",
+    "begin_run",
     "describe_run",
     "flatten",
     "probe",

@@ -5,6 +5,7 @@ import json
 import shlex
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -47,6 +48,7 @@ def describe_run(command: str, run_params: Mapping[str, Any], parameters: Mappin
     runtime = flatten(run_params.get("runtime_params") or {})
     kedro_command = _kedro_command(command, run_params, runtime)
     commit, changed = _git(root, "rev-parse", "HEAD"), _git(root, "status", "--porcelain")
+    clean = changed in ("", UNKNOWN)
     tags = {
         "environment": environment,
         "pipelines": selection,
@@ -56,7 +58,7 @@ def describe_run(command: str, run_params: Mapping[str, Any], parameters: Mappin
         "mlflow.user": _user(),
         "mlflow.source.name": Path(sys.argv[0]).name or "python",
         "mlflow.source.type": "LOCAL",
-        "mlflow.note.content": f"`{kedro_command}`\n\nat commit {commit}{', with changes' if changed else ''}",
+        "mlflow.note.content": f"`{kedro_command}`\n\nat commit {commit}{'' if clean else ', with changes'}",
     }
     if commit != UNKNOWN:
         tags["mlflow.source.git.commit"] = commit
@@ -73,7 +75,11 @@ def _differences(parameters: Mapping[str, Any], runtime: Mapping[str, Any]) -> l
     protocol = split.get("protocol", "")
     words = [f"fold {split['fold']}"] if protocol == "folds" and "fold" in split else []
     words += [f"seed {parameters['training']['seed']}"] if "training" in parameters else []
-    words += [f"{name.rpartition('.')[2]}={value}" for name, value in runtime.items() if name not in _NAMED_APART]
+    changed = {name: value for name, value in runtime.items() if name not in _NAMED_APART}
+    ends = Counter(name.rpartition(".")[2] for name in changed)
+    for name, value in changed.items():
+        end = name.rpartition(".")[2]
+        words.append(f"{end if ends[end] == 1 else name}={value}")
     return words if protocol in ("", "folds") else [*words, protocol]
 
 
@@ -85,7 +91,7 @@ def _selection(run_params: Mapping[str, Any]) -> str:
 
 
 def _kedro_command(command: str, run_params: Mapping[str, Any], runtime: Mapping[str, Any]) -> str:
-    """The command that makes this run, also where it was begun from Python."""
+    """The command that makes this run, also where it was begun from Python; lists cannot be given on a command line."""
     words = ["kedro", command]
     if run_params.get("env"):
         words += ["--env", str(run_params["env"])]
@@ -95,7 +101,11 @@ def _kedro_command(command: str, run_params: Mapping[str, Any], runtime: Mapping
             words += [f"--{option}", ",".join(run_params[name])]
     if run_params.get("only_missing_outputs"):
         words.append("--only-missing-outputs")
-    given = [f"{name}={value}" for name, value in runtime.items() if name not in _BY_US]
+    if "ThreadRunner" in str(run_params.get("runner")):
+        words += ["--runner", "ThreadRunner"]
+    if "folds" in run_params:
+        words += ["--folds", run_params["folds"]]
+    given = [f"{name}={'null' if value is None else value}" for name, value in runtime.items() if name not in _BY_US]
     return shlex.join([*words, *(["--params", ",".join(given)] if given else [])])
 
 

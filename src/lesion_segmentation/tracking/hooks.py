@@ -20,11 +20,11 @@ from lesion_segmentation.datasets.places import file_of
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.evaluation.tables import SCORES, at_network_threshold
 from lesion_segmentation.parameters import SETTINGS
-from lesion_segmentation.tracking.description import Description, describe_run, flatten
+from lesion_segmentation.tracking.description import describe_run, flatten
 from lesion_segmentation.tracking.origins import record_origin
-from lesion_segmentation.tracking.run import TrackedRun
+from lesion_segmentation.tracking.run import TrackedRun, begin_run
 from lesion_segmentation.tracking.signals import SignalGuard
-from lesion_segmentation.tracking.store import explain, probe, resolve_experiment, resolve_uri
+from lesion_segmentation.tracking.store import probe, resolve_experiment, resolve_uri
 from lesion_segmentation.training.listener import Listener
 
 logger = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ class TrackingHooks:
         if "parent_run" in given:
             described.tags["mlflow.parentRunId"] = given["parent_run"]
         experiment = resolve_experiment(config, run_params.get("runtime_params") or {})
-        self._run = _begin(tracking_uri, experiment, root / "mlruns", described, given.get("tracked_run"))
+        self._run = begin_run(tracking_uri, experiment, root / "mlruns", described, given.get("tracked_run"))
         self._signals = SignalGuard(partial(self._run.end, "KILLED"))
         self._run.log_parameters(parameters)
         self._tell_nodes(catalog, pipeline, parameters, described.tags)
@@ -213,18 +213,6 @@ def _mark_of(dataset: Any) -> str | None:
     """`artifact`, `model` or `metric`, where the catalog says `metadata: {mlflow: ...}`."""
     mark: str | None = (getattr(dataset, "metadata", None) or {}).get("mlflow")
     return mark
-
-
-def _begin(
-    tracking_uri: str, experiment: str, artifacts: Path, described: Description, run_id: str | None
-) -> TrackedRun:
-    """A run, or why the store does not take one."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return TrackedRun(tracking_uri, experiment, artifacts, described, run_id)
-    except MlflowException as error:
-        raise InputError(explain(tracking_uri, error)) from error
 
 
 def _tag_resumed(run: TrackedRun, earlier_run_id: str) -> None:

@@ -20,9 +20,9 @@ from lesion_segmentation.errors import InputError
 from lesion_segmentation.files import is_alive
 from lesion_segmentation.tracking.description import Description, flatten
 from lesion_segmentation.tracking.model import log_model, quiet
-from lesion_segmentation.tracking.monitor import start_monitor
-from lesion_segmentation.tracking.outbox import Message, Outbox, read_unsent, write_unsent
-from lesion_segmentation.tracking.store import probe
+from lesion_segmentation.tracking.monitor import require_monitor, start_monitor
+from lesion_segmentation.tracking.outbox import Message, Outbox, read_unsent, without_retries, write_unsent
+from lesion_segmentation.tracking.store import explain, probe
 
 
 class TrackedRun:
@@ -41,12 +41,14 @@ class TrackedRun:
 
         mlflow.set_tracking_uri(tracking_uri)  # for what has no client of its own: models, artifacts of other runs
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+        require_monitor()
         self.client = MlflowClient(tracking_uri)
         self.experiment_id = self._experiment(experiment, artifacts if tracking_uri.startswith("sqlite:") else None)
         self._end_stale_runs()
         if run_id is None:  # else a run goes on that was begun earlier
             tags = {"host": _host(), "pid": str(os.getpid()), **described.tags}
-            name = os.environ.get("MLFLOW_RUN_NAME") or described.name
+            child = "mlflow.parentRunId" in tags  # one of several that a variable would give the same name
+            name = described.name if child else os.environ.get("MLFLOW_RUN_NAME") or described.name
             run_id = str(self.client.create_run(self.experiment_id, run_name=name, tags=tags).info.run_id)
         self.run_id = run_id
         self.tracking_uri = tracking_uri
@@ -60,9 +62,10 @@ class TrackedRun:
         if not self.ended:
             self.ended = True
             atexit.unregister(self.end)
-            if self._monitor is not None:
-                self._monitor.finish()
             self.outbox.put({"kind": "status", "status": status, "time": _now()})
+            if self._monitor is not None and status != "KILLED":  # which has no time for it
+                with without_retries():
+                    self._monitor.finish()
 
     def discard(self) -> None:
         """Take the run back: nothing was done in it."""
@@ -148,6 +151,22 @@ class TrackedRun:
             pid = int(run.data.tags.get("pid", os.getpid()))
             if pid != os.getpid() and not is_alive(pid):
                 self.client.set_terminated(run.info.run_id, "KILLED")
+
+
+def begin_run(
+    tracking_uri: str, experiment: str, artifacts: Path, described: Description, run_id: str | None = None
+) -> TrackedRun:
+    """A run, or why the store does not take one.
+
+    Raises:
+        InputError: In MLflow's words and with its remedy.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return TrackedRun(tracking_uri, experiment, artifacts, described, run_id)
+    except MlflowException as error:
+        raise InputError(explain(tracking_uri, error)) from error
 
 
 def send(client: Any, run_id: str, message: Message) -> None:

@@ -29,13 +29,12 @@ def absolute_uri(tracking_uri: str, root: Path) -> str:
     prefix = "sqlite:///"
     if not tracking_uri.startswith(prefix):
         return tracking_uri
-    path = str(root / tracking_uri.removeprefix(prefix))
-    if found := set("%?") & set(path):
+    if found := set("%?") & set(str(root)):
         raise InputError(
-            f"MLflow cannot keep its store at {path}: of {' and '.join(sorted(found))} in a path it makes something "
+            f"MLflow cannot keep its store in {root}: of {' and '.join(sorted(found))} in a path it makes something "
             "else. Rename that folder, or set MLFLOW_TRACKING_URI to a store elsewhere."
         )
-    return prefix + path
+    return f"{prefix}{root / tracking_uri.removeprefix(prefix)}"
 
 
 def probe(tracking_uri: str) -> None:

@@ -1,4 +1,4 @@
-"""What a training needs to go on after its process was ended: the last finished epoch, in one file of plain data.
+"""What a training needs to go on after its process was ended: the state after an epoch, in one file of plain data.
 
 The order of the samples and their changes depend on the seed and the epoch alone, so they need no state.
 """

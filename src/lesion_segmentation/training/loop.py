@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.hardware import choose_hardware, enough_memory, keep_freed_memory
 from lesion_segmentation.model import Network, NetworkMetadata, build_network
+from lesion_segmentation.model.encoders import EncoderWeights
 from lesion_segmentation.model.metadata import Triple
 from lesion_segmentation.training.checkpoints import Checkpoint, CheckpointFile
 from lesion_segmentation.training.listener import Listener
@@ -33,6 +34,7 @@ def fit(
     settings: TrainingSettings,
     listener: Listener | None = None,
     checkpoint_file: CheckpointFile | None = None,
+    network: Network | None = None,
 ) -> tuple[Network, pd.DataFrame]:
     """Train a network by a fixed schedule and return its last averaged weights. The process keeps freed memory.
 
@@ -45,6 +47,8 @@ def fit(
         listener: Told of each epoch as it ends, and of a run that this training goes on from.
         checkpoint_file: Written after the last epoch and each after which it is due; with `settings.resume` the
             training goes on from it, and ends with the weights, bit for bit on a CPU, of one never interrupted.
+
+        network: What to begin with; by default what prepare_network gives.
 
     Returns:
         The averaged network, on the CPU; and the history, one row an epoch. Its train_* columns come from the
@@ -61,7 +65,7 @@ def fit(
     hardware = choose_hardware(settings.device, settings.precision)
     fabric = lightning.Fabric(accelerator=hardware.device, devices=1, precision=hardware.precision)
     train, validation = (load_pictures(images, masks, ids, fabric.device) for ids in subsets.values())
-    network = prepare_network(settings, [images[sample_id] for sample_id in subsets["train"]])
+    network = network or prepare_network(settings, [images[sample_id] for sample_id in subsets["train"]])
     trainer = Trainer(fabric, network, settings, steps=settings.epochs * math.ceil(len(train) / settings.batch_size))
     watcher = listener or Listener()
     configuration = _describe(settings, network.metadata, subsets)
@@ -78,21 +82,32 @@ def fit(
     return network, pd.DataFrame(history)
 
 
-def prepare_network(settings: TrainingSettings, images: list[np.ndarray]) -> Network:
+def prepare_network(
+    settings: TrainingSettings, images: list[np.ndarray], encoder: EncoderWeights | None = None
+) -> Network:
     """A network with fresh weights of `settings.seed`; its metadata say how pictures like these are fed to it.
 
     Args:
         settings: Architecture, options, scaling, seed.
         images: Of the training samples, uint8 (H, W, 3), all of one size.
+        encoder: What its encoder begins with instead.
+
+    Raises:
+        InputError: The architecture or an option is unknown, or the encoder's weights are for another one.
     """
     height, width, _ = images[0].shape
     metadata = NetworkMetadata(settings.architecture, settings.network_options, input_size=(height, width))
     if settings.scaling == "standardised":
         mean, std = _measure_pixels(images)
         metadata = replace(metadata, input_mean=mean, input_std=std)
+    elif settings.scaling == "encoder" and encoder is not None:
+        metadata = replace(metadata, input_mean=encoder.input_mean, input_std=encoder.input_std)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        return build_network(metadata)
+        network = build_network(metadata)
+    if encoder is not None:
+        network.load_encoder(encoder.tensors)
+    return network
 
 
 def _require_a_batch(batch_size: int, samples: int) -> None:

@@ -1,20 +1,19 @@
 """Optimisers and learning rate schedules by name."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
-from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, OneCycleLR
 
+from lesion_segmentation.model import Network
 from lesion_segmentation.training.settings import TrainingSettings
 
-_OPTIMISERS: dict[str, Callable[[nn.Module, TrainingSettings], torch.optim.Optimizer]] = {
-    "sgd": lambda network, s: torch.optim.SGD(
-        network.parameters(), lr=s.learning_rate, momentum=s.momentum, weight_decay=s.weight_decay
-    ),
-    "adamw": lambda network, s: torch.optim.AdamW(
-        network.parameters(), lr=s.learning_rate, weight_decay=s.weight_decay, fused=True
-    ),
+Groups = list[dict[str, Any]]
+
+_OPTIMISERS: dict[str, Callable[[Groups, TrainingSettings], torch.optim.Optimizer]] = {
+    "sgd": lambda groups, s: torch.optim.SGD(groups, momentum=s.momentum, weight_decay=s.weight_decay),
+    "adamw": lambda groups, s: torch.optim.AdamW(groups, weight_decay=s.weight_decay, fused=True),
 }
 
 _SCHEDULES: dict[str, Callable[[torch.optim.Optimizer, TrainingSettings, int], LRScheduler]] = {
@@ -22,14 +21,25 @@ _SCHEDULES: dict[str, Callable[[torch.optim.Optimizer, TrainingSettings, int], L
     "inverse_time": lambda optimiser, s, steps: LambdaLR(
         optimiser, lambda update: 1 / (1 + s.learning_rate_decay * update)
     ),
-    "one_cycle": lambda optimiser, s, steps: OneCycleLR(optimiser, s.learning_rate, total_steps=steps),
+    "one_cycle": lambda optimiser, s, steps: OneCycleLR(
+        optimiser, [group["lr"] for group in optimiser.param_groups], total_steps=steps
+    ),
     "cosine": lambda optimiser, s, steps: CosineAnnealingLR(optimiser, T_max=steps),
 }
 
 
-def build_optimiser(network: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
-    """The optimiser that `settings.optimiser` names, over all parameters of the network."""
-    return _OPTIMISERS[settings.optimiser](network, settings)
+def build_optimiser(network: Network, settings: TrainingSettings) -> torch.optim.Optimizer:
+    """The optimiser that `settings.optimiser` names, over all parameters of the network.
+
+    They are one group, the first; where the encoder has a learning rate of its own, it is the second one.
+    """
+    encoder = set() if settings.encoder_learning_rate is None else set(network.encoder.parameters())
+    others = [parameter for parameter in network.parameters() if parameter not in encoder]
+    groups: Groups = [{"params": others, "lr": settings.learning_rate}]
+    if encoder:
+        of_encoder = [parameter for parameter in network.parameters() if parameter in encoder]
+        groups.append({"params": of_encoder, "lr": settings.encoder_learning_rate})
+    return _OPTIMISERS[settings.optimiser](groups, settings)
 
 
 def build_schedule(optimiser: torch.optim.Optimizer, settings: TrainingSettings, steps: int) -> LRScheduler:

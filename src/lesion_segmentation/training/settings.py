@@ -1,10 +1,10 @@
 """What a training can be told. Imports no torch, so that the command line stays quick."""
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from lesion_segmentation.group import Group, Seed
 
@@ -42,12 +42,19 @@ class TrainingSettings(Group):
     """The parameters `training`.
 
     Attributes:
-        architecture, width, unpooling, logit_batch_norm: The network and its options (lesion_segmentation.model).
-        scaling: `raw` feeds 0 to 255, as the paper; `standardised` by mean and deviation of the training samples.
+        architecture: A key of lesion_segmentation.model.ARCHITECTURES.
+        width, unpooling, logit_batch_norm: Options that the SegNets have; none where the architecture has no such.
+        options: Further options of the architecture, by name.
+        encoder_weights: What the encoder begins with: a file of data/01_raw/encoders without its ending
+            (`make encoders` brings them), or none for fresh weights.
+        scaling: `raw` feeds 0 to 255, as the paper; `standardised` by mean and deviation of the training samples;
+            `encoder` as the encoder's weights expect.
         epochs, batch_size, seed: A fixed schedule; the last averaged weights are what is kept.
-        loss: `bce`, or `bce_dice`: its sum with 1 - soft Dice.
+        loss: `bce`; or its sum with 1 - soft Dice (`bce_dice`), 1 - soft IoU (`bce_iou`), or the Lovasz hinge
+            (`bce_lovasz`).
         optimiser: `sgd` (with `momentum`) or `adamw`; both obey `weight_decay`.
         learning_rate: The highest of the schedule.
+        encoder_learning_rate: The same for the encoder alone; none is that of all.
         schedule: `inverse_time` divides by 1 + learning_rate_decay x updates (Keras' `decay`); `one_cycle` rises for
             30% of the updates and falls; `cosine` falls from the first update on.
         learning_rate_decay: Of `inverse_time`.
@@ -55,23 +62,26 @@ class TrainingSettings(Group):
         ema_decay: Of the exponential moving average of weights and running statistics; 0 keeps the last weights.
         device: `auto` takes a GPU where there is one.
         precision: `auto` takes bf16 where the hardware computes with it, else float32.
-        resume: Go on from the checkpoint of the last finished epoch, where there is one.
+        resume: Go on from the last checkpoint, where there is one.
         validation_scores: Further scores of validation in each epoch's row, keys of VALIDATION_SCORES: `legacy`, those
             of the paper's code.
         on_the_fly: Changes to pictures while training.
     """
 
     architecture: str = "segnet"
-    width: float = Field(1.0, ge=1 / 64, le=4)
-    unpooling: Literal["indices", "nearest"] = "indices"
-    logit_batch_norm: bool = False
-    scaling: Literal["raw", "standardised"] = "standardised"
+    width: float | None = Field(1.0, ge=1 / 64, le=4)
+    unpooling: Literal["indices", "nearest"] | None = "indices"
+    logit_batch_norm: bool | None = False
+    options: dict[str, Any] = Field(default_factory=dict)
+    encoder_weights: str | None = None
+    scaling: Literal["raw", "standardised", "encoder"] = "standardised"
     epochs: int = Field(100, ge=1, le=100_000)
     batch_size: int = Field(10, ge=1, le=100_000)
     seed: Seed = 0
-    loss: Literal["bce", "bce_dice"] = "bce_dice"
+    loss: Literal["bce", "bce_dice", "bce_iou", "bce_lovasz"] = "bce_dice"
     optimiser: Literal["sgd", "adamw"] = "adamw"
     learning_rate: float = Field(0.002, gt=0)
+    encoder_learning_rate: float | None = Field(None, gt=0)
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(0.01, ge=0, le=10)
     schedule: Literal["inverse_time", "one_cycle", "cosine"] = "one_cycle"
@@ -93,7 +103,14 @@ class TrainingSettings(Group):
             raise ValueError(f"training.validation_scores has {', '.join(unknown)}, expected some of: {known}")
         return names
 
+    @model_validator(mode="after")
+    def _scales_as_the_encoder_expects(self) -> Self:
+        if self.scaling == "encoder" and self.encoder_weights is None:
+            raise ValueError("training.scaling is encoder, but training.encoder_weights names none")
+        return self
+
     @property
     def network_options(self) -> dict[str, Any]:
         """What the architecture is built with."""
-        return {name: getattr(self, name) for name in ("width", "unpooling", "logit_batch_norm")}
+        of_segnets = {name: getattr(self, name) for name in ("width", "unpooling", "logit_batch_norm")}
+        return {name: value for name, value in of_segnets.items() if value is not None} | self.options

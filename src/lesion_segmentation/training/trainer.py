@@ -20,6 +20,9 @@ from lesion_segmentation.training.pictures import Pictures
 from lesion_segmentation.training.settings import VALIDATION_SCORES, TrainingSettings
 from lesion_segmentation.training.tally import Tally
 
+_KEPT = {"adamw": ("step", "exp_avg", "exp_avg_sq"), "sgd": ("momentum_buffer",)}
+"""What an optimiser remembers of each parameter."""
+
 
 class Trainer:
     """A network on its way, epoch by epoch; `steps` is the number of updates in all."""
@@ -53,6 +56,12 @@ class Trainer:
         return tensors, values
 
     def restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        """Go back to a state.
+
+        Raises:
+            ValueError: Tensors are missing, more, or of other types or shapes than this training's.
+        """
+        self._require_like(tensors)
         parts: dict[str, dict[str, Tensor]] = {"network": {}, "averaged": {}, "optimiser": {}}
         for name, tensor in tensors.items():
             kind, _, rest = name.partition(".")
@@ -60,7 +69,7 @@ class Trainer:
         self.raw_network.load_state_dict(parts["network"])
         self.averaged.network.load_state_dict(parts["averaged"])
         self.averaged.updates = values["updates"]
-        parameters = list(self.raw_network.parameters())
+        parameters = self._optimised()
         state: dict[int, dict[str, Tensor]] = {}
         for name, tensor in parts["optimiser"].items():
             index, _, key = name.partition(".")
@@ -69,6 +78,25 @@ class Trainer:
             state.setdefault(int(index), {})[key] = torch.empty_like(like).copy_(tensor) if tensor.ndim else tensor
         self.optimiser.load_state_dict({"state": state, "param_groups": values["groups"]})
         self.schedule.load_state_dict({**self.schedule.state_dict(), **values["schedule"]})
+
+    def _optimised(self) -> list[nn.Parameter]:
+        """In the order in which the optimiser numbers them: its groups one after the other."""
+        return [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
+
+    def _require_like(self, tensors: Mapping[str, Tensor]) -> None:
+        expected = {f"network.{name}": tensor for name, tensor in self.raw_network.state_dict().items()}
+        expected |= {f"averaged.{name}": tensor for name, tensor in self.averaged.network.state_dict().items()}
+        for index, parameter in enumerate(self._optimised()):
+            for key in _KEPT[self.settings.optimiser]:
+                expected[f"optimiser.{index}.{key}"] = torch.zeros(()) if key == "step" else parameter.detach()
+        wrong = [
+            name
+            for name in sorted(expected.keys() | tensors.keys())
+            if name not in expected or name not in tensors
+            or (expected[name].shape, expected[name].dtype) != (tensors[name].shape, tensors[name].dtype)
+        ]  # fmt: skip
+        if wrong:
+            raise ValueError(f"{len(wrong)} tensors are not this training's, such as {wrong[0]}")
 
     def run_epoch(self, epoch: int, train: Pictures, validation: Pictures, sample_ids: list[str]) -> dict[str, float]:
         """Train once over all samples, then score the averaged network on the validation samples."""

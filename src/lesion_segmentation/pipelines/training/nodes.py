@@ -1,6 +1,7 @@
 """What must be imported late (torch) and put together: a training and what its weights say of themselves."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,41 +18,57 @@ logger = logging.getLogger(__name__)
 PATIENCE_MINUTES = 45
 
 
-def fit_network(
+def begin_network(
     sample_images: dict[str, np.ndarray],
-    sample_masks: dict[str, np.ndarray],
     guarded_samples: pd.DataFrame,
     split: pd.DataFrame,
     cases: pd.DataFrame,
+    encoders: Mapping[str, Any],
+    settings: TrainingSettings,
+) -> Any:
+    """What the training begins with; its metadata name data and split."""
+    from lesion_segmentation.model.encoders import find_encoder
+    from lesion_segmentation.training.loop import prepare_network
+
+    check_origin(guarded_samples, split)
+    train = guarded_samples.loc[guarded_samples["subset"] == "train", "sample_id"]
+    encoder = find_encoder(encoders, settings.encoder_weights)
+    network = prepare_network(settings, [sample_images[sample_id] for sample_id in train], encoder)
+    network.metadata = replace(
+        network.metadata, source=name_source(cases), data_hash=data_hash(cases), split_hash=split_hash(split)
+    )
+    return network
+
+
+def fit_network(
+    initial_network: Any,
+    sample_images: dict[str, np.ndarray],
+    sample_masks: dict[str, np.ndarray],
+    guarded_samples: pd.DataFrame,
     settings: TrainingSettings,
     listener: Listener,
     checkpoint_file: Any,
 ) -> tuple[Any, pd.DataFrame]:
-    """Train on what the guard passed under this split; the network's metadata then name data, split and run."""
+    """Train on what the guard passed; the network's metadata then name the run."""
     from lesion_segmentation.training.loop import fit
 
-    check_origin(guarded_samples, split)
-    _warn_of_cost(settings, guarded_samples)
-    network, history = fit(sample_images, sample_masks, guarded_samples, settings, listener, checkpoint_file)
-    network.metadata = replace(
-        network.metadata,
-        source=name_source(cases),
-        data_hash=data_hash(cases),
-        split_hash=split_hash(split),
-        mlflow_run_id=listener.run_id,
-        commit=listener.commit,
+    _warn_of_cost(initial_network, settings, guarded_samples)
+    network, history = fit(
+        sample_images, sample_masks, guarded_samples, settings, listener, checkpoint_file, initial_network
     )
+    network.metadata = replace(network.metadata, mlflow_run_id=listener.run_id, commit=listener.commit)
     return network, history
 
 
-def _warn_of_cost(settings: TrainingSettings, samples: pd.DataFrame) -> None:
+def _warn_of_cost(network: Any, settings: TrainingSettings, samples: pd.DataFrame) -> None:
     from lesion_segmentation.hardware import choose_hardware, estimate_minutes
+    from lesion_segmentation.model.layers import count_gflop
 
     hardware = choose_hardware(settings.device, settings.precision)
     if hardware.device != "cpu":
         return
     images = int((samples["subset"] == "train").sum()) * settings.epochs
-    minutes = estimate_minutes(hardware, images, settings.width)
+    minutes = estimate_minutes(hardware, images, count_gflop(network))
     logger.info("Training on the CPU: about %.0f minutes, estimated from a matrix multiply", minutes)
     if minutes > PATIENCE_MINUTES:
         logger.warning(

@@ -2,15 +2,19 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from lesion_segmentation.pipelines.training.nodes import fit_network
+from lesion_segmentation.pipelines.training.nodes import begin_network, fit_network
 
 
 def create_pipeline() -> Pipeline:
     """guarded_samples, sample_images, sample_masks -> network, training_history."""
-    inputs = ["sample_images", "sample_masks", "guarded_samples", "split", "cases", "params:training",
-              "params:this_run.listener", "params:this_run.checkpoint"]  # fmt: skip
+    begin = ["sample_images", "guarded_samples", "split", "cases", "encoders", "params:training"]
+    fit = ["initial_network", "sample_images", "sample_masks", "guarded_samples", "params:training",
+           "params:this_run.listener", "params:this_run.checkpoint"]  # fmt: skip
     return Pipeline(
-        [Node(fit_network, inputs, ["network", "training_history"], name="fit_network")],
+        [
+            Node(begin_network, begin, "initial_network", name="begin_network"),
+            Node(fit_network, fit, ["network", "training_history"], name="fit_network"),
+        ],
         namespace="training",
         prefix_datasets_with_namespace=False,
         tags="training",

@@ -1,0 +1,132 @@
+"""EfficientNet-Lite as an encoder: features at a half, a quarter, ... of the picture, without the classifier.
+
+After Tan and Le, "EfficientNet" (2019), in the form without squeeze-and-excitation and with ReLU6 that TensorFlow
+published as EfficientNet-Lite (2020). Convolutions pad as TensorFlow's "same" does, and batch norms have its epsilon,
+since the published weights were trained so.
+"""
+
+import math
+from typing import Literal, NamedTuple
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Variant = Literal["lite0", "lite2"]
+
+BATCH_NORM_EPSILON = 1e-3
+_STEM = 32
+_SCALES: dict[str, tuple[float, float]] = {"lite0": (1.0, 1.0), "lite2": (1.1, 1.2)}
+"""Factors on channels and on depth; stem, and the depth of the first and the last stage, are not scaled."""
+
+
+class _Stage(NamedTuple):
+    repeats: int
+    kernel: int
+    stride: int
+    expansion: int
+    channels: int
+
+
+_STAGES = (
+    _Stage(1, 3, 1, 1, 16),
+    _Stage(2, 3, 2, 6, 24),
+    _Stage(2, 5, 2, 6, 40),
+    _Stage(3, 3, 2, 6, 80),
+    _Stage(3, 5, 1, 6, 112),
+    _Stage(4, 5, 2, 6, 192),
+    _Stage(1, 3, 1, 6, 320),
+)
+_TAPS = (0, 1, 2, 4, 6)
+"""The last stage of each resolution: a half, a quarter, ..., a thirty-second of the picture."""
+
+
+class SameConv2d(nn.Conv2d):
+    """A convolution that pads as TensorFlow's "same": (N, C, H, W) to (N, C', ceil(H / s), ceil(W / s)).
+
+    Where the padding is odd, right and bottom get one more.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        sides = [_padding(x.shape[axis], self.kernel_size[0], self.stride[0]) for axis in (3, 2)]
+        return super().forward(F.pad(x, [*sides[0], *sides[1]]))
+
+
+def _padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    total = max((math.ceil(size / stride) - 1) * stride + kernel - size, 0)
+    return total // 2, total - total // 2
+
+
+class Block(nn.Module):
+    """Expand by 1 x 1, filter each channel, project; added to what came in where shapes agree."""
+
+    def __init__(self, inputs: int, stage: _Stage, stride: int, outputs: int) -> None:
+        super().__init__()
+        wide = inputs * stage.expansion
+        self.expand = _conv(inputs, wide, 1) if stage.expansion > 1 else nn.Sequential()
+        self.depthwise = _conv(wide, wide, stage.kernel, stride, groups=wide)
+        self.project = _conv(wide, outputs, 1)[:2]  # no activation
+        self.adds = stride == 1 and inputs == outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.project(self.depthwise(self.expand(x)))
+        return x + y if self.adds else y
+
+
+class EfficientNetLite(nn.Module):
+    """Scaled images (N, 3, H, W) to five maps, the first (N, c, ceil(H / 2), ceil(W / 2)).
+
+    Attributes:
+        channels: Of the five maps.
+    """
+
+    def __init__(self, variant: Variant) -> None:
+        super().__init__()
+        width, depth = _SCALES[variant]
+        outputs = [_round_channels(stage.channels * width) for stage in _STAGES]
+        self.channels = [outputs[tap] for tap in _TAPS]
+        self.stem = _conv(3, _STEM, 3, stride=2)
+        self.stages = nn.ModuleList()
+        inputs = _STEM
+        for number, (stage, channels) in enumerate(zip(_STAGES, outputs, strict=True)):
+            ends = number in (0, len(_STAGES) - 1)
+            repeats = stage.repeats if ends else math.ceil(stage.repeats * depth)
+            first, *others = [stage.stride] + [1] * (repeats - 1)
+            blocks = [Block(inputs, stage, first, channels), *(Block(channels, stage, one, channels) for one in others)]
+            self.stages.append(nn.Sequential(*blocks))
+            inputs = channels
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        maps = []
+        x = self.stem(x)
+        for number, stage in enumerate(self.stages):
+            x = stage(x)
+            if number in _TAPS:
+                maps.append(x)
+        return maps
+
+
+def name_as_published(encoder: EfficientNetLite) -> dict[str, str]:
+    """The names of this encoder's tensors to those in the published files."""
+    names = {"stem.0": "_conv_stem", "stem.1": "_bn0"}
+    blocks = [(name, module) for name, module in encoder.named_modules() if isinstance(module, Block)]
+    for number, (place, block) in enumerate(blocks):
+        parts = ("expand", "depthwise", "project") if len(block.expand) else ("depthwise", "project")
+        for part in parts:
+            norm = {"expand": 0, "depthwise": 1, "project": 2}[part]
+            names[f"{place}.{part}.0"] = f"_blocks.{number}._{part}_conv"
+            names[f"{place}.{part}.1"] = f"_blocks.{number}._bn{norm}"
+    return {key: f"{names[key.rpartition('.')[0]]}.{key.rpartition('.')[2]}" for key in encoder.state_dict()}
+
+
+def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        SameConv2d(inputs, outputs, kernel, stride, groups=groups, bias=False),
+        nn.BatchNorm2d(outputs, eps=BATCH_NORM_EPSILON),
+        nn.ReLU6(inplace=True),
+    )
+
+
+def _round_channels(channels: float, divisor: int = 8) -> int:
+    """To a multiple of 8, and by no more than a tenth down."""
+    rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * channels else rounded

@@ -1,0 +1,62 @@
+"""A small U-Net decoder on an EfficientNet-Lite encoder, after Ronneberger, Fischer and Brox, "U-Net" (2015)."""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lesion_segmentation.model.efficientnet_lite import EfficientNetLite, Variant, name_as_published
+from lesion_segmentation.model.metadata import Network, NetworkMetadata
+
+Channels = Annotated[int, Field(ge=1, le=1024)]
+
+
+class UNetLiteOptions(BaseModel):
+    """What a UNetLite is built with."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    encoder: Variant = "lite0"
+    decoder: tuple[Channels, Channels, Channels, Channels] = (128, 96, 64, 48)
+
+
+class UNetLite(Network):
+    """Scaled images to logits of the same height and width; the last map has half of them and is brought up bilinearly.
+
+    Args:
+        encoder: `lite0` (3.4 million parameters) or `lite2` (4.7 million).
+        decoder: Channels of the decoder's stages, the deepest first.
+    """
+
+    encoder: EfficientNetLite
+
+    def __init__(self, encoder: Variant = "lite0", decoder: tuple[int, int, int, int] = (128, 96, 64, 48)) -> None:
+        super().__init__()
+        options = UNetLiteOptions(encoder=encoder, decoder=decoder)
+        self.metadata = NetworkMetadata("unet_lite", options.model_dump(mode="json"))
+        self.encoder = EfficientNetLite(encoder)
+        *skips, deepest = self.encoder.channels
+        self.decoder = nn.ModuleList()
+        for skip, channels in zip(reversed(skips), options.decoder, strict=True):
+            self.decoder.append(nn.Sequential(*_block(deepest + skip, channels), *_block(channels, channels)))
+            deepest = channels
+        self.head = nn.Conv2d(deepest, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scaled images (N, 3, H, W), H and W at least 32, to logits (N, 1, H, W)."""
+        size = x.shape[2:]
+        *skips, y = self.encoder(x)
+        for skip, stage in zip(reversed(skips), self.decoder, strict=True):
+            y = stage(torch.cat([F.interpolate(y, size=skip.shape[2:]), skip], dim=1))
+        logits: Tensor = F.interpolate(self.head(y), size=size, mode="bilinear", align_corners=False)
+        return logits
+
+    def load_encoder(self, published: Mapping[str, Tensor]) -> None:
+        """Take the encoder's weights from the tensors of a published file, under the names that they have there."""
+        self.take_encoder(published, name_as_published(self.encoder))
+
+
+def _block(inputs: int, outputs: int) -> list[nn.Module]:
+    return [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]

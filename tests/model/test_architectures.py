@@ -1,0 +1,137 @@
+"""What every architecture can do, whatever it is: a new one joins by a line in NETWORKS."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lesion_segmentation.model import ARCHITECTURES, Network, NetworkMetadata, build_network, load_network, save_network
+from lesion_segmentation.model.layers import count_gflop, summarise_layers
+from lesion_segmentation.prediction.fusing import fuse_batch_norms
+from lesion_segmentation.training.checkpoints import CheckpointFile
+from lesion_segmentation.training.listener import Listener
+from lesion_segmentation.training.loop import fit
+from lesion_segmentation.training.optimisation import build_optimiser, build_schedule
+from lesion_segmentation.training.settings import TrainingSettings
+
+SMALL = {"width": 0.0625}
+NETWORKS = {
+    "segnet": ("segnet", SMALL),
+    "segnet_skip": ("segnet_skip", SMALL),
+    "segnet_skip dilated": ("segnet_skip", {**SMALL, "context": "dilated", "unpooling": "nearest"}),
+    "segnet_skip pooled": ("segnet_skip", {**SMALL, "context": "pooled", "logit_batch_norm": True}),
+    "unet_lite": ("unet_lite", {"decoder": [8, 8, 8, 8]}),
+    "unet_lite lite2": ("unet_lite", {"encoder": "lite2", "decoder": [8, 8, 8, 8]}),
+}
+
+
+@pytest.fixture(params=NETWORKS.values(), ids=NETWORKS)
+def described(request) -> NetworkMetadata:
+    return NetworkMetadata(*request.param)
+
+
+@pytest.fixture
+def network(described) -> Network:
+    torch.manual_seed(0)
+    return build_network(described)
+
+
+def settle(network: Network) -> Network:
+    """With running statistics that are not those of the beginning."""
+    network.train()
+    with torch.no_grad():
+        for _ in range(3):
+            network(torch.randn(2, 3, 64, 64))
+    return network.eval()
+
+
+def test_every_architecture_is_tried():
+    assert {name for name, _ in NETWORKS.values()} == set(ARCHITECTURES)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@settings(max_examples=4, deadline=None)
+@given(height=st.integers(32, 75), width=st.integers(32, 75))
+def test_any_size_comes_back_at_its_own(name, height, width):
+    network = build_network(NetworkMetadata(*NETWORKS[name])).eval()
+    with torch.no_grad():
+        assert network(torch.zeros(2, 3, height, width)).shape == (2, 1, height, width)
+
+
+def test_a_step_reaches_every_parameter_and_lowers_the_loss(network):
+    pixels = torch.randn(2, 3, 64, 64)
+    masks = (pixels.mean(dim=1, keepdim=True) > 0).float()
+    optimiser = torch.optim.Adam(network.parameters(), lr=1e-3)
+    losses = []
+    for _ in range(8):
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(network(pixels), masks)
+        optimiser.zero_grad()
+        loss.backward()
+        losses.append(float(loss))
+        assert not [name for name, parameter in network.named_parameters() if parameter.grad is None]
+        optimiser.step()
+    assert losses[-1] < losses[0]
+
+
+def test_what_is_saved_comes_back(network, tmp_path):
+    save_network(settle(network), tmp_path / "network.safetensors")
+    loaded = load_network(tmp_path / "network.safetensors")
+    x = torch.randn(1, 3, 40, 48)
+    assert loaded.metadata == network.metadata
+    assert torch.equal(loaded(x), network(x))
+
+
+def test_fused_it_gives_the_same(network):
+    fused = fuse_batch_norms(settle(network))
+    x = torch.randn(2, 3, 50, 64)
+    with torch.no_grad():
+        assert torch.allclose(fused(x), network(x), atol=2e-3)
+    kinds = [type(module) for module in fused.modules()]
+    assert torch.nn.BatchNorm2d not in kinds
+
+
+def test_it_can_be_exported(network):
+    x = torch.randn(1, 3, 64, 96)
+    exported = torch.export.export(settle(network), (x,)).module()
+    with torch.no_grad():
+        assert torch.allclose(exported(x), network(x), atol=1e-5)
+
+
+def test_its_layers_and_arithmetic_are_counted(network):
+    table = summarise_layers(network, 64, 64)
+    assert table.iloc[-1]["parameters"] == sum(parameter.numel() for parameter in network.parameters())
+    assert 0 < count_gflop(network, 64, 64) < count_gflop(network, 128, 64)
+
+
+def test_a_training_of_it_can_be_resumed(described, images, masks, cases, tmp_path):
+    ids = list(cases["case_id"][:8])
+    samples = pd.DataFrame({"sample_id": ids, "subset": ["train"] * 6 + ["validation"] * 2})
+    plain = {"width": None, "unpooling": None, "logit_batch_norm": None, "device": "cpu", "precision": "32-true"}
+    settings = TrainingSettings(
+        architecture=described.architecture, options=dict(described.options), epochs=2, batch_size=3, **plain
+    )
+    whole, _ = fit(images, masks, samples, settings)
+    file = CheckpointFile(tmp_path / "checkpoint.safetensors")
+    with pytest.raises(KeyboardInterrupt):
+        fit(images, masks, samples, settings, Listener(interrupt), file)
+    resumed, _ = fit(images, masks, samples, settings.model_copy(update={"resume": True}), checkpoint_file=file)
+    expected = whole.state_dict()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in resumed.state_dict().items())
+
+
+def interrupt(row: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_an_encoder_can_have_a_learning_rate_of_its_own(network):
+    settings = TrainingSettings(learning_rate=0.1, encoder_learning_rate=0.01, schedule="one_cycle")
+    optimiser = build_optimiser(network, settings)
+    build_schedule(optimiser, settings, 10)
+    others, encoder = optimiser.param_groups
+    assert {id(p) for p in encoder["params"]} == {id(p) for p in network.encoder.parameters()}
+    assert len(others["params"]) + len(encoder["params"]) == len(list(network.parameters()))
+    assert (others["max_lr"], encoder["max_lr"]) == (0.1, 0.01)
+    (alone,) = build_optimiser(network, TrainingSettings()).param_groups
+    assert np.array_equal([id(p) for p in alone["params"]], [id(p) for p in network.parameters()])
