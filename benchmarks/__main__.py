@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from benchmarks.networks import NETWORKS
+from benchmarks.networks import NETWORKS, OTHERS, build
 from benchmarks.parts import time_operators, time_parts
 from benchmarks.plot import plot_ratios
 from benchmarks.speed import Case, add_ratios, measure
@@ -25,7 +25,7 @@ BATCHES_ON_GPU = (*BATCHES, 60, 120)
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 def main(folder: Path) -> None:
-    """Write speed.csv, parts.csv, operators.csv and ratios.svg to FOLDER."""
+    """Write speed.csv, architectures.csv, parts.csv, operators.csv and ratios.svg to FOLDER."""
     folder.mkdir(parents=True, exist_ok=True)
     cases = [
         Case(task, network, width, batch)
@@ -37,9 +37,23 @@ def main(folder: Path) -> None:
     ]
     speed = add_ratios(pd.DataFrame([_alone(measure, case) for case in tqdm(cases, desc="speed")]))
     _write(speed, folder / "speed.csv")
+    _write(pd.DataFrame(compare_architectures()), folder / "architectures.csv")
     plot_ratios(speed).savefig(folder / "ratios.svg")
     for function, name in ((time_parts, "parts.csv"), (time_operators, "operators.csv")):
         _write(pd.DataFrame([row for width in WIDTHS for row in _alone(function, width, 10)]), folder / name)
+
+
+def compare_architectures(width: float = 0.25, batch: int = 10) -> list[dict[str, Any]]:
+    """Every architecture once: parameters, arithmetic, and milliseconds an image in training and in prediction."""
+    rows = []
+    for network in tqdm((*NETWORKS, *OTHERS), desc="architectures"):
+        row: dict[str, Any] = {"network": network, "width": width, "batch": batch}
+        row["parameters"] = sum(parameter.numel() for parameter in build(network, width).parameters())
+        for task in ("training", "inference"):
+            found = _alone(measure, Case(task, network, width, batch))
+            row |= {"gflop": found["gflop"], f"ms_{task}": found["ms_per_image"], "precision": found["precision"]}
+        rows.append(row)
+    return rows
 
 
 def _write(table: pd.DataFrame, path: Path) -> None:

@@ -9,11 +9,22 @@ from lesion_segmentation.model import Network, NetworkMetadata, build_network
 from lesion_segmentation.model.layers import count_gflop
 
 NETWORKS = ("segnet", "monai_unet")
+"""Those that are compared part by part, at several widths and batches."""
+OTHERS = {
+    "segnet_skip": lambda width: NetworkMetadata("segnet_skip", {"width": width}),
+    "segnet_skip, dilated": lambda width: NetworkMetadata("segnet_skip", {"width": width, "context": "dilated"}),
+    "segnet_skip, pooled": lambda width: NetworkMetadata("segnet_skip", {"width": width, "context": "pooled"}),
+    "unet_lite, lite0": lambda width: NetworkMetadata("unet_lite", {"encoder": "lite0"}),
+    "unet_lite, lite2": lambda width: NetworkMetadata("unet_lite", {"encoder": "lite2"}),
+}
+"""The other architectures, which are measured once; the last two know no width."""
 HEIGHT, WIDTH = 192, 256
 
 
 def build(name: str, width: float) -> Network:
-    """`segnet` at this width as the recommended recipe has it, or `monai_unet` of about its arithmetic."""
+    """`segnet` as the recommended recipe has it, `monai_unet` of about its arithmetic, or one of OTHERS."""
+    if name in OTHERS:
+        return build_network(OTHERS[name](width))
     segnet = build_network(
         NetworkMetadata("segnet", {"width": width, "unpooling": "indices", "logit_batch_norm": False})
     )

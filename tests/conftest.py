@@ -21,13 +21,14 @@ from kedro.framework.startup import bootstrap_project
 from PIL import Image
 
 import lesion_segmentation.paper  # noqa: F401 (its copies, protocols and scores are known by name then)
-from lesion_segmentation.data.cases import Cases, ImageSize, read_cases, resize_masks
+from lesion_segmentation.data.cases import Cases, DataSettings, ImageSize, read_cases, resize_masks
 from lesion_segmentation.data.perceptual_hash import hash_images
 from lesion_segmentation.data.sources import synthetic
 
 ROOT = Path(__file__).parents[1]
 PH2 = ROOT / "data" / "01_raw" / "ph2"
 SMALL = ImageSize(height=64, width=96)
+DRAWN = DataSettings(name="synthetic")
 
 # The smallest run of everything: demo's cases and protocol, a small network, small pictures.
 QUICK = {
@@ -62,7 +63,7 @@ def raw() -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def read(raw: dict[str, Any]) -> Cases:
-    return read_cases(**raw, image_size=SMALL)
+    return read_cases(**raw, image_size=SMALL, data=DRAWN)
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
+from conftest import DRAWN
 from kedro.io import DatasetError
 from PIL import Image
 
@@ -201,7 +202,9 @@ def test_pictures(generator):
     for _ in range(FUZZED):
         content = damage(whole, generator, within=54)
         pictures = {"SYN001": lambda content=content: Image.open(BytesIO(content))}
-        ends[end_of(lambda pictures=pictures: read_cases(pictures, {"SYN001": lambda: mask}, annotations, SMALL))] += 1
+        ends[
+            end_of(lambda pictures=pictures: read_cases(pictures, {"SYN001": lambda: mask}, annotations, SMALL, DRAWN))
+        ] += 1
     assert ends[REFUSED] > FUZZED / 4
 
 

@@ -12,7 +12,7 @@ from kedro_datasets.partitions import PartitionedDataset
 from PIL import Image, ImageEnhance
 from sklearn.model_selection import train_test_split
 
-from lesion_segmentation.data.cases import Cases, ImageSize, read_cases, resize_masks
+from lesion_segmentation.data.cases import Cases, DataSettings, ImageSize, read_cases, resize_masks
 from lesion_segmentation.data.leaks import LeakGuardSettings, guard_samples
 from lesion_segmentation.data.passport import describe_dataset
 from lesion_segmentation.data.perceptual_hash import hash_distances, hash_images, hash_views
@@ -41,7 +41,7 @@ def pictures(part: str):
 @pytest.fixture(scope="module")
 def read() -> Cases:
     annotations = (PH2 / "PH2_dataset.txt").read_text()
-    return read_cases(pictures("images"), pictures("masks"), annotations, SIZE)
+    return read_cases(pictures("images"), pictures("masks"), annotations, SIZE, DataSettings())
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ def test_ten_faults_in_a_copy_are_named_in_one_report(tmp_path):
         for part in ("images", "masks")
     )
     with pytest.raises(InputError) as caught:
-        read_cases(images, masks, (tmp_path / "PH2_dataset.txt").read_text(), SIZE)
+        read_cases(images, masks, (tmp_path / "PH2_dataset.txt").read_text(), SIZE, DataSettings())
     report = str(caught.value)
     assert len(expected) == 10
     assert "10 problems" in report

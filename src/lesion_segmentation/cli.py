@@ -91,6 +91,21 @@ def import_ph2_command(source: Path, target: Path | None) -> None:
     click.echo(import_ph2(source, target or project / "data" / "01_raw" / "ph2"))
 
 
+@cli.command("check-data")
+@click.argument("images", type=_UserPath())
+@click.argument("masks", type=_UserPath())
+@click.argument("table", type=_UserPath(), required=False)
+@_plain_errors
+def check_data_command(images: Path, masks: Path, table: Path | None) -> None:
+    """Say everything that is wrong with a data set of one's own, or describe it; writes nothing.
+
+    IMAGES and MASKS are folders with pictures at any depth, TABLE a .csv with case_id and what else is known.
+    """
+    from lesion_segmentation.data.sources.folder import check_data
+
+    click.echo(check_data(images, masks, table))
+
+
 @cli.command("audit")
 @click.argument("table", type=_UserPath(exists=True, dir_okay=False))
 @_plain_errors

@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel
 
-from lesion_segmentation.data.cases import ImageSize
+from lesion_segmentation.data.cases import DataSettings, ImageSize
 from lesion_segmentation.data.leaks import LeakGuardSettings
 from lesion_segmentation.data.samples import AugmentationSettings
 from lesion_segmentation.data.splits import SplitSettings
@@ -11,6 +11,7 @@ from lesion_segmentation.report.settings import ReportingSettings
 from lesion_segmentation.training.settings import TrainingSettings
 
 SETTINGS: dict[str, type[BaseModel]] = {
+    "data": DataSettings,
     "image_size": ImageSize,
     "split": SplitSettings,
     "augmentation": AugmentationSettings,

@@ -13,10 +13,10 @@ import torch
 
 from benchmarks import parts
 from benchmarks.busy import REPEATS, WARM_UP, busy, tell
-from benchmarks.networks import NETWORKS, build
+from benchmarks.networks import NETWORKS, OTHERS, build
 from benchmarks.plot import plot_ratios
 from benchmarks.speed import Case, add_ratios, measure
-from lesion_segmentation.model import segnet
+from lesion_segmentation.model import ARCHITECTURES, segnet
 from lesion_segmentation.model.layers import count_gflop
 
 
@@ -40,6 +40,12 @@ def test_every_case_is_measured(task, network):
     assert row["peak_mb"] > 100
     if "eager" in task:
         assert row["precision"] == "32-true"
+
+
+@pytest.mark.parametrize("network", OTHERS)
+def test_every_architecture_can_be_measured(network):
+    assert measure(Case("inference", network, 0.0625, 2))["gflop"] > 0
+    assert {build(name, 0.0625).metadata.architecture for name in (*NETWORKS, *OTHERS)} == set(ARCHITECTURES)
 
 
 def test_ratios_are_to_the_arithmetic_at_the_median_rate_of_their_precision():

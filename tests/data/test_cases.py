@@ -2,12 +2,13 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from conftest import SMALL
+from conftest import DRAWN, SMALL
 from PIL import Image
 
-from lesion_segmentation.data.cases import ImageSize, binary_mask, read_cases, resize_masks
+from lesion_segmentation.data.cases import ImageSize, read_cases, resize_masks
 from lesion_segmentation.data.passport import data_hash, describe_dataset
 from lesion_segmentation.data.perceptual_hash import hash_views
+from lesion_segmentation.data.pictures import to_mask
 from lesion_segmentation.data.sources.synthetic import draw_case
 from lesion_segmentation.errors import InputError
 
@@ -28,12 +29,12 @@ def test_border_contact_is_seen(raw, cases):
         "ph2_images": raw["ph2_images"] | {"SYN001": lambda: Image.new("RGB", (60, 50))},
         "ph2_masks": raw["ph2_masks"] | {"SYN001": lambda: Image.fromarray(mask)},
     }
-    assert read_cases(**changed, image_size=SMALL).cases.iloc[0]["touches_border"]
+    assert read_cases(**changed, image_size=SMALL, data=DRAWN).cases.iloc[0]["touches_border"]
 
 
-def test_resizing_gives_shapes_types_and_binary_masks(raw):
+def test_resizing_gives_shapes_types_and_to_masks(raw):
     size = ImageSize(height=40, width=72)
-    read = read_cases(**raw, image_size=size)
+    read = read_cases(**raw, image_size=size, data=DRAWN)
     images, masks = read.images, resize_masks(read.native_masks, size)
     assert {image.shape for image in images.values()} == {(40, 72, 3)}
     assert {mask.shape for mask in masks.values()} == {(40, 72)}
@@ -66,7 +67,7 @@ def test_each_file_is_read_once(raw):
         return read
 
     pictures = {part: {name: counted(part, name) for name in raw[part]} for part in ("ph2_images", "ph2_masks")}
-    read_cases(**pictures, ph2_annotations=raw["ph2_annotations"], image_size=SMALL)
+    read_cases(**pictures, ph2_annotations=raw["ph2_annotations"], image_size=SMALL, data=DRAWN)
     assert len(reads) == 40
     assert set(reads.values()) == {1}
 
@@ -75,7 +76,7 @@ def test_each_file_is_read_once(raw):
 def test_two_valued_masks_of_any_mode_are_read(mode):
     mask = np.zeros((8, 8), bool)
     mask[2:5, 3:7] = True
-    assert np.array_equal(binary_mask(Image.fromarray(mask).convert(mode)), mask)
+    assert np.array_equal(to_mask(Image.fromarray(mask).convert(mode)), mask)
 
 
 def test_every_fault_is_in_one_report(raw):
@@ -90,7 +91,7 @@ def test_every_fault_is_in_one_report(raw):
     masks["SYN006"] = lambda: Image.new("1", (10, 10))
     images["SYN099"], masks["SYN099"] = images["SYN001"], masks["SYN001"]
     with pytest.raises(InputError) as caught:
-        read_cases(images, masks, raw["ph2_annotations"], SMALL)
+        read_cases(images, masks, raw["ph2_annotations"], SMALL, DRAWN)
     report = str(caught.value)
     assert "9 problems" in report
     assert "SYN002: a mask without an image" in report
@@ -109,7 +110,7 @@ def test_a_damaged_annotation_table_hides_no_other_fault(raw):
     lines = raw["ph2_annotations"].splitlines()
     images = {case_id: picture for case_id, picture in raw["ph2_images"].items() if case_id != "SYN002"}
     with pytest.raises(InputError) as caught:
-        read_cases(images, raw["ph2_masks"], "\n".join([*lines, lines[1]]), SMALL)
+        read_cases(images, raw["ph2_masks"], "\n".join([*lines, lines[1]]), SMALL, DRAWN)
     assert "2 problems" in str(caught.value)
     assert "PH2_dataset.txt: SYN001: stands there twice" in str(caught.value)
     assert "SYN002: a mask without an image" in str(caught.value)
@@ -117,15 +118,15 @@ def test_a_damaged_annotation_table_hides_no_other_fault(raw):
 
 @pytest.mark.parametrize("value", [1, 37, 255])
 def test_a_mask_of_one_value_is_empty_only_if_black(value):
-    assert binary_mask(Image.new("L", (4, 4), value)).all()
-    assert not binary_mask(Image.new("L", (4, 4), 0)).any()
+    assert to_mask(Image.new("L", (4, 4), value)).all()
+    assert not to_mask(Image.new("L", (4, 4), 0)).any()
 
 
 @pytest.mark.parametrize(("value", "word"), [(False, "empty"), (True, "full")])
 def test_empty_and_full_masks_are_accepted_with_a_warning(raw, value, word, caplog):
     size = raw["ph2_images"]["SYN001"]().size
     masks = raw["ph2_masks"] | {"SYN001": lambda: Image.new("1", size, int(value))}
-    cases = read_cases(raw["ph2_images"], masks, raw["ph2_annotations"], SMALL).cases
+    cases = read_cases(raw["ph2_images"], masks, raw["ph2_annotations"], SMALL, DRAWN).cases
     assert cases.iloc[0]["lesion_area"] == float(value)
     assert f"SYN001: the mask is {word}" in caplog.text
 

@@ -1,6 +1,6 @@
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lesion_segmentation.data.sources.ph2 import read_manifest
@@ -42,10 +42,56 @@ def test_hash_names_the_assignment_and_not_the_order(ph2_cases):
 def test_impossible_splits_say_why(ph2_cases):
     with pytest.raises(InputError, match="nothing would be left for training"):
         split_cases(ph2_cases, SplitSettings(protocol="folds", validation_cases=160))
-    with pytest.raises(InputError, match="have no diagnosis"):
-        split_cases(ph2_cases.assign(diagnosis=""), SplitSettings(protocol="stratified"))
+    some = ph2_cases.assign(diagnosis=["", *ph2_cases["diagnosis"][1:]])
+    with pytest.raises(InputError, match="1 cases have no diagnosis"):
+        split_cases(some, SplitSettings(protocol="stratified"))
+
+
+@pytest.mark.parametrize("protocol", ["stratified", "folds"])
+def test_without_any_diagnosis_there_are_no_strata(ph2_cases, protocol, caplog):
+    split = split_cases(ph2_cases.assign(diagnosis=""), SplitSettings(protocol=protocol))
+    assert split["subset"].value_counts()["test"] == {"stratified": 50, "folds": 40}[protocol]
+    assert "drawn without strata" in caplog.text
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    sizes=st.lists(st.integers(1, 4), min_size=12, max_size=30),
+    protocol=st.sampled_from(["stratified", "folds"]),
+    seed=st.integers(0, 50),
+)
+def test_groups_stay_together_whatever_their_diagnoses(sizes, protocol, seed):
+    groups = [f"patient {number}" for number, size in enumerate(sizes) for _ in range(size)]
+    cases = pd.DataFrame({"case_id": [f"C{i:03d}" for i in range(len(groups))], "group": groups})
+    cases["diagnosis"] = ""
+    split = split_cases(cases, SplitSettings(protocol=protocol, validation_cases=3, seed=seed))
+    joined = split.merge(cases, on="case_id")
+    assert joined.groupby("group")["subset"].nunique().max() == 1
+    assert {"train", "test"} <= set(joined["subset"])
+
+
+def test_each_case_its_own_group_changes_no_split(ph2_cases):
+    for protocol in ("stratified", "folds"):
+        chosen = SplitSettings(protocol=protocol)
+        alone = ph2_cases.assign(group=ph2_cases["case_id"])
+        assert split_hash(split_cases(alone, chosen)) == split_hash(split_cases(ph2_cases, chosen))
+
+
+def test_a_given_split_is_obeyed(ph2_cases):
+    given_ = ["test"] * 20 + ["validation"] * 10 + ["train"] * (len(ph2_cases) - 30)
+    split = split_cases(ph2_cases.assign(subset=given_), SplitSettings(protocol="given"))
+    assert list(split.sort_values("case_id")["subset"]) == given_
+    for wrong, message in (
+        (ph2_cases, "has no column subset"),
+        (ph2_cases.assign(subset="training"), "has 'training', expected"),
+        (ph2_cases.assign(subset=given_, group="one"), "stand in more than one subset"),
+    ):
+        with pytest.raises(InputError, match=message):
+            split_cases(wrong, SplitSettings(protocol="given"))
 
 
 def test_protocols_nobody_knows_are_refused_by_name():
-    with pytest.raises(ValueError, match=r"split\.protocol is 'none', expected one of: stratified, folds, overfit"):
+    with pytest.raises(
+        ValueError, match=r"split\.protocol is 'none', expected one of: stratified, folds, given, overfit"
+    ):
         SplitSettings(protocol="none")

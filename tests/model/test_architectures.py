@@ -69,7 +69,7 @@ def test_a_step_reaches_every_parameter_and_lowers_the_loss(network):
         loss = torch.nn.functional.binary_cross_entropy_with_logits(network(pixels), masks)
         optimiser.zero_grad()
         loss.backward()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
         assert not [name for name, parameter in network.named_parameters() if parameter.grad is None]
         optimiser.step()
     assert losses[-1] < losses[0]

@@ -67,6 +67,7 @@ def test_a_node_that_logs_by_mlflows_global_functions_is_warned_of(run, project,
     ("file", "text", "message"),
     [
         ("parameters_place.yml", "experiment: elsewhere\n", "experiment: this is given on the command line"),
+        ("../demo/parameters_more.yml", "data: {images: x}\n", r"data\.images: this is given on the command line"),
         (
             "catalog_versions.yml",
             "own_table: {type: lesion_segmentation.datasets.Table, filepath: a.csv, versioned: true}\n",

@@ -120,7 +120,7 @@ IMPOSSIBLE = {
     "training.validation_scores": (["modern"], "training.validation_scores has modern, expected some of: legacy"),
     "split.protocol": (
         "none",
-        "split.protocol is 'none', expected one of: stratified, folds, overfit, paper, paper_",
+        "split.protocol is 'none', expected one of: stratified, folds, given, overfit, paper, paper_",
     ),
     "split.fold": (5, "split.fold is 5, expected less than 5"),
     "image_size.height": (8, "image_size.height is 8, expected greater than or equal to 32"),

@@ -25,6 +25,7 @@ _LEGENDS: dict[str, dict[str, str] | None] = {
     "colors": _COLOR,
 }
 ANNOTATION_COLUMNS = tuple(_LEGENDS)
+ANNOTATIONS = "PH2_dataset.txt"
 HEADER = (
     "||   Name ||  Histological Diagnosis || Clinical Diagnosis || Asymmetry | Pigment Network | Dots/Globules "
     "| Streaks | Regression Areas | Blue-Whitish Veil ||           Colors ||"

@@ -11,7 +11,8 @@ import pandas as pd
 from PIL import Image, UnidentifiedImageError
 from pydantic import Field
 
-from lesion_segmentation.data.annotations import parse_annotations
+from lesion_segmentation.data.annotations import ANNOTATIONS, parse_annotations
+from lesion_segmentation.data.pictures import to_mask, to_rgb
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.group import Group
 from lesion_segmentation.resizing import resize_image, resize_mask
@@ -21,8 +22,21 @@ logger = logging.getLogger(__name__)
 RawPictures = Mapping[str, Callable[[], Image.Image]]
 """case_id to a function that reads and decodes the picture."""
 
-SYNTHETIC_PREFIX = "SYN"
-"""Case ids of synthetic cases begin so: the label travels with the data, not with a setting."""
+PH2 = "PH2"
+
+
+class DataSettings(Group):
+    """The parameters `data`.
+
+    Attributes:
+        name: Of the data set, wherever it is told of. PH2 is what PH2's manifest says: other pixels are not called so.
+        images, masks, table: Under --env custom, on the command line: the folders, and a .csv if there is one.
+    """
+
+    name: str = Field(PH2, min_length=1, max_length=40, pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]*$")
+    images: str | None = None
+    masks: str | None = None
+    table: str | None = None
 
 
 class ImageSize(Group):
@@ -36,7 +50,7 @@ class Cases(NamedTuple):
     """What is known of a data set once all of its files were read.
 
     Attributes:
-        cases: One row a case, sorted by case_id: case_id, source ("PH2" or "synthetic"), the annotations in words,
+        cases: One row a case, sorted by case_id: case_id, source (the data set's name), the annotations in words,
             width and height in pixels, lesion_area (fraction of the picture), touches_border, and the SHA-256 of
             the decoded pixels of image and mask.
         images: case_id to uint8 (height, width, 3), resized with Lanczos, as the paper's code does.
@@ -50,14 +64,21 @@ class Cases(NamedTuple):
     example_images: dict[str, np.ndarray]
 
 
-def read_cases(ph2_images: RawPictures, ph2_masks: RawPictures, ph2_annotations: str, image_size: ImageSize) -> Cases:
+def read_cases(
+    ph2_images: RawPictures,
+    ph2_masks: RawPictures,
+    ph2_annotations: str | pd.DataFrame,
+    image_size: ImageSize,
+    data: DataSettings,
+) -> Cases:
     """Pair images, masks and annotations by case id and check them all before any other work; each file is read once.
 
     Args:
         ph2_images: Dermoscopic images, any size, read as RGB.
         ph2_masks: Expert masks of the image's size with at most two values; the higher one is the lesion.
-        ph2_annotations: PH2_dataset.txt.
+        ph2_annotations: PH2_dataset.txt; of other data a table with case_id, diagnosis, group and what else is known.
         image_size: What images are resized to.
+        data: The data set's name.
 
     Raises:
         InputError: Names every case that cannot be used, and why.
@@ -79,7 +100,7 @@ def read_cases(ph2_images: RawPictures, ph2_masks: RawPictures, ph2_annotations:
         images[case_id] = resize_image(image, image_size.height, image_size.width)
         native_masks[case_id] = mask.astype(np.uint8)
         examples.add(case_id, image)
-    problems += _find_duplicates(hashes)
+    problems += _find_duplicates(hashes) + _find_nothing(native_masks)
     if not case_ids:
         problems.append("no image and no mask found")
     if problems:
@@ -88,13 +109,17 @@ def read_cases(ph2_images: RawPictures, ph2_masks: RawPictures, ph2_annotations:
             problems,
             "Nothing was written. Mend or replace these files; make ph2 FROM=... checks a whole copy of PH2.",
         )
-    return Cases(_join(pd.DataFrame(rows), annotations), images, native_masks, examples.chosen)
+    return Cases(_join(pd.DataFrame(rows), annotations, data.name), images, native_masks, examples.chosen)
 
 
 def resize_masks(native_masks: Mapping[str, np.ndarray], image_size: ImageSize) -> dict[str, np.ndarray]:
     """Resize by nearest neighbour, which keeps masks binary: case_id to uint8 (height, width), 0 or 1."""
     height, width = image_size.height, image_size.width
-    return {case_id: resize_mask(mask, height, width) for case_id, mask in native_masks.items()}
+    resized = {case_id: resize_mask(mask, height, width) for case_id, mask in native_masks.items()}
+    vanished = [case_id for case_id, mask in native_masks.items() if mask.any() and not resized[case_id].any()]
+    if vanished:
+        logger.warning("%d lesions vanish at %d x %d, such as that of %s", len(vanished), width, height, vanished[0])
+    return resized
 
 
 class Examples:
@@ -118,21 +143,6 @@ class Examples:
             kept["largest"] = (case_id, image)
 
 
-def binary_mask(picture: Image.Image) -> np.ndarray:
-    """A mask picture of at most two values, in whatever mode it is stored, as a boolean array (H, W).
-
-    Raises:
-        ValueError: More than two values; its text lists some of them.
-    """
-    grey = np.asarray(picture.convert("L"))
-    values = np.unique(grey)
-    if len(values) > 2:
-        shown = ", ".join(str(value) for value in values[:6])
-        raise ValueError(f"{len(values)} grey values found ({shown}, ...), expected two at most")
-    # One value alone: an empty mask is black, a full one is not.
-    return grey > (values[0] if len(values) == 2 else 0)
-
-
 def pixel_hash(pixels: np.ndarray) -> str:
     """SHA-256 of the shape and the decoded pixels, whatever the file format was."""
     digest = hashlib.sha256(f"{pixels.shape}".encode())
@@ -145,7 +155,7 @@ def _read_image(case_id: str, pictures: RawPictures, problems: list[str]) -> np.
         problems.append(f"{case_id}: a mask without an image")
         return None
     try:
-        return np.asarray(_decode(pictures[case_id]).convert("RGB"))
+        return to_rgb(_decode(pictures[case_id]))
     except Exception as error:  # Pillow raises many kinds for damaged files; each is reported, none hidden
         problems.append(f"{case_id}: the image cannot be read ({_cause(error)})")
         return None
@@ -156,7 +166,7 @@ def _read_mask(case_id: str, pictures: RawPictures, problems: list[str]) -> np.n
         problems.append(f"{case_id}: an image without a mask")
         return None
     try:
-        mask = binary_mask(_decode(pictures[case_id]))
+        mask = to_mask(_decode(pictures[case_id]))
     except Exception as error:
         problems.append(f"{case_id}: the mask cannot be used ({_cause(error)})")
         return None
@@ -172,15 +182,17 @@ def _decode(read: Callable[[], Image.Image]) -> Image.Image:
         return read()
 
 
-def _read_annotations(text: str, case_ids: list[str]) -> tuple[pd.DataFrame, list[str]]:
+def _read_annotations(given: str | pd.DataFrame, case_ids: list[str]) -> tuple[pd.DataFrame, list[str]]:
     """The table by case id, and what is wrong with it, or with the pictures by it."""
+    name = ANNOTATIONS if isinstance(given, str) else "the table"
     try:
-        annotations = parse_annotations(text).set_index("case_id")
+        table = parse_annotations(given) if isinstance(given, str) else given
     except InputError as error:  # which cases it names cannot be trusted then
-        return pd.DataFrame(), [f"PH2_dataset.txt: {problem}" for problem in error.problems]
-    problems = [f"{case_id}: not found in PH2_dataset.txt" for case_id in case_ids if case_id not in annotations.index]
+        return pd.DataFrame(), [f"{name}: {problem}" for problem in error.problems]
+    annotations = table.set_index("case_id")
+    problems = [f"{case_id}: not found in {name}" for case_id in case_ids if case_id not in annotations.index]
     problems += [
-        f"{case_id}: in PH2_dataset.txt, but there is neither an image nor a mask"
+        f"{case_id}: in {name}, but there is neither an image nor a mask"
         for case_id in annotations.index
         if case_id not in case_ids
     ]
@@ -194,6 +206,15 @@ def _find_duplicates(hashes: dict[str, str]) -> list[str]:
         for case_id, digest in hashes.items()
         if (known := first.setdefault(digest, case_id)) != case_id
     ]
+
+
+def _find_nothing(masks: Mapping[str, np.ndarray]) -> list[str]:
+    """A set whose masks all say the same was stored in another way than it is read."""
+    if len(masks) > 1 and not any(mask.any() for mask in masks.values()):
+        return ["all masks are empty: is the lesion drawn in another channel, or in black on black?"]
+    if len(masks) > 1 and all(mask.all() for mask in masks.values()):
+        return ["all masks are full: is the lesion drawn in another channel, or in white on white?"]
+    return []
 
 
 def _cause(error: Exception) -> str:
@@ -220,10 +241,21 @@ def _measure(image: np.ndarray, mask: np.ndarray) -> dict[str, object]:
     }
 
 
-def _join(measured: pd.DataFrame, annotations: pd.DataFrame) -> pd.DataFrame:
+def _join(measured: pd.DataFrame, annotations: pd.DataFrame, name: str) -> pd.DataFrame:
     cases = measured.join(annotations, on="case_id")
-    source = np.where(cases["case_id"].str.startswith(SYNTHETIC_PREFIX), "synthetic", "PH2")
-    cases.insert(1, "source", source)
+    cases.insert(1, "source", np.where(_is_as_named(cases, name), name, f"not {PH2}"))
     words = list(annotations.columns)
     first = ["case_id", "source", *words]
     return cases[first + [column for column in cases.columns if column not in first]]
+
+
+def _is_as_named(cases: pd.DataFrame, name: str) -> np.ndarray:
+    """Whether each case may be called so: what PH2 is, its manifest says, by the pixels."""
+    if name != PH2:
+        return np.ones(len(cases), dtype=bool)
+    from lesion_segmentation.data.sources.ph2 import read_manifest
+
+    known = read_manifest()
+    pixels = set(zip(known.index, known["image_sha256"], known["mask_sha256"], strict=True))
+    found = zip(cases["case_id"], cases["image_sha256"], cases["mask_sha256"], strict=True)
+    return np.array([each in pixels for each in found], dtype=bool)

@@ -24,12 +24,19 @@ def describe_dataset(cases: pd.DataFrame, perceptual_hashes: Mapping[str, np.nda
         "cases": len(cases),
         "data_hash": data_hash(cases),
         "diagnoses": _counts(cases["diagnosis"]),
-        "histological_diagnosis_missing": int((cases["histological_diagnosis"].fillna("") == "").sum()),
+        **_histology(cases),
         "sizes": {str(size): int(count) for size, count in sizes.items()},
         "lesion_area": {name: float(getattr(area, name)()) for name in ("min", "median", "mean", "max")},
         "touches_border": int(cases["touches_border"].sum()),
         "most_alike": _most_alike(perceptual_hashes),
     }
+
+
+def _histology(cases: pd.DataFrame) -> dict[str, int]:
+    """How many cases have no histological diagnosis, where the data know of such."""
+    if "histological_diagnosis" not in cases:
+        return {}
+    return {"histological_diagnosis_missing": int((cases["histological_diagnosis"].fillna("") == "").sum())}
 
 
 def name_source(cases: pd.DataFrame) -> str:

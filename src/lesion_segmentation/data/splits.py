@@ -1,6 +1,7 @@
 """Which case is for training, which for validation, which for the test: drawn by case, never by picture."""
 
 import hashlib
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,6 +11,8 @@ from pydantic import Field, field_validator
 
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.group import Group, Seed
+
+logger = logging.getLogger(__name__)
 
 DEVELOPMENT = "development"
 """The subset of all cases that are not for the test where samples, not cases, are dealt to training and validation."""
@@ -22,9 +25,10 @@ class SplitSettings(Group):
 
     Attributes:
         protocol: A key of PROTOCOLS. `stratified`: 60/15/25 percent by diagnosis. `folds`: the `fold`-th of five folds
-            by diagnosis is the test set. `overfit`: the first four cases for training, all others for the test, to see
-            that a network can learn. `lesion_segmentation.paper` adds `paper` and `paper_leaky`. It has no default
-            here: conf/base chooses.
+            by diagnosis is the test set. `given`: by the column `subset` of the table. `overfit`: the first four cases
+            for training, all others for the test, to see that a network can learn. `lesion_segmentation.paper` adds
+            `paper` and `paper_leaky`. It has no default here: conf/base chooses. Cases of one `group` (a patient, say)
+            stay together; where no case has a diagnosis, there are no strata.
         validation_cases: Cases drawn for validation, where the protocol leaves their number open; 0 trains on all that
             are not test.
         fold: 0 to 4, under `folds`.
@@ -148,12 +152,36 @@ def _stratified_validation(rest: pd.DataFrame, settings: SplitSettings) -> list[
 
 
 def _fold_test(table: pd.DataFrame, settings: SplitSettings) -> list[str]:
-    from sklearn.model_selection import StratifiedKFold
+    from sklearn.model_selection import KFold, StratifiedKFold
 
-    diagnoses = _diagnoses(table, needed=FOLDS)
-    folds = StratifiedKFold(n_splits=FOLDS, shuffle=True, random_state=settings.seed).split(table, diagnoses)
+    groups = _groups(table)
+    if len(groups) < FOLDS:
+        raise InputError(f"{len(groups)} groups of cases cannot be {FOLDS} folds. Use more, or another split.protocol.")
+    diagnoses = _diagnoses(groups, needed=FOLDS)
+    kind = KFold if diagnoses is None else StratifiedKFold
+    folds = kind(n_splits=FOLDS, shuffle=True, random_state=settings.seed).split(groups, diagnoses)
     _, test = list(folds)[settings.fold]
-    return list(table.index[test])
+    return _members(table, list(groups.index[test]))
+
+
+def _given(subset: str) -> Draw:
+    """Those that the table's own column says."""
+
+    def draw(table: pd.DataFrame, settings: SplitSettings) -> list[str]:
+        if "subset" not in table:
+            raise InputError("split.protocol is given, but the table has no column subset (train, validation, test).")
+        unknown = sorted(set(table["subset"]) - {"train", "validation", "test"})
+        if unknown:
+            raise InputError(
+                f"The column subset has {', '.join(map(repr, unknown))}, expected train, validation, test."
+            )
+        if "group" in table:
+            torn = table.groupby("group")["subset"].nunique()[lambda counts: counts > 1]
+            if len(torn):
+                raise InputError(f"The group {torn.index[0]} and {len(torn) - 1} more stand in more than one subset.")
+        return list(table.index[table["subset"] == subset])
+
+    return draw
 
 
 def _overfit_test(table: pd.DataFrame, settings: SplitSettings) -> list[str]:
@@ -165,18 +193,38 @@ def _draw(table: pd.DataFrame, count: int, seed: int, stratify: bool) -> list[st
 
     if count == 0:
         return []
-    strata = _diagnoses(table, needed=2) if stratify else None
+    groups = _groups(table)
+    strata = _diagnoses(groups, needed=2) if stratify else None
+    size = count if len(groups) == len(table) else max(1, round(count / len(table) * len(groups)))
     try:
-        _, drawn = train_test_split(list(table.index), test_size=count, random_state=seed, stratify=strata)
+        _, drawn = train_test_split(list(groups.index), test_size=size, random_state=seed, stratify=strata)
     except ValueError as error:
         raise InputError(
             f"{len(table)} cases cannot be split: {error}. Use more cases or another split.protocol."
         ) from error
-    return list(drawn)
+    return _members(table, list(drawn))
 
 
-def _diagnoses(table: pd.DataFrame, needed: int) -> pd.Series:
+def _groups(table: pd.DataFrame) -> pd.DataFrame:
+    """A row a group with its most frequent diagnosis; the cases themselves where each is one of its own."""
+    if "group" not in table or table["group"].is_unique:
+        return table
+    return table.groupby("group")[["diagnosis"]].agg(lambda column: column.mode().iloc[0])
+
+
+def _members(table: pd.DataFrame, drawn: list[str]) -> list[str]:
+    """The cases of the groups that were drawn."""
+    if "group" not in table or table["group"].is_unique:
+        return drawn
+    return list(table.index[table["group"].isin(drawn)])
+
+
+def _diagnoses(table: pd.DataFrame, needed: int) -> pd.Series | None:
+    """What is stratified by; None where nothing is known of any case."""
     diagnoses = table["diagnosis"].fillna("")
+    if (diagnoses == "").all():
+        logger.warning("No case has a diagnosis: the split is drawn without strata.")
+        return None
     if (diagnoses == "").any():
         raise InputError(
             f"{(diagnoses == '').sum()} cases have no diagnosis, which this split.protocol stratifies by. Bring in PH2 "
@@ -194,6 +242,7 @@ def _diagnoses(table: pd.DataFrame, needed: int) -> pd.Series:
 PROTOCOLS: dict[str, Protocol] = {
     "stratified": Protocol(_stratified_test, _stratified_validation),
     "folds": Protocol(_fold_test, draw_validation_cases),
+    "given": Protocol(_given("test"), _given("validation")),
     "overfit": Protocol(_overfit_test, lambda rest, settings: []),
 }
 """By name; a room of its own may add to them, as lesion_segmentation.paper does."""

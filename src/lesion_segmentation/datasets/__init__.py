@@ -4,6 +4,7 @@ torch is imported only where a network is read or written, so that kedro-viz sta
 """
 
 from lesion_segmentation.datasets.arrays import CaseArrays
+from lesion_segmentation.datasets.folder import OwnCases
 from lesion_segmentation.datasets.network import EncoderFolder, NetworkDataset, TrainingCheckpoint
 from lesion_segmentation.datasets.run_artifact import RunArtifact
 from lesion_segmentation.datasets.synthetic import SyntheticCases
@@ -14,6 +15,7 @@ __all__ = [
     "EncoderFolder",
     "Figure",
     "NetworkDataset",
+    "OwnCases",
     "Record",
     "RunArtifact",
     "SyntheticCases",

@@ -36,7 +36,7 @@ def score_subgroups(case_metrics: pd.DataFrame, cases: pd.DataFrame) -> pd.DataF
     part = originals(case_metrics[case_metrics["subset"] == subset])
     table = part[["case_id", "dice", "iou"]].merge(describe_groups(cases), on="case_id")
     rows = []
-    for grouping in GROUPINGS:
+    for grouping in [name for name in GROUPINGS if name in table]:
         for group, members in table.groupby(grouping, sort=True, observed=True):
             row: dict[str, object] = {"subset": subset, "grouping": grouping, "group": str(group), "n": len(members)}
             if len(members) >= TOO_FEW:
@@ -49,13 +49,14 @@ def score_subgroups(case_metrics: pd.DataFrame, cases: pd.DataFrame) -> pd.DataF
 
 
 def describe_groups(cases: pd.DataFrame) -> pd.DataFrame:
-    """case_id and, in words, the group of each of GROUPINGS that the case belongs to."""
-    words = ["diagnosis", "asymmetry", "blue_whitish_veil", "regression_areas"]
-    groups = cases[["case_id"]].assign(**{name: cases[name].replace("", "not annotated") for name in words})
-    counts = cases["colors"].map(lambda text: str(len(text.split(", "))) if text else "not annotated")
+    """case_id and, in words, the group of each of GROUPINGS that the case belongs to, as far as the data know it."""
+    known = [name for name in ("diagnosis", "asymmetry", "blue_whitish_veil", "regression_areas") if name in cases]
+    groups = cases[["case_id"]].assign(**{name: cases[name].replace("", "not annotated") for name in known})
+    if "colors" in cases:
+        counts = cases["colors"].map(lambda text: str(len(text.split(", "))) if text else "not annotated")
+        groups = groups.assign(number_of_colors=counts)
     percent = [f"{100 * low:.0f} to {100 * high:.0f}%" for low, high in pairwise(SIZE_EDGES)]
     return groups.assign(
-        number_of_colors=counts,
         lesion_size=pd.cut(cases["lesion_area"], SIZE_EDGES, labels=percent, include_lowest=True),
         touches_border=cases["touches_border"].map({True: "yes", False: "no"}),
     )

@@ -86,6 +86,8 @@ class InputHooks:
         _check_hardware(pipeline.inputs(), self._parameters)
         if "params:training" in pipeline.inputs():
             _check_network(TrainingSettings(**self._parameters["training"]), catalog)
+        if set(RAW) <= pipeline.inputs():
+            catalog.load("ph2_images")  # a folder of one's own that is not there is told at once
         if set(RAW) <= pipeline.inputs() and "network" in pipeline.all_outputs():
             _check_batch(catalog, self._parameters)
 
@@ -93,6 +95,8 @@ class InputHooks:
 def _require_on_the_command_line(parameters: Mapping[str, Any], runtime: Mapping[str, Any]) -> None:
     """Refuse parameters of a file that would have no effect there: the catalog is made from the command line's."""
     idle = [name for name in RUNTIME_PARAMETERS if name in parameters and name not in runtime]
+    given, asked_for = parameters.get("data") or {}, runtime.get("data") or {}
+    idle += [f"data.{name}" for name in ("images", "masks", "table") if given.get(name) and name not in asked_for]
     if idle:
         raise InputError(
             f"{', '.join(idle)}: this is given on the command line (--params {idle[0]}=...), but stands in a "
@@ -160,7 +164,8 @@ def _check_network(settings: TrainingSettings, catalog: DataCatalog) -> None:
 def _check_batch(catalog: DataCatalog, parameters: Mapping[str, Any]) -> None:
     """Draw the split from the annotations alone, to refuse at once one that leaves less than a batch for training."""
     try:
-        annotations = parse_annotations(catalog.load("ph2_annotations"))
+        loaded = catalog.load("ph2_annotations")
+        annotations = parse_annotations(loaded) if isinstance(loaded, str) else loaded
     except InputError:
         return  # the check of the cases names this, and all other faults with it
     if not set(annotations["case_id"]) == set(catalog.load("ph2_images")) == set(catalog.load("ph2_masks")):

@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from lesion_segmentation.data.annotations import ANNOTATION_COLUMNS, format_annotations, parse_annotations
-from lesion_segmentation.data.cases import binary_mask, pixel_hash
+from lesion_segmentation.data.annotations import ANNOTATION_COLUMNS, ANNOTATIONS, format_annotations, parse_annotations
+from lesion_segmentation.data.cases import pixel_hash
+from lesion_segmentation.data.pictures import to_mask, to_rgb
 from lesion_segmentation.data.sources.archives import opened, workspace
 from lesion_segmentation.errors import InputError
 
-ANNOTATIONS = "PH2_dataset.txt"
 _OFFICIAL_IMAGE, _OFFICIAL_MASK = re.compile(r"(IMD\d{3})\.bmp", re.I), re.compile(r"(IMD\d{3})_lesion\.bmp", re.I)
 _KAGGLE_IMAGE, _KAGGLE_MASK = re.compile(r"X_img_(\d+)\.bmp", re.I), re.compile(r"Y_img_(\d+)\.bmp", re.I)
 UNREADABLE = (OSError, ValueError, SyntaxError, MemoryError, OverflowError, struct.error, Image.DecompressionBombError,
@@ -38,8 +38,8 @@ def describe_pictures(image: Image.Image, mask: Image.Image) -> dict[str, object
     return {
         "width": image.width,
         "height": image.height,
-        "image_sha256": pixel_hash(np.asarray(image.convert("RGB"))),
-        "mask_sha256": pixel_hash(binary_mask(mask)),
+        "image_sha256": pixel_hash(to_rgb(image)),
+        "mask_sha256": pixel_hash(to_mask(mask)),
         "small_image_sha256": small_image_hash(image),
     }
 
@@ -89,7 +89,7 @@ def _import(source: Path, target: Path, manifest: pd.DataFrame) -> str:
     note = (
         ""
         if _has_diagnoses(annotations)
-        else " It has no annotations: diagnoses stay empty, so the protocols stratified and folds are refused."
+        else " It has no annotations: diagnoses stay empty, so the protocols stratified and folds draw without strata."
     )
     return f"PH2: {len(pairs)} cases checked and written to {target}.{note}"
 

@@ -13,8 +13,9 @@ import pandas as pd
 from PIL import Image, ImageDraw
 
 from lesion_segmentation.data.annotations import ANNOTATION_COLUMNS, format_annotations
-from lesion_segmentation.data.cases import SYNTHETIC_PREFIX
 
+PREFIX = "SYN"
+"""Case ids begin so."""
 SIZES = ((384, 288), (383, 288), (382, 286), (400, 300), (360, 270))
 """Width and height in pixels, about half of PH2's."""
 
@@ -40,7 +41,7 @@ class SyntheticCase:
 
 def case_ids(count: int) -> list[str]:
     """SYN001, SYN002, ..."""
-    return [f"{SYNTHETIC_PREFIX}{number:03d}" for number in range(1, count + 1)]
+    return [f"{PREFIX}{number:03d}" for number in range(1, count + 1)]
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,7 @@ def _codes(
         return "P" if generator.uniform() < probability else "A"
 
     return {
-        "case_id": f"{SYNTHETIC_PREFIX}{number:03d}",
+        "case_id": f"{PREFIX}{number:03d}",
         "histological_diagnosis": "Melanoma" if diagnosis == 2 else "",
         "diagnosis": str(diagnosis),
         "asymmetry": str(int(np.digitize(irregularity, (0.08, 0.14)))),

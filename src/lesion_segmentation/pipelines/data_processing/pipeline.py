@@ -15,7 +15,7 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 read_cases,
-                ["ph2_images", "ph2_masks", "ph2_annotations", "params:image_size"],
+                ["ph2_images", "ph2_masks", "ph2_annotations", "params:image_size", "params:data"],
                 ["cases", "images", "native_masks", "example_images"],
                 name="read_cases",
             ),

@@ -1,0 +1,60 @@
+"""A user's own pictures in the catalog."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+import pandas as pd
+from kedro.io import AbstractDataset
+from PIL import Image
+
+from lesion_segmentation.errors import InputError
+
+
+class OwnCases(AbstractDataset[NoReturn, Any]):
+    """Images, masks or the table of a user's own data, in the place of PH2's.
+
+    Args:
+        part: `images` or `masks` load as a mapping from case_id to a function that reads the picture; `table` as a
+            table with a row a case.
+        images, masks: Folders, at any depth.
+        table: A .csv, if there is one.
+    """
+
+    def __init__(
+        self,
+        part: Literal["images", "masks", "table"],
+        images: str | None = None,
+        masks: str | None = None,
+        table: str | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        self._part: Literal["images", "masks", "table"] = part
+        self._places = {"images": images, "masks": masks, "table": table}
+        self.metadata = metadata
+
+    def load(self) -> dict[str, Callable[[], Image.Image]] | pd.DataFrame:
+        from lesion_segmentation.data.sources.folder import find_pictures, open_picture, read_table
+
+        if self._part == "table":
+            table = self._places["table"]
+            return read_table(Path(table).expanduser() if table else None, find_pictures(self._folder("images")))
+        found = find_pictures(self._folder(self._part), masks=self._part == "masks")
+        return {case_id: partial(open_picture, path) for case_id, path in found.items()}
+
+    def save(self, data: NoReturn) -> NoReturn:
+        """Not possible: they are the user's."""
+        raise NotImplementedError("a user's own data are read, not written")
+
+    def _folder(self, part: str) -> Path:
+        place = self._places[part]
+        if not place:
+            raise InputError(f"Where are the {part}? Name them with --params data.images=<folder>,data.masks=<folder>")
+        return Path(place).expanduser()
+
+    def _exists(self) -> bool:
+        return True
+
+    def _describe(self) -> dict[str, Any]:
+        return {"part": self._part, **self._places}

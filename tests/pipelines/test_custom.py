@@ -1,0 +1,149 @@
+"""Pictures of one's own, through all pipelines, and everything that may be wrong with them."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from kedro.framework.startup import bootstrap_project
+from kedro.io import DatasetError
+from mlflow import MlflowClient
+from PIL import Image
+
+from lesion_segmentation.cli import cli
+from lesion_segmentation.data.cases import DataSettings, ImageSize, read_cases
+from lesion_segmentation.data.sources import synthetic
+from lesion_segmentation.errors import InputError
+
+ENDINGS = (".jpg", ".png", ".bmp", ".tif", ".webp")
+MASKS = (".png", "_mask.png", "_segmentation.png", "_lesion.bmp", "_Mask.tiff")
+CASES = 20
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory) -> Path:
+    """Drawn cases in five formats, at several depths, with blanks in their names, and a table."""
+    folder = tmp_path_factory.mktemp("own")
+    rows = []
+    for number in range(1, CASES + 1):
+        case, name = synthetic.draw_case(number), f"lesion {number:03d}"
+        image = folder / "images" / f"site {number % 3}" / f"{name}{ENDINGS[number % 5]}"
+        mask = folder / "masks" / f"{name}{MASKS[number % 5]}"
+        for path, pixels in ((image, case.image), (mask, case.mask)):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path, **({"quality": 95} if path.suffix == ".jpg" else {}))
+        diagnosis = ("nevus", "melanoma")[number // 2 % 2] if number > 1 else "melanoma"  # the first patient has both
+        rows.append({"case_id": name, "diagnosis": diagnosis, "group": f"patient {number // 2}", "camera": str(number)})
+    pd.DataFrame(rows).to_csv(folder / "table.csv", index=False)
+    return folder
+
+
+def places(own: Path, table: bool = True) -> dict[str, str]:
+    given = {"data.images": str(own / "images"), "data.masks": str(own / "masks")}
+    return given | ({"data.table": str(own / "table.csv")} if table else {})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("table", [True, False])
+def test_a_folder_of_pictures_goes_through_all_pipelines(run, project, own, table):
+    run(env="custom", params={**places(own, table), "data.name": "mine", "training.epochs": 1})
+    root = project / "data" / "custom"
+    cases = pd.read_csv(root / "03_primary" / "cases.csv", keep_default_na=False)
+    assert len(cases) == CASES
+    assert set(cases["source"]) == {"mine"}
+    assert ("camera" in cases) == table
+    split = pd.read_csv(root / "05_model_input" / "split.csv").merge(cases, on="case_id")
+    assert split.groupby("group")["subset"].nunique().max() == 1
+    page = (root / "08_reporting" / "report.html").read_text()
+    assert "mine" in page
+    assert "PH2 cases" not in page
+    client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+    (tracked,) = client.search_runs([client.get_experiment_by_name("mine-segnet").experiment_id])
+    assert tracked.info.status == "FINISHED"
+    assert tracked.inputs.dataset_inputs[0].dataset.name == "mine"
+
+
+def test_everything_wrong_is_in_one_report(own, tmp_path):
+    """As `kedro check-data` tells it, which writes nothing."""
+    folder = tmp_path / "wrong"
+    for path in sorted(own.rglob("*.*")):
+        copy = folder / path.relative_to(own)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+    images, masks = ({path.stem: path for path in sorted((folder / part).rglob("*.*"))} for part in ("images", "masks"))
+    images["lesion 001"].unlink()
+    next(path for name, path in masks.items() if name.startswith("lesion 002")).unlink()
+    images["lesion 003"].write_bytes(images["lesion 003"].read_bytes()[:300])
+    images["lesion 004"].write_bytes(b"")
+    Image.new("CMYK", (40, 40)).save(images["lesion 006"].with_suffix(".tif"))
+    images["lesion 006"].unlink()
+    Image.new("L", (3, 3)).save(next(path for name, path in masks.items() if name.startswith("lesion 007")))
+    grey = next(path for name, path in masks.items() if name.startswith("lesion 008"))
+    Image.fromarray(np.arange(200, dtype=np.uint8).reshape(10, 20)).save(grey.with_suffix(".png"))
+    if grey.suffix != ".png":
+        grey.unlink()
+    Image.open(images["lesion 009"]).save(images["lesion 010"].with_suffix(".png"))
+    if images["lesion 010"].suffix != ".png":
+        images["lesion 010"].unlink()
+    table = pd.read_csv(folder / "table.csv")
+    table = table[table["case_id"] != "lesion 011"]
+    pd.concat([table, table.tail(1).assign(case_id="lesion 999")]).to_csv(folder / "table.csv", index=False)
+    before = sorted(folder.rglob("*"))
+    called = ["check-data", str(folder / "images"), str(folder / "masks"), str(folder / "table.csv")]
+    done = CliRunner().invoke(cli, called)
+    assert done.exit_code == 1
+    for case, words in {
+        "001": "a mask without an image", "002": "an image without a mask", "003": "cannot be read",
+        "004": "cannot be read", "006": "CMYK", "007": "expected the same size", "008": "grey values found",
+        "011": "not found in the table", "999": "neither an image nor a mask",
+    }.items():  # fmt: skip
+        assert any(case in line and words in line for line in done.output.splitlines()), (case, words, done.output)
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_data_that_are_right_are_described_and_nothing_is_written(own, project):
+    bootstrap_project(project)
+    before = sorted(own.rglob("*"))
+    done = CliRunner().invoke(cli, ["check-data", str(own / "images"), str(own / "masks"), str(own / "table.csv")])
+    assert done.exit_code == 0, done.output
+    assert f"{CASES} cases" in done.output
+    assert "10 groups" in done.output or "11 groups" in done.output
+    assert sorted(own.rglob("*")) == before
+    assert not (project / "data" / "custom").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"data.images": None}, "Where are the images"),
+        ({"data.images": "/nowhere"}, "/nowhere is no folder"),
+        ({"data.name": "a/b"}, r"data\.name"),
+    ],
+)
+def test_what_is_missing_is_told_before_any_work(run, project, own, change, message):
+    given = {name: value for name, value in (places(own) | change).items() if value is not None}
+    with pytest.raises((InputError, DatasetError), match=message):  # the command line tells the first of the second
+        run(env="custom", params=given)
+    assert not (project / "data" / "custom").exists()
+
+
+def test_the_same_name_twice_is_refused_wherever_it_lies(own, tmp_path):
+    for part in ("a", "b"):
+        (tmp_path / part).mkdir()
+        Image.new("RGB", (40, 40)).save(tmp_path / part / "one.png")
+    done = CliRunner().invoke(cli, ["check-data", str(tmp_path), str(own / "masks")])
+    assert done.exit_code == 1
+    assert "one: there twice, a/one.png and b/one.png" in done.output
+
+
+def test_other_pixels_under_ph2s_ids_are_not_called_ph2():
+    drawn = {f"IMD{number:03d}": synthetic.draw_case(number) for number in (2, 3)}
+    read = read_cases(
+        {name: (lambda case=case: Image.fromarray(case.image)) for name, case in drawn.items()},
+        {name: (lambda case=case: Image.fromarray(case.mask)) for name, case in drawn.items()},
+        pd.DataFrame({"case_id": list(drawn), "diagnosis": "nevus"}),
+        ImageSize(height=64, width=96),
+        DataSettings(),
+    )
+    assert set(read.cases["source"]) == {"not PH2"}
