@@ -62,14 +62,14 @@ def fit_network(
 
 def _warn_of_cost(network: Any, settings: TrainingSettings, samples: pd.DataFrame) -> None:
     from lesion_segmentation.hardware import choose_hardware, estimate_minutes
-    from lesion_segmentation.model.layers import count_gflop
 
     hardware = choose_hardware(settings.device, settings.precision)
     if hardware.device != "cpu":
         return
     images = int((samples["subset"] == "train").sum()) * settings.epochs
-    minutes = estimate_minutes(hardware, images, count_gflop(network))
-    logger.info("Training on the CPU: about %.0f minutes, estimated from a matrix multiply", minutes)
+    height, width = network.metadata.input_size
+    minutes = estimate_minutes(network, height, width, images, hardware.precision)
+    logger.info("Training on the CPU: about %.0f minutes, estimated from a forward pass", minutes)
     if minutes > PATIENCE_MINUTES:
         logger.warning(
             "No GPU is used: this will take about %.1f hours. For two cores: kedro run --env cpu", minutes / 60
