@@ -48,7 +48,7 @@ def test_an_environment_without_a_folder_is_told(project, command, monkeypatch):
     assert "--env is dmeo, did you mean demo?" in call(project, command, "--env", "dmeo").output
     if command == "cross-validate":
         monkeypatch.setenv("KEDRO_ENV", "nowhere")
-        assert "--env is nowhere, expected one of: base, cpu, demo" in call(project, command).output
+        assert "--env is nowhere, expected one of: base, cpu, custom, demo" in call(project, command).output
 
 
 def test_a_bare_node_name_works_where_it_is_unique():

@@ -8,7 +8,7 @@ import damage
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import SMALL
+from conftest import DRAWN, SMALL
 from kedro.io import DataCatalog
 from kedro.runner import SequentialRunner
 from PIL import Image
@@ -54,6 +54,7 @@ def process(project, folder) -> Any:
     def process() -> pd.DataFrame:
         catalog = DataCatalog.from_config(raw)
         catalog["params:image_size"] = SMALL
+        catalog["params:data"] = DRAWN
         outputs = SequentialRunner().run(pipeline, catalog)
         return outputs["cases"].load().set_index("case_id")
 
