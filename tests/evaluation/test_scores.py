@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from monai.metrics import DiceMetric
-from sklearn.metrics import accuracy_score, jaccard_score, precision_score, recall_score
+from sklearn.metrics import accuracy_score, cohen_kappa_score, jaccard_score, precision_score, recall_score
 from torchmetrics.functional.classification import binary_specificity
 
 from lesion_segmentation.evaluation import score_case
@@ -27,6 +27,8 @@ def test_scores_agree_with_independent_libraries(prediction, mask):
         assert scores["iou"] == pytest.approx(jaccard_score(y, p), abs=1e-6)
         dice = DiceMetric()(torch.tensor(prediction)[None, None], torch.tensor(mask)[None, None])
         assert scores["dice"] == pytest.approx(float(dice), abs=1e-6)
+    if len({*y, *p}) == 2:  # else scikit-learn divides zero by zero
+        assert scores["kappa"] == pytest.approx(cohen_kappa_score(y, p), abs=1e-6)
     if not mask.all():
         reference = binary_specificity(torch.tensor(p).int(), torch.tensor(y).int())
         assert scores["specificity"] == pytest.approx(float(reference), abs=1e-6)
@@ -36,7 +38,8 @@ def test_scores_agree_with_independent_libraries(prediction, mask):
 def test_dice_and_iou_of_one_case_are_bound_to_each_other(prediction, mask):
     scores = score_case(prediction, mask)
     assert scores["dice"] == pytest.approx(2 * scores["iou"] / (1 + scores["iou"]))
-    assert all(0 <= score <= 1 for name, score in scores.items() if name != "area_error")
+    assert all(0 <= score <= 1 for name, score in scores.items() if name not in ("area_error", "kappa"))
+    assert -1 <= scores["kappa"] <= 1
 
 
 def test_a_case_worked_by_hand():

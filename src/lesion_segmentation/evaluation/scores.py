@@ -3,7 +3,17 @@
 import numpy as np
 
 COUNTS = ("tp", "fp", "fn", "tn")
-METRICS = ("accuracy", "precision", "recall", "specificity", "iou", "dice", "thresholded_jaccard", "area_error")
+METRICS = (
+    "accuracy",
+    "precision",
+    "recall",
+    "specificity",
+    "iou",
+    "dice",
+    "kappa",
+    "thresholded_jaccard",
+    "area_error",
+)
 ISIC_LIMIT = 0.65
 """Below this IoU a case counts as failed in the ISIC challenges: annotators agree about so far."""
 
@@ -28,7 +38,9 @@ def score_counts(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray, tn: np.ndarray)
     """METRICS, as fractions, from pixel counts of any one shape.
 
     accuracy (tp + tn) / all, precision tp / (tp + fp), recall tp / (tp + fn), specificity tn / (tn + fp),
-    iou tp / (tp + fp + fn), dice 2 tp / (2 tp + fp + fn), thresholded_jaccard the iou, but 0 below 0.65 (Codella et
+    iou tp / (tp + fp + fn), dice 2 tp / (2 tp + fp + fn), kappa (p - e) / (1 - e), where p is the accuracy and e that of
+    two who agree by chance, each with its own share of lesion (Cohen, "A coefficient of agreement for nominal scales",
+    1960; from -1 to 1), thresholded_jaccard the iou, but 0 below 0.65 (Codella et
     al., ISIC 2018), area_error |fp - fn| / (tp + fn), which alone is better when it is small and may exceed 1.
 
     A ratio of 0/0 is 1 where prediction and mask are equal (fp = fn = 0), else 0; area_error is then 0, else 1.
@@ -40,13 +52,16 @@ def score_counts(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray, tn: np.ndarray)
         return np.where(whole > 0, part / np.where(whole > 0, whole, 1), otherwise)
 
     iou = ratio(tp, tp + fp + fn)
+    total = tp + fp + fn + tn
+    by_chance = (tp + fp) * (tp + fn) + (fn + tn) * (fp + tn)  # times the square of the total
     return {
-        "accuracy": ratio(tp + tn, tp + fp + fn + tn),
+        "accuracy": ratio(tp + tn, total),
         "precision": ratio(tp, tp + fp),
         "recall": ratio(tp, tp + fn),
         "specificity": ratio(tn, tn + fp),
         "iou": iou,
         "dice": ratio(2 * tp, 2 * tp + fp + fn),
+        "kappa": ratio(total * (tp + tn) - by_chance, total**2 - by_chance),
         "thresholded_jaccard": np.where(iou < ISIC_LIMIT, 0.0, iou),
         "area_error": ratio(np.abs(fp - fn), tp + fn, ~equal),
     }
