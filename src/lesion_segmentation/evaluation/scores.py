@@ -39,8 +39,8 @@ def score_counts(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray, tn: np.ndarray)
 
     accuracy (tp + tn) / all, precision tp / (tp + fp), recall tp / (tp + fn), specificity tn / (tn + fp),
     iou tp / (tp + fp + fn), dice 2 tp / (2 tp + fp + fn), kappa (p - e) / (1 - e) with the accuracy p and
-    that of two who agree by chance, e, each with its own share of lesion (Cohen, "A coefficient of agreement for nominal scales",
-    1960; from -1 to 1), thresholded_jaccard the iou, but 0 below 0.65 (Codella et
+    that of two who agree by chance, e, each with its own share of lesion (Cohen, "A coefficient of agreement for
+    nominal scales", 1960; from -1 to 1), thresholded_jaccard the iou, but 0 below 0.65 (Codella et
     al., ISIC 2018), area_error |fp - fn| / (tp + fn), which alone is better when it is small and may exceed 1.
 
     A ratio of 0/0 is 1 where prediction and mask are equal (fp = fn = 0), else 0; area_error is then 0, else 1.
