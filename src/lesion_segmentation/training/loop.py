@@ -41,13 +41,11 @@ def fit(
     Args:
         images: sample_id to uint8 (H, W, 3), all of one size.
         masks: sample_id to uint8 (H, W), 0 or 1.
-        samples: sample_id and subset (what is neither train nor validation is left out); order of the rows is the
-            order before shuffling.
+        samples: sample_id and subset (other than train and validation are left out), in the order before shuffling.
         settings: Network, optimiser, schedule, changes on the fly, hardware.
         listener: Told of each epoch as it ends, and of a run that this training goes on from.
         checkpoint_file: Written after the last epoch and each after which it is due; with `settings.resume` the
             training goes on from it, and ends with the weights, bit for bit on a CPU, of one never interrupted.
-
         network: What to begin with; by default what prepare_network gives.
 
     Returns:
@@ -56,8 +54,7 @@ def fit(
         binary cross-entropy, all are means over images.
 
     Raises:
-        InputError: The batch is larger than the training set, the loss is no longer finite, or the checkpoint is of
-            another training.
+        InputError: A batch is more than all, the loss is no longer finite, or the checkpoint is another training's.
     """
     subsets = {name: list(samples.loc[samples["subset"] == name, "sample_id"]) for name in ("train", "validation")}
     _require_a_batch(settings.batch_size, len(subsets["train"]))
