@@ -10,6 +10,7 @@ from kedro.io import AbstractDataset
 from PIL import Image
 
 from lesion_segmentation.errors import InputError
+from lesion_segmentation.files import expand_home
 
 
 class OwnCases(AbstractDataset[NoReturn, Any]):
@@ -39,7 +40,7 @@ class OwnCases(AbstractDataset[NoReturn, Any]):
 
         if self._part == "table":
             table = self._places["table"]
-            return read_table(Path(table).expanduser() if table else None, find_pictures(self._folder("images")))
+            return read_table(expand_home(table) if table else None, find_pictures(self._folder("images")))
         found = find_pictures(self._folder(self._part), masks=self._part == "masks")
         return {case_id: partial(open_picture, path) for case_id, path in found.items()}
 
@@ -51,7 +52,7 @@ class OwnCases(AbstractDataset[NoReturn, Any]):
         place = self._places[part]
         if not place:
             raise InputError(f"Where are the {part}? Name them with --params data.images=<folder>,data.masks=<folder>")
-        return Path(place).expanduser()
+        return expand_home(place)
 
     def _exists(self) -> bool:
         return True

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lesion_segmentation.group import Group
 from lesion_segmentation.model.metadata import Network, NetworkMetadata
 
 Unpooling = Literal["indices", "nearest"]
@@ -23,10 +24,9 @@ DENSE = 16
 DECODER = ((8, 8, 8), (8, 8, 4), (4, 4, 2), (2, 1))
 
 
-class SegNetOptions(BaseModel):
+class SegNetOptions(Group):
     """What a SegNet is built with: the arguments of the class, and its published defaults."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     width: float = Field(1.0, ge=1 / 64, le=4)
     unpooling: Unpooling = "indices"
     logit_batch_norm: bool = True

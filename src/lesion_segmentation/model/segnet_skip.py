@@ -128,8 +128,7 @@ class Pooled(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         seen = []
         for bins, view in zip((1, 2), self.views, strict=True):
-            means = x.mean(dim=(2, 3), keepdim=True) if bins == 1 else F.adaptive_avg_pool2d(x, bins)
-            seen.append(F.interpolate(view(means).relu(), size=x.shape[2:]))
+            seen.append(F.interpolate(view(F.adaptive_avg_pool2d(x, bins)).relu(), size=x.shape[2:]))
         return x + self.restore(torch.cat(seen, dim=1))
 
 

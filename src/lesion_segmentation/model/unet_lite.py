@@ -4,20 +4,20 @@ from collections.abc import Mapping
 from typing import Annotated
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lesion_segmentation.group import Group
 from lesion_segmentation.model.efficientnet_lite import EfficientNetLite, Variant, name_as_published
 from lesion_segmentation.model.metadata import Network, NetworkMetadata
 
 Channels = Annotated[int, Field(ge=1, le=1024)]
 
 
-class UNetLiteOptions(BaseModel):
+class UNetLiteOptions(Group):
     """What a UNetLite is built with."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     encoder: Variant = "lite0"
     decoder: tuple[Channels, Channels, Channels, Channels] = (128, 96, 64, 48)
 
@@ -26,7 +26,7 @@ class UNetLite(Network):
     """Scaled images to logits of the same height and width; the last map has half of them and is brought up bilinearly.
 
     Args:
-        encoder: `lite0` (3.4 million parameters) or `lite2` (4.7 million).
+        encoder: `lite0` (2,958,848 parameters) or `lite2` (4,357,952).
         decoder: Channels of the decoder's stages, the deepest first.
     """
 
