@@ -77,8 +77,8 @@ def run_epochs(network: Network, batch: int, hardware: Hardware) -> Callable[[],
     fabric = lightning.Fabric(accelerator=hardware.device, devices=1, precision=hardware.precision)
     trainer = Trainer(fabric, network, settings, steps=settings.epochs)
     images, masks = draw_pictures(batch)
-    train = Pictures(images.permute(0, 3, 1, 2).to(fabric.device), masks[:, None].to(fabric.device))
-    none = Pictures(train.images[:0], train.masks[:0])
+    pixels, truths = images.permute(0, 3, 1, 2).to(fabric.device), masks[:, None].to(fabric.device)
+    train, none = Pictures(pixels, truths, [""] * len(pixels)), Pictures(pixels[:0], truths[:0], [])
     return lambda: trainer.run_epoch(1, train, none, [""] * len(train))
 
 

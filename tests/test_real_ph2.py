@@ -12,6 +12,7 @@ from kedro_datasets.partitions import PartitionedDataset
 from PIL import Image, ImageEnhance
 from sklearn.model_selection import train_test_split
 
+from lesion_segmentation.data.alike import find_alike_pictures
 from lesion_segmentation.data.cases import Cases, DataSettings, ImageSize, read_cases, resize_masks
 from lesion_segmentation.data.leaks import LeakGuardSettings, guard_samples
 from lesion_segmentation.data.passport import describe_dataset
@@ -64,14 +65,20 @@ def hashes(images) -> dict[str, np.ndarray]:
     return hash_images(images)
 
 
-def test_the_passport_gives_ph2s_known_facts(cases, hashes):
-    passport = describe_dataset(cases, hashes)
+@pytest.fixture(scope="module")
+def alike(cases, hashes) -> pd.DataFrame:
+    return find_alike_pictures(cases, hashes, LeakGuardSettings())
+
+
+def test_the_passport_gives_ph2s_known_facts(cases, alike):
+    passport = describe_dataset(cases, alike)
     assert passport["source"] == "PH2"
     assert passport["diagnoses"] == {"common nevus": 80, "atypical nevus": 80, "melanoma": 40}
     assert (len(passport["sizes"]), passport["sizes"]["767 x 576"], passport["sizes"]["765 x 572"]) == (24, 94, 3)
     assert passport["lesion_area"]["mean"] == pytest.approx(0.323, abs=0.001)
     assert passport["touches_border"] == 50
     assert passport["histological_diagnosis_missing"] == 159
+    assert passport["near_duplicates"] == 0
     assert passport["most_alike"] == {"cases": ["IMD020", "IMD171"], "differing_bits": 56, "of_bits": 256}
 
 
@@ -171,12 +178,12 @@ def test_what_the_guard_sees_of_a_case_in_another_form(images, hashes, alter, mo
     assert (max(distances) <= LeakGuardSettings().max_distance) == seen
 
 
-def test_the_published_protocol_is_stopped_by_the_guard(cases, images, masks, hashes):
+def test_the_published_protocol_is_stopped_by_the_guard(cases, images, masks, alike):
     """87 of its 90 validation samples have a sibling in training; no other pair of PH2 looks alike."""
     split = split_cases(cases, SplitSettings(protocol="paper_leaky"))
     samples, _, _ = make_samples(images, masks, split, AugmentationSettings(copies=("rotated", "flipped")))
     with pytest.raises(InputError, match="87 problems"):
-        guard_samples(samples, split, hashes, LeakGuardSettings())
+        guard_samples(samples, split, alike, LeakGuardSettings())
 
 
 def test_a_shift_of_twelve_pixels_shows_in_every_score_but_the_papers(masks):

@@ -5,7 +5,9 @@ import pytest
 from conftest import DRAWN, SMALL
 from PIL import Image
 
+from lesion_segmentation.data.alike import find_alike_pictures
 from lesion_segmentation.data.cases import ImageSize, read_cases, resize_masks
+from lesion_segmentation.data.leaks import LeakGuardSettings
 from lesion_segmentation.data.passport import data_hash, describe_dataset
 from lesion_segmentation.data.perceptual_hash import hash_views
 from lesion_segmentation.data.pictures import to_mask
@@ -132,12 +134,13 @@ def test_empty_and_full_masks_are_accepted_with_a_warning(raw, value, word, capl
 
 
 def test_passport_counts_and_names_the_pair_most_alike(images, cases, hashes):
-    passport = describe_dataset(cases, hashes)
+    passport = describe_dataset(cases, find_alike_pictures(cases, hashes, LeakGuardSettings()))
     assert passport["cases"] == 20
     assert sum(passport["diagnoses"].values()) == sum(passport["sizes"].values()) == 20
     assert passport["touches_border"] == cases["touches_border"].sum()
     assert passport["most_alike"]["differing_bits"] > 46
-    twice = describe_dataset(cases, hashes | {"SYN020": hash_views(images["SYN003"][:, ::-1])})
+    forged = hashes | {"SYN020": hash_views(images["SYN003"][:, ::-1])}
+    twice = describe_dataset(cases, find_alike_pictures(cases, forged, LeakGuardSettings()))
     assert twice["most_alike"] == {"cases": ["SYN003", "SYN020"], "differing_bits": 0, "of_bits": 256}
 
 

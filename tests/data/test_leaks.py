@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lesion_segmentation.data.alike import find_alike_pictures
 from lesion_segmentation.data.leaks import (
     LeakGuardSettings,
     find_near_duplicates,
@@ -21,32 +22,43 @@ def split(cases) -> pd.DataFrame:
 
 
 @pytest.fixture
+def photographs(cases) -> pd.DataFrame:
+    """The same cases, as if they had been photographed: what is drawn may look alike."""
+    return cases.assign(source="photographs")
+
+
+@pytest.fixture
+def alike(photographs, hashes) -> pd.DataFrame:
+    return find_alike_pictures(photographs, hashes, LeakGuardSettings())
+
+
+@pytest.fixture
 def samples(images, masks, split) -> pd.DataFrame:
     return make_samples(images, masks, split, COPIES)[0]
 
 
-def test_clean_samples_pass_and_name_their_split(samples, split, hashes):
-    guarded = guard_samples(samples, split, hashes, LeakGuardSettings())
+def test_clean_samples_pass_and_name_their_split(samples, split, alike):
+    guarded = guard_samples(samples, split, alike, LeakGuardSettings())
     pd.testing.assert_frame_equal(guarded.drop(columns="split_hash"), samples)
     assert set(guarded["split_hash"]) == {split_hash(split)}
     check_origin(guarded, split)
 
 
-def test_samples_guarded_under_another_split_are_refused(samples, split, hashes, cases):
-    guarded = guard_samples(samples, split, hashes, LeakGuardSettings())
+def test_samples_guarded_under_another_split_are_refused(samples, split, alike, cases):
+    guarded = guard_samples(samples, split, alike, LeakGuardSettings())
     other = split_cases(cases, SplitSettings(protocol="stratified", seed=1))
     with pytest.raises(InputError, match="made and guarded under split"):
         check_origin(guarded, other)
 
 
 @pytest.mark.parametrize("subset", ["validation", "test"])
-def test_a_copy_of_a_scored_case_in_training_fails_the_run(samples, split, hashes, subset):
+def test_a_copy_of_a_scored_case_in_training_fails_the_run(samples, split, alike, subset):
     victim = split.loc[split["subset"] == subset, "case_id"].iloc[0]
     stolen = pd.DataFrame([{"sample_id": f"{victim}_flipped", "case_id": victim, "transform": "flipped"}])
     leaking = pd.concat([samples, stolen.assign(subset="train")], ignore_index=True)
     for allow_leak in (False, True):  # allowed or not: this is not the published protocol
         with pytest.raises(InputError, match=f"{subset} {victim}: the training sample {victim}_flipped shows the same"):
-            guard_samples(leaking, split, hashes, LeakGuardSettings(allow_leak=allow_leak))
+            guard_samples(leaking, split, alike, LeakGuardSettings(allow_leak=allow_leak))
 
 
 @pytest.mark.parametrize(
@@ -57,17 +69,54 @@ def test_a_copy_of_a_scored_case_in_training_fails_the_run(samples, split, hashe
         lambda image: np.clip(image * 0.9 + 10, 0, 255).astype(np.uint8),
     ],
 )
-def test_near_duplicates_across_subsets_fail_the_run(samples, split, images, hashes, alter):
+def test_near_duplicates_across_subsets_fail_the_run(samples, split, images, hashes, photographs, alter):
     test, train = (split.loc[split["subset"] == name, "case_id"].iloc[0] for name in ("test", "train"))
     forged = hashes | {test: hash_views(alter(images[train]))}
+    alike = find_alike_pictures(photographs, forged, LeakGuardSettings())
     with pytest.raises(InputError) as caught:
-        guard_samples(samples, split, forged, LeakGuardSettings())
+        guard_samples(samples, split, alike, LeakGuardSettings())
     first, second = sorted([test, train])
     assert f"{first} (" in str(caught.value)
     assert f"and {second} (" in str(caught.value)
     assert "1 problem\n" in str(caught.value)
 
 
-def test_near_duplicates_within_a_subset_do_no_harm(samples, split, hashes):
+def test_near_duplicates_within_a_subset_do_no_harm(samples, split, hashes, photographs):
     one, other = split.loc[split["subset"] == "train", "case_id"].iloc[:2]
-    assert find_near_duplicates(samples, split, hashes | {other: hashes[one]}, 46) == []
+    alike = find_alike_pictures(photographs, hashes | {other: hashes[one]}, LeakGuardSettings())
+    assert list(alike["near_duplicate"]) == [True]
+    assert find_near_duplicates(samples, split, alike) == []
+
+
+def test_drawn_cases_may_look_alike(cases, hashes):
+    first, second = sorted(hashes)[:2]
+    alike = find_alike_pictures(cases, hashes | {second: hashes[first]}, LeakGuardSettings())
+    assert alike[["case_id", "other_case_id", "differing_bits"]].to_numpy().tolist() == [[first, second, 0]]
+    assert not alike["near_duplicate"].any()
+
+
+@pytest.mark.parametrize("protocol", ["stratified", "folds"])
+def test_near_duplicates_are_drawn_together(photographs, images, masks, hashes, protocol):
+    """Chains of them, too: whatever is drawn, the guard finds nothing."""
+    names = sorted(hashes)
+    forged = dict(hashes)
+    for number in range(0, 18, 3):  # six groups of three, of which the first and the last are alike through the second
+        for other in names[number + 1 : number + 3]:
+            forged[other] = hash_views(images[names[number]][:, ::-1])
+    alike = find_alike_pictures(photographs, forged, LeakGuardSettings())
+    assert alike["near_duplicate"].sum() == 18
+    table = photographs.assign(diagnosis="")
+    for seed in range(5):
+        split = split_cases(table, SplitSettings(protocol=protocol, validation_cases=3, seed=seed), alike)
+        assert set(split["subset"]) == {"train", "validation", "test"}
+        assert find_near_duplicates(make_samples(images, masks, split, COPIES)[0], split, alike) == []
+
+
+def test_a_given_split_is_refused_for_near_duplicates(photographs, images, masks, hashes):
+    given = photographs.assign(subset=["train", "validation", "test", *["train"] * 17])
+    alike = find_alike_pictures(photographs, hashes | {"SYN003": hashes["SYN001"]}, LeakGuardSettings())
+    split = split_cases(given, SplitSettings(protocol="given"), alike)
+    assert list(split["subset"][:3]) == ["train", "validation", "test"]
+    samples = make_samples(images, masks, split, COPIES)[0]
+    with pytest.raises(InputError, match=r"SYN001 \(train\) and SYN003 \(test\) look alike"):
+        guard_samples(samples, split, alike, LeakGuardSettings())

@@ -5,7 +5,13 @@ import torch
 from sklearn.metrics import brier_score_loss
 from torchmetrics.functional.classification import binary_calibration_error
 
-from lesion_segmentation.evaluation.calibration import BINS, calibrate, reliability, summarise_reliability
+from lesion_segmentation.evaluation.calibration import (
+    BINS,
+    calibrate,
+    count_pixels_by_bin,
+    reliability,
+    summarise_reliability,
+)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -13,14 +19,14 @@ def test_ece_and_brier_agree_with_independent_libraries(seed):
     generator = np.random.default_rng(seed)
     p = generator.random(4000) ** 2
     y = generator.random(4000) < p**1.5
-    scores = summarise_reliability(reliability(p, y), p, y)
+    scores = summarise_reliability(reliability(sums := count_pixels_by_bin(p, y)), sums)
     assert scores["brier"] == pytest.approx(brier_score_loss(y, p), abs=1e-6)
     reference = binary_calibration_error(torch.tensor(p), torch.tensor(y).int(), n_bins=BINS, norm="l1")
     assert scores["ece"] == pytest.approx(float(reference), abs=1e-6)
 
 
 def test_the_ends_of_the_scale_are_counted():
-    table = reliability(np.array([0.0, 1.0, 1.0]), np.array([False, True, False]))
+    table = reliability(count_pixels_by_bin(np.array([0.0, 1.0, 1.0]), np.array([False, True, False])))
     assert table["pixels"].iloc[0] == 1
     assert table["pixels"].iloc[-1] == 2
     assert table["lesion_share"].iloc[-1] == 0.5

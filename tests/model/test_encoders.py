@@ -15,6 +15,7 @@ from lesion_segmentation.model import NetworkMetadata, SegNet, build_network, en
 from lesion_segmentation.model.efficientnet_lite import EfficientNetLite, SameConv2d, name_as_published
 from lesion_segmentation.model.encoders import PUBLISHED, digest, fetch_encoder, find_encoder, read_encoder
 from lesion_segmentation.tensor_files import read_tensors, write_tensors
+from lesion_segmentation.training.beginning import Beginning
 from lesion_segmentation.training.loop import prepare_network
 from lesion_segmentation.training.settings import TrainingSettings
 
@@ -135,7 +136,7 @@ def test_a_network_is_fed_as_its_encoders_weights_expect(images):
     )  # fmt: skip
     available = {"efficientnet_lite0": partial(read_encoder, FOLDER / "efficientnet_lite0.safetensors")}
     encoder = find_encoder(available, settings.encoder_weights)
-    network = prepare_network(settings, list(images.values()), encoder)
+    network = prepare_network(settings, list(images.values()), Beginning(encoder))
     assert (network.metadata.input_mean, network.metadata.input_std) == ((127,) * 3, (128,) * 3)
 
 

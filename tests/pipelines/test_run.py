@@ -285,6 +285,7 @@ def test_who_needs_no_paper_deletes_its_room(tmp_path, empty_project):
 def run_command(project: Path, params: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "kedro", "run", "--env", "demo", "--params", params]
     environment = os.environ | {"PYTHONPATH": str(project / "src")}
+    environment.pop("MLFLOW_TRACKING_URI", None)  # MLflow leaves that of the last run in this process
     return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
 
 

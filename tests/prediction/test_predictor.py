@@ -10,7 +10,7 @@ from lesion_segmentation.hardware import Hardware
 from lesion_segmentation.model import SegNet
 from lesion_segmentation.prediction import Predictor, predict
 from lesion_segmentation.prediction.fusing import fuse_batch_norms
-from lesion_segmentation.resizing import resize_image, resize_probability
+from lesion_segmentation.resizing import resize_image, restore_probability
 
 module = importlib.import_module("lesion_segmentation.prediction.predictor")
 
@@ -111,7 +111,7 @@ def test_pictures_of_any_size_come_back_at_their_own(network):
     together = list(Predictor(network, batch_size=2)(pictures))
     for picture, (probability, mask) in zip(pictures, together, strict=True):
         small = resize_image(picture, 40, 48)
-        expected = resize_probability(predict(network, small[None])[0], *picture.shape[:2])
+        expected = restore_probability(predict(network, small[None])[0], *picture.shape[:2])
         assert probability.shape == mask.shape == picture.shape[:2]
         assert np.allclose(probability, expected, atol=1e-5)
         assert np.array_equal(mask, probability > 0.4)

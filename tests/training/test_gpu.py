@@ -56,7 +56,7 @@ def test_no_step_waits_on_the_host(images, masks, samples):
     settings = TrainingSettings(**QUICK)
     hardware = choose_hardware()
     fabric = lightning.Fabric(accelerator="cuda", devices=1, precision=hardware.precision)
-    train = load_pictures(images, masks, samples["sample_id"], fabric.device)
+    train = load_pictures(images, masks, samples, fabric.device)
     trainer = Trainer(fabric, loop.prepare_network(settings, list(images.values())), settings, 100)
     order, changes = trainer.draw_epoch(1, train)
 

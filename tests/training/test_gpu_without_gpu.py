@@ -36,7 +36,7 @@ def test_no_step_waits_not_even_a_resumed_one_and_convolutions_get_bf16_with_cha
     with fake_gpu() as watch:
         fabric = lightning.Fabric(accelerator="cuda", devices=1, precision="bf16-mixed")
         trainer = Trainer(fabric, small_network(), SETTINGS, steps=9)
-        train = load_pictures(IMAGES, MASKS, IDS, fabric.device)
+        train = load_pictures(IMAGES, MASKS, pd.DataFrame({"sample_id": IDS}), fabric.device)
         order, changes = trainer.draw_epoch(1, train)
         for _ in range(3):
             watch.waits.clear()

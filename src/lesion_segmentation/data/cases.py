@@ -12,10 +12,11 @@ from PIL import Image, UnidentifiedImageError
 from pydantic import Field
 
 from lesion_segmentation.data.annotations import ANNOTATIONS, parse_annotations
+from lesion_segmentation.data.packed import PackedMasks
 from lesion_segmentation.data.pictures import to_mask, to_rgb
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.group import Group
-from lesion_segmentation.resizing import resize_image, resize_mask
+from lesion_segmentation.resizing import Framing, Resizing, resize_image, resize_mask
 
 logger = logging.getLogger(__name__)
 
@@ -40,10 +41,12 @@ class DataSettings(Group):
 
 
 class ImageSize(Group):
-    """Height and width in pixels that every image and mask is resized to."""
+    """Height and width in pixels that every image and mask is resized to, and how (lesion_segmentation.resizing)."""
 
     height: int = Field(192, ge=32, le=4096)
     width: int = Field(256, ge=32, le=4096)
+    resizing: Resizing = "cubic"
+    framing: Framing = "stretch"
 
 
 class Cases(NamedTuple):
@@ -53,14 +56,14 @@ class Cases(NamedTuple):
         cases: One row a case, sorted by case_id: case_id, source (the data set's name), the annotations in words,
             width and height in pixels, lesion_area (fraction of the picture), touches_border, and the SHA-256 of
             the decoded pixels of image and mask.
-        images: case_id to uint8 (height, width, 3), resized with Lanczos, as the paper's code does.
+        images: case_id to uint8 (height, width, 3).
         native_masks: case_id to uint8 (H, W), 0 or 1, each of its own H and W.
         example_images: The first, the smallest and the largest image at their own sizes, uint8 (H, W, 3): for figures.
     """
 
     cases: pd.DataFrame
     images: dict[str, np.ndarray]
-    native_masks: dict[str, np.ndarray]
+    native_masks: Mapping[str, np.ndarray]
     example_images: dict[str, np.ndarray]
 
 
@@ -86,7 +89,8 @@ def read_cases(
     case_ids = sorted(set(ph2_images) | set(ph2_masks))
     annotations, problems = _read_annotations(ph2_annotations, case_ids)
     rows, hashes = [], {}
-    images, native_masks, examples = {}, {}, Examples()
+    images, native_masks, examples = {}, PackedMasks(), Examples()
+    seen = {"empty": 0, "full": 0}
     for case_id in case_ids:
         image = _read_image(case_id, ph2_images, problems)
         mask = _read_mask(case_id, ph2_masks, problems)
@@ -97,10 +101,12 @@ def read_cases(
         if image.shape[:2] != mask.shape:
             problems.append(f"{case_id}: the image is {_size(image)}, its mask {_size(mask)}; expected the same size")
         rows.append({"case_id": case_id, **_measure(image, mask), "image_sha256": hashes[case_id]})
-        images[case_id] = resize_image(image, image_size.height, image_size.width)
-        native_masks[case_id] = mask.astype(np.uint8)
+        images[case_id] = resize_image(image, **image_size.model_dump())
+        native_masks.add(case_id, mask)
+        seen["empty"] += not mask.any()
+        seen["full"] += bool(mask.all())
         examples.add(case_id, image)
-    problems += _find_duplicates(hashes) + _find_nothing(native_masks)
+    problems += _find_duplicates(hashes) + _find_nothing(seen, len(native_masks))
     if not case_ids:
         problems.append("no image and no mask found")
     if problems:
@@ -114,9 +120,12 @@ def read_cases(
 
 def resize_masks(native_masks: Mapping[str, np.ndarray], image_size: ImageSize) -> dict[str, np.ndarray]:
     """Resize by nearest neighbour, which keeps masks binary: case_id to uint8 (height, width), 0 or 1."""
-    height, width = image_size.height, image_size.width
-    resized = {case_id: resize_mask(mask, height, width) for case_id, mask in native_masks.items()}
-    vanished = [case_id for case_id, mask in native_masks.items() if mask.any() and not resized[case_id].any()]
+    height, width, framing = image_size.height, image_size.width, image_size.framing
+    resized, vanished = {}, []
+    for case_id, mask in native_masks.items():
+        resized[case_id] = resize_mask(mask, height, width, framing)
+        if mask.any() and not resized[case_id].any():
+            vanished.append(case_id)
     if vanished:
         logger.warning("%d lesions vanish at %d x %d, such as that of %s", len(vanished), width, height, vanished[0])
     return resized
@@ -208,13 +217,13 @@ def _find_duplicates(hashes: dict[str, str]) -> list[str]:
     ]
 
 
-def _find_nothing(masks: Mapping[str, np.ndarray]) -> list[str]:
+def _find_nothing(seen: Mapping[str, int], masks: int) -> list[str]:
     """A set whose masks all say the same was stored in another way than it is read."""
-    if len(masks) > 1 and not any(mask.any() for mask in masks.values()):
-        return ["all masks are empty: is the lesion drawn in another channel, or in black on black?"]
-    if len(masks) > 1 and all(mask.all() for mask in masks.values()):
-        return ["all masks are full: is the lesion drawn in another channel, or in white on white?"]
-    return []
+    return [
+        f"all masks are {kind}: is the lesion drawn in another channel, or in {color} on {color}?"
+        for kind, color in (("empty", "black"), ("full", "white"))
+        if masks > 1 and seen[kind] == masks
+    ]
 
 
 def _cause(error: Exception) -> str:
@@ -243,19 +252,21 @@ def _measure(image: np.ndarray, mask: np.ndarray) -> dict[str, object]:
 
 def _join(measured: pd.DataFrame, annotations: pd.DataFrame, name: str) -> pd.DataFrame:
     cases = measured.join(annotations, on="case_id")
-    cases.insert(1, "source", np.where(_is_as_named(cases, name), name, f"not {PH2}"))
-    words = list(annotations.columns)
-    first = ["case_id", "source", *words]
+    if "source" not in cases:  # of data that come from one place
+        cases["source"] = name
+    cases["source"] = cases["source"].where(_is_as_named(cases), f"not {PH2}")
+    first = ["case_id", "source", *(word for word in annotations.columns if word != "source")]
     return cases[first + [column for column in cases.columns if column not in first]]
 
 
-def _is_as_named(cases: pd.DataFrame, name: str) -> np.ndarray:
-    """Whether each case may be called so: what PH2 is, its manifest says, by the pixels."""
-    if name != PH2:
-        return np.ones(len(cases), dtype=bool)
+def _is_as_named(cases: pd.DataFrame) -> np.ndarray:
+    """Whether each case may be called as it is: what PH2 is, its manifest says, by the pixels."""
+    others = (cases["source"] != PH2).to_numpy()
+    if others.all():
+        return others
     from lesion_segmentation.data.sources.ph2 import read_manifest
 
     known = read_manifest()
     pixels = set(zip(known.index, known["image_sha256"], known["mask_sha256"], strict=True))
     found = zip(cases["case_id"], cases["image_sha256"], cases["mask_sha256"], strict=True)
-    return np.array([each in pixels for each in found], dtype=bool)
+    return np.array([each in pixels for each in found], dtype=bool) | others

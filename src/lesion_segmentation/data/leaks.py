@@ -1,15 +1,12 @@
 """The leak guard: no training sample may show a case, or its near-duplicate, that validation or test is scored on."""
 
-import itertools
 import logging
-from collections.abc import Mapping
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from lesion_segmentation.data.perceptual_hash import HASH_BITS, hash_distances
+from lesion_segmentation.data.perceptual_hash import HASH_BITS
 from lesion_segmentation.data.splits import PROTOCOLS, leaks, split_hash
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.group import Group
@@ -43,7 +40,7 @@ class Leak(NamedTuple):
 def guard_samples(
     samples: pd.DataFrame,
     split: pd.DataFrame,
-    perceptual_hashes: Mapping[str, np.ndarray],
+    alike_pictures: pd.DataFrame,
     settings: LeakGuardSettings,
 ) -> pd.DataFrame:
     """Pass on the samples only if nothing leaks from training into validation or test.
@@ -51,8 +48,8 @@ def guard_samples(
     Args:
         samples: sample_id, case_id, transform, subset.
         split: case_id, subset, protocol.
-        perceptual_hashes: case_id to boolean (8, 256), as hash_images gives them.
-        settings: Whether a leak is meant, and what a near-duplicate is.
+        alike_pictures: case_id, other_case_id, differing_bits, near_duplicate.
+        settings: Whether a leak is meant.
 
     Returns:
         The samples with the hash of the split that they were checked against: training and reporting take these.
@@ -62,7 +59,7 @@ def guard_samples(
             samples, between training and validation.
     """
     found = find_siblings(samples, split)
-    found += find_near_duplicates(samples, split, perceptual_hashes, settings.max_distance)
+    found += find_near_duplicates(samples, split, alike_pictures)
     meant = settings.allow_leak and leaks(split["protocol"].iloc[0])
     refused = [leak.words for leak in found if leak.concerns_test or not meant]
     if refused:
@@ -95,22 +92,19 @@ def find_siblings(samples: pd.DataFrame, split: pd.DataFrame) -> list[Leak]:
     ]
 
 
-def find_near_duplicates(
-    samples: pd.DataFrame, split: pd.DataFrame, perceptual_hashes: Mapping[str, np.ndarray], max_distance: int
-) -> list[Leak]:
+def find_near_duplicates(samples: pd.DataFrame, split: pd.DataFrame, alike_pictures: pd.DataFrame) -> list[Leak]:
     """Pairs of different cases in different subsets whose pictures look alike, turned or mirrored ones included."""
     test = split[split["subset"] == "test"]
     subsets = pd.concat([samples, test]).groupby("case_id")["subset"].apply(set).to_dict()
-    case_ids = sorted(subsets)
-    distances = hash_distances([perceptual_hashes[case_id] for case_id in case_ids])
+    pairs = alike_pictures[alike_pictures["near_duplicate"].astype(bool)]
     return [
         Leak(
             f"{a} ({'/'.join(sorted(subsets[a]))}) and {b} ({'/'.join(sorted(subsets[b]))}) look alike: "
-            f"{distances[i, j]} of {HASH_BITS} bits differ, more than {max_distance} expected",
+            f"{bits} of {HASH_BITS} bits differ, more than leak_guard.max_distance expected",
             "test" in subsets[a] | subsets[b],
         )
-        for (i, a), (j, b) in itertools.combinations(enumerate(case_ids), 2)
-        if distances[i, j] <= max_distance and len(subsets[a] | subsets[b]) > 1
+        for a, b, bits in pairs[["case_id", "other_case_id", "differing_bits"]].itertuples(index=False)
+        if len(subsets[a] | subsets[b]) > 1
     ]
 
 

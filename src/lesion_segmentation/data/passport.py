@@ -1,21 +1,19 @@
 """The dataset passport: what a reader should know of the data before reading any score."""
 
 import hashlib
-from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from lesion_segmentation.data.perceptual_hash import HASH_BITS, hash_distances
+from lesion_segmentation.data.perceptual_hash import HASH_BITS
 
 
-def describe_dataset(cases: pd.DataFrame, perceptual_hashes: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def describe_dataset(cases: pd.DataFrame, alike_pictures: pd.DataFrame) -> dict[str, Any]:
     """Counts, sizes, lesion areas (fractions of the picture), border contact, and the two pictures most alike.
 
     Args:
         cases: As read_cases gives them, which refuses pictures that are equal in every pixel.
-        perceptual_hashes: case_id to boolean (8, 256), as hash_images gives them.
+        alike_pictures: case_id, other_case_id, differing_bits, near_duplicate.
     """
     sizes = (cases["width"].astype(str) + " x " + cases["height"].astype(str)).value_counts()
     area = cases["lesion_area"]
@@ -28,7 +26,8 @@ def describe_dataset(cases: pd.DataFrame, perceptual_hashes: Mapping[str, np.nda
         "sizes": {str(size): int(count) for size, count in sizes.items()},
         "lesion_area": {name: float(getattr(area, name)()) for name in ("min", "median", "mean", "max")},
         "touches_border": int(cases["touches_border"].sum()),
-        "most_alike": _most_alike(perceptual_hashes),
+        "near_duplicates": int(alike_pictures["near_duplicate"].sum()),
+        "most_alike": _most_alike(alike_pictures),
     }
 
 
@@ -55,10 +54,10 @@ def _counts(column: pd.Series) -> dict[str, int]:
     return {str(name) or "unknown": int(count) for name, count in column.fillna("").value_counts().items()}
 
 
-def _most_alike(hashes: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """The pair of cases with the least distance of perceptual hashes: a duplicate is near 0."""
-    case_ids = sorted(hashes)
-    distances = hash_distances([hashes[case_id] for case_id in case_ids])
-    np.fill_diagonal(distances, HASH_BITS)
-    i, j = np.unravel_index(distances.argmin(), distances.shape)
-    return {"cases": sorted([case_ids[i], case_ids[j]]), "differing_bits": int(distances[i, j]), "of_bits": HASH_BITS}
+def _most_alike(pairs: pd.DataFrame) -> dict[str, Any]:
+    """The pair of cases with the least distance of perceptual hashes: a duplicate is near 0. One case has no other."""
+    if pairs.empty:
+        return {}
+    nearest = pairs.loc[pairs["differing_bits"].idxmin()]
+    both = [nearest["case_id"], nearest["other_case_id"]]
+    return {"cases": both, "differing_bits": int(nearest["differing_bits"]), "of_bits": HASH_BITS}

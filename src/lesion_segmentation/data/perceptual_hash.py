@@ -1,6 +1,6 @@
 """How alike two pictures are: perceptual hashes, whatever the size, the compression, the turn or the mirroring."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from PIL import Image
@@ -8,6 +8,8 @@ from PIL import Image
 HASH_SIZE = 16
 HASH_BITS = HASH_SIZE**2
 """Of the lowest 16 x 16 frequencies. Half of the bits are set, so distances are even numbers."""
+_BLOCK = 512
+"""Pictures that are compared with all others at once."""
 
 
 def hash_images(images: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -34,8 +36,46 @@ def hash_square(square: np.ndarray) -> np.ndarray:
 
 def hash_distances(hashes: Sequence[np.ndarray]) -> np.ndarray:
     """(N, N) numbers of differing bits of N hashes (8, 256), the least over the views of either picture."""
-    signs = np.stack(hashes).astype(np.float32) * 2 - 1
-    agreement = np.einsum("ib,jvb->ijv", signs[:, 0], signs)
-    # The median of a turned picture's frequencies may differ a little, so the two ways round are not quite equal.
-    nearest = np.maximum(agreement.max(axis=2), agreement.max(axis=2).T)
-    return ((HASH_BITS - nearest) / 2).astype(int)
+    return np.concatenate([rows for _, rows in _distances_by_block(_as_signs(hashes), upper=False)])
+
+
+def find_alike(hashes: Sequence[np.ndarray], max_distance: int) -> list[tuple[int, int, int]]:
+    """Which pictures are alike, in memory that grows with N alone.
+
+    Returns:
+        First, second and number of differing bits of each pair of at most `max_distance`, and of the nearest pair of
+        all, whatever its distance; none of fewer than two pictures.
+    """
+    found: list[tuple[int, int, int]] = []
+    nearest: tuple[int, int, int] | None = None
+    for first, distances in _distances_by_block(_as_signs(hashes), upper=True):
+        rows, columns = np.nonzero(np.arange(len(distances))[:, None] < np.arange(distances.shape[1]))
+        bits = distances[rows, columns]
+        chosen = bits <= max_distance
+        pairs = rows[chosen] + first, columns[chosen] + first, bits[chosen]
+        found += zip(*(part.tolist() for part in pairs), strict=True)
+        if len(bits) and (nearest is None or bits.min() < nearest[2]):
+            least = int(bits.argmin())
+            nearest = (int(rows[least]) + first, int(columns[least]) + first, int(bits[least]))
+    return found or ([nearest] if nearest else [])
+
+
+def _as_signs(hashes: Sequence[np.ndarray]) -> np.ndarray:
+    return np.stack(hashes).astype(np.float32) * 2 - 1
+
+
+def _distances_by_block(signs: np.ndarray, upper: bool) -> Iterator[tuple[int, np.ndarray]]:
+    """The number of a block's first picture, and (n, M) distances of the block's from all, or from all after it."""
+    for first in range(0, len(signs), _BLOCK):
+        block, others = signs[first : first + _BLOCK], signs[first if upper else 0 :]
+        # The median of a turned picture's frequencies may differ a little, so the two ways round are not quite equal.
+        nearest = np.maximum(_agreement(block, others), _agreement(others, block).T)
+        yield first, ((HASH_BITS - nearest) / 2).astype(int)
+
+
+def _agreement(upright: np.ndarray, turned: np.ndarray) -> np.ndarray:
+    """(n, m) of the upright views of n pictures with the view of each of m that agrees best."""
+    best = upright[:, 0] @ turned[:, 0].T
+    for view in range(1, turned.shape[1]):
+        np.maximum(best, upright[:, 0] @ turned[:, view].T, out=best)
+    return best

@@ -62,8 +62,8 @@ def make_samples(
         settings: Which copies.
 
     Returns:
-        The sample table (sample_id, case_id, transform, subset; first the originals of training and validation, then
-        their copies, one kind after the other, last the test cases), sample_id to image, sample_id to mask.
+        The sample table (sample_id, case_id, transform, subset, source; first the originals of training and validation,
+        then their copies, one kind after the other, last the test cases), sample_id to image, sample_id to mask.
     """
     table = _list_samples(split, settings)
     generator = np.random.default_rng(settings.seed)
@@ -79,7 +79,7 @@ def list_scored(guarded_samples: pd.DataFrame, split: pd.DataFrame, cases: pd.Da
     """What is scored: each case once; where samples are dealt, as in the paper, each copy too.
 
     Returns:
-        sample_id, case_id, subset, split_hash, protocol, source, data_hash.
+        sample_id, case_id, subset, split_hash, protocol, source, image_sha256, data_hash.
 
     Raises:
         InputError: The samples were guarded under another split.
@@ -88,11 +88,13 @@ def list_scored(guarded_samples: pd.DataFrame, split: pd.DataFrame, cases: pd.Da
     protocol = split["protocol"].iloc[0]
     chosen = guarded_samples if leaks(protocol) else guarded_samples[guarded_samples["transform"] == ORIGINAL]
     table = chosen[["sample_id", "case_id", "subset", "split_hash"]].assign(protocol=protocol)
-    return table.merge(cases[["case_id", "source"]], on="case_id", how="left").assign(data_hash=data_hash(cases))
+    known = cases[["case_id", "source", "image_sha256"]]
+    return table.merge(known, on="case_id", how="left").assign(data_hash=data_hash(cases))
 
 
 def _list_samples(split: pd.DataFrame, settings: AugmentationSettings) -> pd.DataFrame:
-    ordered = split[["case_id", "subset"]].sort_values("case_id").assign(transform=ORIGINAL)
+    known = [name for name in ("case_id", "subset", "source") if name in split]
+    ordered = split[known].sort_values("case_id").assign(transform=ORIGINAL)
     seen, test = ordered[ordered["subset"] != "test"], ordered[ordered["subset"] == "test"]
     copied = seen[seen["subset"] != "validation"]
     table = pd.concat([seen, *(copied.assign(transform=copy) for copy in settings.copies)], ignore_index=True)
@@ -101,4 +103,5 @@ def _list_samples(split: pd.DataFrame, settings: AugmentationSettings) -> pd.Dat
         table["subset"] = deal(table)
     table = pd.concat([table, test], ignore_index=True)
     names = np.where(table["transform"] == ORIGINAL, table["case_id"], table["case_id"] + "_" + table["transform"])
-    return table.assign(sample_id=names)[["sample_id", "case_id", "transform", "subset"]]
+    columns = ["sample_id", "case_id", "transform", "subset", *known[2:]]
+    return table.assign(sample_id=names)[columns]

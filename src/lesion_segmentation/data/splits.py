@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field, field_validator
 
+from lesion_segmentation.data.groups import as_groups, join_near_duplicates, members_of
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.group import Group, Seed
 
@@ -28,7 +29,9 @@ class SplitSettings(Group):
             by diagnosis is the test set. `given`: by the column `subset` of the table. `overfit`: the first four cases
             for training, all others for the test, to see that a network can learn. `lesion_segmentation.paper` adds
             `paper` and `paper_leaky`. It has no default here: conf/base chooses. Cases of one `group` (a patient, say)
-            stay together; where no case has a diagnosis, there are no strata.
+            and near-duplicates stay together; where no case has a diagnosis, there are no strata.
+        drawn_from: Of data from several sources the one that validation and test cases are drawn from; all others are
+            for training.
         validation_cases: Cases drawn for validation, where the protocol leaves their number open; 0 trains on all that
             are not test.
         fold: 0 to 4, under `folds`.
@@ -36,6 +39,7 @@ class SplitSettings(Group):
     """
 
     protocol: str
+    drawn_from: str | None = None
     validation_cases: int = Field(30, ge=0, le=1_000_000)
     fold: int = Field(0, ge=0, lt=FOLDS)
     seed: Seed = 0
@@ -61,34 +65,47 @@ class Protocol:
         draw_validation: Of the others those for validation.
         deal_samples: Where samples, not cases, are dealt: from the sample table of the development cases to the subset
             of each sample, (N,) of train and validation. Copies of one case then fall into both, which leaks.
+        draws: Cases are drawn, so that near-duplicates can be drawn together; where they are given, the leak guard
+            refuses those that straddle.
     """
 
     draw_test: Draw
     draw_validation: Draw
     deal_samples: Callable[[pd.DataFrame], np.ndarray] | None = None
+    draws: bool = True
 
 
-def split_cases(cases: pd.DataFrame, settings: SplitSettings) -> pd.DataFrame:
+def split_cases(
+    cases: pd.DataFrame, settings: SplitSettings, alike_pictures: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """Draw the subsets.
+
+    Args:
+        cases: case_id, diagnosis; group, subset and source where they are known.
+        settings: How.
+        alike_pictures: case_id, other_case_id and near_duplicate: these pairs stay together.
 
     Returns:
         case_id, subset (train, validation or test; development or test where samples are dealt), protocol; one row a
-        case.
+        case, with its source where that is known.
 
     Raises:
         InputError: The protocol cannot be applied to these cases.
     """
     protocol = find_protocol(settings.protocol)
     table = cases.sort_values("case_id").set_index("case_id")
-    test = protocol.draw_test(table, settings)
-    rest = table.drop(index=test)
+    if alike_pictures is not None and protocol.draws:
+        table = join_near_duplicates(table, alike_pictures)
+    own = _choose_source(table, settings.drawn_from)
+    test = protocol.draw_test(own, settings)
+    rest = own.drop(index=test)
     subset = pd.Series("train", index=table.index, name="subset")
     subset[test] = "test"
     if protocol.deal_samples is not None:
         subset[rest.index] = DEVELOPMENT
     else:
         subset[protocol.draw_validation(rest, settings)] = "validation"
-    return subset.reset_index().assign(protocol=settings.protocol)
+    return subset.reset_index().assign(protocol=settings.protocol, **_columns(table, "source"))
 
 
 def find_protocol(name: str) -> Protocol:
@@ -143,6 +160,19 @@ def draw_validation_cases(rest: pd.DataFrame, settings: SplitSettings, stratify:
     return _draw(rest, count, settings.seed, stratify)
 
 
+def _choose_source(table: pd.DataFrame, source: str | None) -> pd.DataFrame:
+    if source is None:
+        return table
+    own = table[table["source"] == source] if "source" in table else table
+    if own.empty:
+        raise InputError(f"split.drawn_from is {source}, expected one of: {', '.join(sorted(set(table['source'])))}")
+    return own
+
+
+def _columns(table: pd.DataFrame, *names: str) -> dict[str, np.ndarray]:
+    return {name: table[name].to_numpy() for name in names if name in table}
+
+
 def _stratified_test(table: pd.DataFrame, settings: SplitSettings) -> list[str]:
     return _draw(table, round(0.25 * len(table)), settings.seed, stratify=True)
 
@@ -154,14 +184,14 @@ def _stratified_validation(rest: pd.DataFrame, settings: SplitSettings) -> list[
 def _fold_test(table: pd.DataFrame, settings: SplitSettings) -> list[str]:
     from sklearn.model_selection import KFold, StratifiedKFold
 
-    groups = _groups(table)
+    groups = as_groups(table)
     if len(groups) < FOLDS:
         raise InputError(f"{len(groups)} groups of cases cannot be {FOLDS} folds. Use more, or another split.protocol.")
     diagnoses = _diagnoses(groups, needed=FOLDS)
     kind = KFold if diagnoses is None else StratifiedKFold
     folds = kind(n_splits=FOLDS, shuffle=True, random_state=settings.seed).split(groups, diagnoses)
     _, test = list(folds)[settings.fold]
-    return _members(table, list(groups.index[test]))
+    return members_of(table, list(groups.index[test]))
 
 
 def _given(subset: str) -> Draw:
@@ -193,7 +223,7 @@ def _draw(table: pd.DataFrame, count: int, seed: int, stratify: bool) -> list[st
 
     if count == 0:
         return []
-    groups = _groups(table)
+    groups = as_groups(table)
     strata = _diagnoses(groups, needed=2) if stratify else None
     size = count if len(groups) == len(table) else max(1, round(count / len(table) * len(groups)))
     try:
@@ -202,21 +232,7 @@ def _draw(table: pd.DataFrame, count: int, seed: int, stratify: bool) -> list[st
         raise InputError(
             f"{len(table)} cases cannot be split: {error}. Use more cases or another split.protocol."
         ) from error
-    return _members(table, list(drawn))
-
-
-def _groups(table: pd.DataFrame) -> pd.DataFrame:
-    """A row a group with its most frequent diagnosis; the cases themselves where each is one of its own."""
-    if "group" not in table or table["group"].is_unique:
-        return table
-    return table.groupby("group")[["diagnosis"]].agg(lambda column: column.mode().iloc[0])
-
-
-def _members(table: pd.DataFrame, drawn: list[str]) -> list[str]:
-    """The cases of the groups that were drawn."""
-    if "group" not in table or table["group"].is_unique:
-        return drawn
-    return list(table.index[table["group"].isin(drawn)])
+    return members_of(table, list(drawn))
 
 
 def _diagnoses(table: pd.DataFrame, needed: int) -> pd.Series | None:
@@ -242,7 +258,7 @@ def _diagnoses(table: pd.DataFrame, needed: int) -> pd.Series | None:
 PROTOCOLS: dict[str, Protocol] = {
     "stratified": Protocol(_stratified_test, _stratified_validation),
     "folds": Protocol(_fold_test, draw_validation_cases),
-    "given": Protocol(_given("test"), _given("validation")),
+    "given": Protocol(_given("test"), _given("validation"), draws=False),
     "overfit": Protocol(_overfit_test, lambda rest, settings: []),
 }
 """By name; a room of its own may add to them, as lesion_segmentation.paper does."""

@@ -4,7 +4,9 @@ torch is imported only where a network is read or written, so that kedro-viz sta
 """
 
 from lesion_segmentation.datasets.arrays import CaseArrays
+from lesion_segmentation.datasets.earlier import EarlierNetworks
 from lesion_segmentation.datasets.folder import OwnCases
+from lesion_segmentation.datasets.joined import JoinedCases
 from lesion_segmentation.datasets.network import EncoderFolder, NetworkDataset, TrainingCheckpoint
 from lesion_segmentation.datasets.run_artifact import RunArtifact
 from lesion_segmentation.datasets.synthetic import SyntheticCases
@@ -12,8 +14,10 @@ from lesion_segmentation.datasets.whole import Figure, Record, Table, Text
 
 __all__ = [
     "CaseArrays",
+    "EarlierNetworks",
     "EncoderFolder",
     "Figure",
+    "JoinedCases",
     "NetworkDataset",
     "OwnCases",
     "Record",

@@ -3,7 +3,9 @@
 import base64
 import io
 import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from kedro_datasets._typing import ImagePreview
@@ -17,26 +19,34 @@ from lesion_segmentation.files import free_memory, replacing
 class CaseArrays(WholeFile):
     """A mapping from case_id (or sample_id) to an array, as one compressed .npz file.
 
+    Args:
+        filepath: Of the file.
+        when_needed: Each array is read when it is asked for, instead of all when the file is loaded.
+
     Example:
         images:
           type: lesion_segmentation.datasets.CaseArrays
           filepath: data/03_primary/images.npz
     """
 
-    def load(self) -> dict[str, np.ndarray]:
+    def __init__(self, filepath: str, when_needed: bool = False, metadata: dict[str, Any] | None = None) -> None:
+        super().__init__(filepath, metadata)
+        self._when_needed = when_needed
+
+    def load(self) -> Mapping[str, np.ndarray]:
+        arrays = ArraysOfFile(self._filepath)
+        if self._when_needed:
+            return arrays
         with readable(self._filepath):
             _require_room(self._filepath)
-            with np.load(self._filepath) as file:
-                arrays = dict(file)
-            texts = [name for name, array in arrays.items() if array.dtype.kind not in "biuf"]
-            if texts:
-                raise ValueError(f"{texts[0]} is {arrays[texts[0]].dtype}, expected numbers")
-            return arrays
+        return dict(arrays)
 
-    def save(self, data: dict[str, np.ndarray]) -> None:
-        """Write all arrays; what stood there before is replaced only when that succeeded."""
-        with replacing(self._filepath) as path:
-            np.savez_compressed(path, **data)  # type: ignore[arg-type]
+    def save(self, data: Mapping[str, np.ndarray]) -> None:
+        """Write one array after the other; what stood there before is replaced only when that succeeded."""
+        with replacing(self._filepath) as path, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, array in data.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                    np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
 
     def preview(self) -> ImagePreview:
         """The first four arrays, at the size of the first, in two rows (the shape of kedro-viz's panel), as a PNG."""
@@ -48,6 +58,34 @@ class CaseArrays(WholeFile):
         buffer = io.BytesIO()
         Image.fromarray(np.concatenate(rows or pixels)).save(buffer, format="PNG")
         return ImagePreview(base64.b64encode(buffer.getvalue()).decode())
+
+
+class ArraysOfFile(Mapping[str, np.ndarray]):
+    """The arrays of an .npz file, each read when it is asked for.
+
+    Raises:
+        InputError: The file, or the array that is asked for, is missing or damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with readable(path):
+            self._file = np.load(path)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self._file:
+            raise KeyError(name)
+        with readable(self._path):
+            array: np.ndarray = self._file[name]
+            if array.dtype.kind not in "biuf":
+                raise ValueError(f"{name} is {array.dtype}, expected numbers")
+            return array
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._file.files)
+
+    def __len__(self) -> int:
+        return len(self._file.files)
 
 
 def _require_room(path: Path) -> None:

@@ -21,6 +21,7 @@ class OwnCases(AbstractDataset[NoReturn, Any]):
             table with a row a case.
         images, masks: Folders, at any depth.
         table: A .csv, if there is one.
+        leave_out: A list of cases that comes with the package (isic2018_held_out): these are not there.
     """
 
     def __init__(
@@ -29,24 +30,33 @@ class OwnCases(AbstractDataset[NoReturn, Any]):
         images: str | None = None,
         masks: str | None = None,
         table: str | None = None,
+        leave_out: str | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> None:
         self._part: Literal["images", "masks", "table"] = part
         self._places = {"images": images, "masks": masks, "table": table}
+        self._leave_out = leave_out
         self.metadata = metadata
 
     def load(self) -> dict[str, Callable[[], Image.Image]] | pd.DataFrame:
-        from lesion_segmentation.data.sources.folder import find_pictures, open_picture, read_table
+        from lesion_segmentation.data.sources.folder import open_picture, read_table
 
         if self._part == "table":
             table = self._places["table"]
-            return read_table(expand_home(table) if table else None, find_pictures(self._folder("images")))
-        found = find_pictures(self._folder(self._part), masks=self._part == "masks")
-        return {case_id: partial(open_picture, path) for case_id, path in found.items()}
+            return read_table(expand_home(table) if table else None, self._find("images"))
+        return {case_id: partial(open_picture, path) for case_id, path in self._find(self._part).items()}
 
     def save(self, data: NoReturn) -> NoReturn:
         """Not possible: they are the user's."""
         raise NotImplementedError("a user's own data are read, not written")
+
+    def _find(self, part: Literal["images", "masks"]) -> dict[str, Path]:
+        from lesion_segmentation.data.sources.folder import find_pictures
+        from lesion_segmentation.data.sources.isic2018 import read_list
+
+        left_out = set(read_list(self._leave_out)) if self._leave_out else set()
+        found = find_pictures(self._folder(part), masks=part == "masks")
+        return {case_id: path for case_id, path in found.items() if case_id not in left_out}
 
     def _folder(self, part: str) -> Path:
         place = self._places[part]

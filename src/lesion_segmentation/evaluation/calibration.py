@@ -19,34 +19,38 @@ def calibrate(
     """
     parts = []
     for subset, part in case_metrics.groupby("subset", sort=False):
-        p = np.concatenate([probabilities[name].ravel() for name in part["sample_id"]]).astype(np.float64)
-        y = np.concatenate([masks[name].ravel() for name in part["sample_id"]]).astype(bool)
-        table = reliability(p, y)
-        parts.append(table.assign(subset=subset, n=len(part), **summarise_reliability(table, p, y)))
+        sums = np.zeros((4, BINS))
+        for name in part["sample_id"]:
+            p, y = probabilities[name].ravel().astype(np.float64), masks[name].ravel().astype(bool)
+            sums += count_pixels_by_bin(p, y)
+        table = reliability(sums)
+        parts.append(table.assign(subset=subset, n=len(part), **summarise_reliability(table, sums)))
     table = pd.concat(parts, ignore_index=True)
     return table[["subset", *[name for name in table if name != "subset"]]]
 
 
-def reliability(probabilities: np.ndarray, lesion: np.ndarray) -> pd.DataFrame:
-    """Flat probabilities (N,) and what the pixels are (N,), in bins: bin_low < probability <= bin_high."""
-    edges = np.linspace(0, 1, BINS + 1)
+def count_pixels_by_bin(probabilities: np.ndarray, lesion: np.ndarray) -> np.ndarray:
+    """Of flat probabilities (N,) and what the pixels are (N,), in bins: bin_low < probability <= bin_high.
+
+    Returns:
+        (4, BINS): pixels, and the sums of their probabilities, of lesion, and of (probability - lesion)^2. Those of two
+        pictures add up.
+    """
     bins = np.clip(np.ceil(probabilities * BINS).astype(int) - 1, 0, BINS - 1)
-    pixels = np.bincount(bins, minlength=BINS)
+    weights = (None, probabilities, lesion, (probabilities - lesion) ** 2)
+    return np.stack([np.bincount(bins, each, minlength=BINS).astype(np.float64) for each in weights])
+
+
+def reliability(sums: np.ndarray) -> pd.DataFrame:
+    """The bins of a subset, from the sums of its pictures."""
+    edges = np.linspace(0, 1, BINS + 1)
+    pixels, probability, lesion, _ = sums
     with np.errstate(invalid="ignore"):
-        mean = np.bincount(bins, probabilities, minlength=BINS) / pixels
-        share = np.bincount(bins, lesion, minlength=BINS) / pixels
-    return pd.DataFrame(
-        {
-            "bin_low": edges[:-1],
-            "bin_high": edges[1:],
-            "pixels": pixels,
-            "mean_probability": mean,
-            "lesion_share": share,
-        }
-    )
+        means = {"mean_probability": probability / pixels, "lesion_share": lesion / pixels}
+    return pd.DataFrame({"bin_low": edges[:-1], "bin_high": edges[1:], "pixels": pixels.astype(int), **means})
 
 
-def summarise_reliability(table: pd.DataFrame, probabilities: np.ndarray, lesion: np.ndarray) -> dict[str, float]:
+def summarise_reliability(table: pd.DataFrame, sums: np.ndarray) -> dict[str, float]:
     """Two figures.
 
     ece: the mean of |lesion_share - mean_probability| over the bins, weighted by pixels (Naeini et al., 2015);
@@ -55,5 +59,5 @@ def summarise_reliability(table: pd.DataFrame, probabilities: np.ndarray, lesion
     gaps = (table["lesion_share"] - table["mean_probability"]).abs().fillna(0)
     return {
         "ece": float(np.average(gaps, weights=table["pixels"])),
-        "brier": float(np.mean((probabilities - lesion) ** 2)),
+        "brier": float(sums[3].sum() / sums[0].sum()),
     }

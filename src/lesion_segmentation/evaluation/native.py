@@ -9,13 +9,14 @@ from lesion_segmentation.evaluation.borders import DISTANCE_METRICS, score_dista
 from lesion_segmentation.evaluation.cases import CASE_METRICS, score_case
 from lesion_segmentation.evaluation.intervals import mean_with_interval
 from lesion_segmentation.evaluation.tables import originals
-from lesion_segmentation.resizing import resize_probability
+from lesion_segmentation.resizing import Framing, restore_probability
 
 
 def score_native_size(
     probabilities: Mapping[str, np.ndarray],
     native_masks: Mapping[str, np.ndarray],
     case_metrics: pd.DataFrame,
+    framing: Framing = "stretch",
 ) -> pd.DataFrame:
     """Score each case against the mask as the expert drew it, at its own size.
 
@@ -23,6 +24,7 @@ def score_native_size(
         probabilities: case_id to float (h, w), 0 to 1.
         native_masks: case_id to uint8 (H, W), 0 or 1, untouched.
         case_metrics: Which cases, at which threshold; copies of cases have no native mask and are left out.
+        framing: How pictures came to the size of the maps.
 
     Returns:
         subset, case_id, width, height, the CASE_METRICS as fractions, and the DISTANCE_METRICS in pixels of the native
@@ -32,7 +34,9 @@ def score_native_size(
     for case in originals(case_metrics).itertuples():
         mask = native_masks[case.case_id].astype(bool)
         # As the Predictor brings maps back; these were predicted from pictures of the network's own size.
-        prediction = resize_probability(probabilities[case.case_id], *mask.shape) > case.threshold
+        prediction = (
+            restore_probability(probabilities[case.case_id], mask.shape[0], mask.shape[1], framing) > case.threshold
+        )
         size = {"width": mask.shape[1], "height": mask.shape[0]}
         scores = score_case(prediction, mask) | score_distances(prediction, mask)
         rows.append({"subset": case.subset, "case_id": case.case_id, **size, **scores, "protocol": case.protocol})

@@ -146,19 +146,19 @@ def _check_hardware(inputs: set[str], parameters: Mapping[str, Any]) -> None:
 
 
 def _check_network(settings: TrainingSettings, catalog: DataCatalog) -> None:
-    """Refuse at once a network that cannot be built, and encoder weights that are not there or not for it."""
+    """Refuse at once a network that cannot be built, and weights that are not there or not for it."""
     import torch
 
     from lesion_segmentation.model import NetworkMetadata, build_network
-    from lesion_segmentation.model.encoders import find_encoder
+    from lesion_segmentation.training.beginning import choose_beginning
 
     with torch.device("meta"):  # its shapes alone
         network = build_network(NetworkMetadata(settings.architecture, settings.network_options))
     if settings.encoder_learning_rate is not None and not hasattr(network, "encoder"):
         raise InputError(f"training.encoder_learning_rate is set, but {settings.architecture} has no encoder.")
-    encoder = find_encoder(catalog.load("encoders"), settings.encoder_weights)
-    if encoder is not None:
-        network.load_encoder(encoder.tensors)
+    beginning = choose_beginning(catalog.load("encoders"), catalog.load("earlier_networks"), settings)
+    if beginning.encoder is not None:
+        network.load_encoder(beginning.encoder.tensors)
 
 
 def _check_batch(catalog: DataCatalog, parameters: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.group import find_causes
+from lesion_segmentation.resizing import Framing, Resizing
 
 FORMAT_VERSION = 2
 """Of weights files. Version 1 had SegNet's three options as keys of their own, and no version."""
@@ -32,6 +33,7 @@ class NetworkMetadata:
         options: What the architecture is built with; its own check knows the names and bounds.
         input_size: Height and width of the pictures that it was trained on, to which others are resized; None in
             files of version 1: pictures are then predicted at their own size.
+        resizing, framing: How pictures came to that size; what they say is what files were made with that do not.
         input_range: Lowest and highest raw pixel value that the mean and deviation belong to.
         input_mean: Subtracted from raw pixels, by channel (RGB); 0 means raw input.
         input_std: What the difference is divided by.
@@ -39,6 +41,8 @@ class NetworkMetadata:
         source: Which data it was trained on, in words, such as PH2.
         data_hash: Of the pixels of these data.
         split_hash: Of the split that it was trained under.
+        seen: The pictures that it, or what it began with, was trained on: first digits of the SHA-256 of their pixels.
+        begun_from: The MLflow run of the network that it began with, or the name of its encoder's weights.
         mlflow_run_id: Of the run that trained it.
         commit: Of the code that trained it.
     """
@@ -46,6 +50,8 @@ class NetworkMetadata:
     architecture: str
     options: Mapping[str, Any] = field(default_factory=dict)
     input_size: tuple[Side, Side] | None = None
+    resizing: Resizing = "lanczos"
+    framing: Framing = "stretch"
     input_range: tuple[float, float] = RAW_RANGE
     input_mean: Triple = (0.0, 0.0, 0.0)
     input_std: tuple[Deviation, Deviation, Deviation] = (1.0, 1.0, 1.0)
@@ -53,6 +59,8 @@ class NetworkMetadata:
     source: str = ""
     data_hash: str = ""
     split_hash: str = ""
+    seen: tuple[str, ...] = ()
+    begun_from: str = ""
     mlflow_run_id: str = ""
     commit: str = ""
 

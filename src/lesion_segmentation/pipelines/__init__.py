@@ -1,10 +1,15 @@
 """What runs: one folder a pipeline.
 
-The paper's protocols, copies and scores are known by name once this package was imported, unless somebody who needs no
-paper has deleted its room.
+Protocols, copies and scores of single data sets and of the paper are known by name once this package was imported;
+those of the paper unless somebody who needs no paper has deleted its room.
 """
 
 from importlib.util import find_spec
+
+from lesion_segmentation.data.sources.isic2018 import ISIC2018
+from lesion_segmentation.data.splits import PROTOCOLS
+
+PROTOCOLS |= {"isic2018": ISIC2018}
 
 _paper = find_spec("lesion_segmentation.paper")
 HAS_PAPER = _paper is not None and _paper.origin is not None  # a folder with old bytecode alone has no origin

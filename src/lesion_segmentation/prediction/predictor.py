@@ -14,7 +14,7 @@ from lesion_segmentation.model.scaling import Scaling
 from lesion_segmentation.prediction.fusing import fuse_batch_norms
 from lesion_segmentation.prediction.settings import TestTimeAugmentation
 from lesion_segmentation.prediction.views import VIEWS
-from lesion_segmentation.resizing import resize_image, resize_probability
+from lesion_segmentation.resizing import resize_image, restore_probability
 
 
 class Prediction(NamedTuple):
@@ -80,12 +80,17 @@ class Predictor:
                 with enough_memory(len(batch), "the batch size"):
                     maps = self._predict_batch([small for _, small in batch])
                 for (picture, _), probability in zip(batch, maps, strict=True):
-                    native = resize_probability(probability, *picture.shape[:2])
+                    native = self._restore(probability, picture)
                     yield Prediction(native, native > self.metadata.threshold)
+
+    def _restore(self, probability: np.ndarray, picture: np.ndarray) -> np.ndarray:
+        return restore_probability(probability, picture.shape[0], picture.shape[1], self.metadata.framing)
 
     def _to_input_size(self, picture: np.ndarray) -> np.ndarray:
         size = self.metadata.input_size
-        return picture if size is None or picture.shape[:2] == size else resize_image(picture, *size)
+        if size is None or picture.shape[:2] == size:
+            return picture
+        return resize_image(picture, *size, self.metadata.resizing, self.metadata.framing)
 
     @torch.inference_mode()
     def _predict_batch(self, pictures: Sequence[np.ndarray]) -> np.ndarray:

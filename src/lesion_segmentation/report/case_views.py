@@ -40,6 +40,18 @@ class CaseView:
     predicted: str
 
 
+def choose_shown(case_metrics: pd.DataFrame, most: int, always: int = 50) -> pd.DataFrame:
+    """At most so many rows, in their order: of each subset the worst and the best, the median, and a sample."""
+    if len(case_metrics) <= most:
+        return case_metrics
+    kept: set[int] = set()
+    for _, part in case_metrics.groupby("subset"):
+        ranked = list(part.sort_values("dice", kind="stable").index)
+        kept |= {*ranked[:always], ranked[len(ranked) // 2], *ranked[-always:]}
+    sample = case_metrics.drop(index=list(kept)).sample(most - len(kept), random_state=0).index
+    return case_metrics.loc[sorted(kept.union(sample))]
+
+
 def view_cases(
     case_metrics: pd.DataFrame,
     groups: pd.DataFrame,
@@ -47,10 +59,10 @@ def view_cases(
     masks: Mapping[str, np.ndarray],
     predicted_masks: Mapping[str, np.ndarray],
 ) -> list[CaseView]:
-    """All samples of case_metrics, in its order.
+    """The samples of case_metrics, in its order.
 
     Args:
-        case_metrics: subset, case_id, sample_id, dice, iou, ...
+        case_metrics: subset, case_id, sample_id, dice, iou, ...; its index is the row in case_metrics.csv.
         groups: case_id, diagnosis and lesion_size in words.
         images: sample_id to uint8 (H, W, 3).
         masks: sample_id to uint8 (H, W), 0 or 1.
@@ -58,12 +70,12 @@ def view_cases(
     """
     words = groups.set_index("case_id")
     views = []
-    for row, case in enumerate(case_metrics.itertuples()):
+    for case in case_metrics.itertuples():
         image, mask = images[case.sample_id], masks[case.sample_id].astype(bool)
         predicted = predicted_masks[case.sample_id].astype(bool)
         views.append(
             CaseView(
-                row=row,
+                row=case.Index,
                 sample_id=case.sample_id,
                 subset=case.subset,
                 diagnosis=str(words.loc[case.case_id, "diagnosis"]),

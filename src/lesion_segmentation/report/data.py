@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from lesion_segmentation.data.cases import ImageSize
 from lesion_segmentation.data.splits import describe_protocol
 from lesion_segmentation.report.style import (
     SUBSET_COLORS,
@@ -55,6 +56,7 @@ def draw_resizing(
     masks: Mapping[str, np.ndarray],
     native_masks: Mapping[str, np.ndarray],
     cases: pd.DataFrame,
+    image_size: ImageSize,
 ) -> Figure:
     """The paper's figure 5: the first, the smallest and the largest picture and mask before and after resizing."""
     chosen = cases.set_index("case_id", drop=False).loc[list(example_images)]
@@ -63,7 +65,7 @@ def draw_resizing(
         small, small_mask = images[case.case_id], masks[case.case_id]
         before, after = f"{case.width} x {case.height}", f"{small.shape[1]} x {small.shape[0]}"
         show(axes[row, 0], example_images[case.case_id], f"{case.case_id}, {before}")
-        show(axes[row, 1], small, f"{after}, Lanczos")
+        show(axes[row, 1], small, f"{after}, {image_size.resizing}")
         show(axes[row, 2], native_masks[case.case_id], f"mask, {before}")
         show(axes[row, 3], small_mask, f"mask, {after}, nearest")
     return figure

@@ -11,13 +11,16 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from plotly.offline import get_plotlyjs
 
+from lesion_segmentation.data.sources.synthetic import SOURCE
 from lesion_segmentation.data.splits import leaks
 from lesion_segmentation.evaluation.subgroups import TOO_FEW, describe_groups
 from lesion_segmentation.evaluation.tables import ENHANCEMENT, NETWORK, at_network_threshold, headline_subset
-from lesion_segmentation.report.case_views import CaseView, view_cases
+from lesion_segmentation.report.case_views import CaseView, choose_shown, view_cases
 from lesion_segmentation.report.plots import plot_curves, plot_reliability, plot_thresholds
 
 HEADLINE_SCORES = {"dice": "Dice", "iou": "IoU", "accuracy": "accuracy", "precision": "precision", "recall": "recall"}
+MOST_CASES = 500
+"""More than these a browser shows badly, and nobody looks at."""
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -106,19 +109,21 @@ def build_page(
             audit=tables["metric_audit"].fillna("").to_dict("records"),
             passport_facts=[(name.replace("_", " "), _words(value)) for name, value in dataset_passport.items()],
             model_card=MarkdownIt("commonmark", {"html": False}).enable("table").render(_as_section(model_card)),
-            settings=[*run_record.items(), *((f"network.{name}", value) for name, value in network.items())],
+            settings=[*run_record.items(), *((f"network.{name}", value) for name, value in _in_short(network).items())],
             show=show,
         )
     )
 
 
 def _show_cases(tables: Mapping[str, pd.DataFrame], pictures: Mapping[str, Arrays], subset: str) -> dict[str, Any]:
-    """The gallery: views of all cases, the extremes of a subset, and what cases can be chosen by."""
+    """The gallery: views of cases, the extremes of a subset, and what cases can be chosen by."""
     case_metrics, groups = tables["case_metrics"], describe_groups(tables["cases"])
-    views = view_cases(case_metrics, groups, pictures["images"], pictures["masks"], pictures["predicted_masks"])
+    shown = choose_shown(case_metrics, MOST_CASES)
+    views = view_cases(shown, groups, pictures["images"], pictures["masks"], pictures["predicted_masks"])
     return {
         "views": views,
-        "extremes": _find_extremes(views, subset),
+        "all_cases": len(case_metrics),
+        "extremes": _find_extremes({view.row: view for view in views}, case_metrics, subset),
         "subsets": list(dict.fromkeys(case_metrics["subset"])),
         "diagnosis_names": sorted(set(groups["diagnosis"])),
         "sizes": list(dict.fromkeys(sorted(groups["lesion_size"].astype(str), key=_leading_number))),
@@ -156,15 +161,23 @@ def _mark_thresholds(score_intervals: pd.DataFrame) -> dict[float, str]:
     return {enhanced: f"{enhanced:g}, the enhancement's", 0.5: "0.5", network: f"{network:g}, the network's"}
 
 
-def _find_extremes(views: list[CaseView], subset: str) -> list[tuple[str, CaseView]]:
-    ranked = sorted((view for view in views if view.subset == subset), key=lambda view: view.dice)
-    return [("worst", ranked[0]), ("median", ranked[len(ranked) // 2]), ("best", ranked[-1])]
+def _find_extremes(
+    views: Mapping[int, CaseView], case_metrics: pd.DataFrame, subset: str
+) -> list[tuple[str, CaseView]]:
+    """Of all cases of the subset; these three are shown in any case."""
+    ranked = list(case_metrics[case_metrics["subset"] == subset].sort_values("dice", kind="stable").index)
+    chosen = {"worst": ranked[0], "median": ranked[len(ranked) // 2], "best": ranked[-1]}
+    return [(name, views[row]) for name, row in chosen.items()]
 
 
 def _labels(case_metrics: pd.DataFrame) -> dict[str, Any]:
     first = case_metrics.iloc[0]
     return {"source": first["source"], "protocol": first["protocol"], "leaky": leaks(first["protocol"]),
-            "synthetic": first["source"] == "synthetic"}  # fmt: skip
+            "synthetic": first["source"] == SOURCE}  # fmt: skip
+
+
+def _in_short(network: Mapping[str, Any]) -> dict[str, Any]:
+    return {**network, "seen": f"{len(network['seen'])} pictures"}
 
 
 def _words(value: Any) -> str:

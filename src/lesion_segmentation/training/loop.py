@@ -16,10 +16,11 @@ from tqdm.auto import tqdm
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.hardware import choose_hardware, enough_memory, keep_freed_memory
 from lesion_segmentation.model import Network, NetworkMetadata, build_network
-from lesion_segmentation.model.encoders import EncoderWeights
 from lesion_segmentation.model.metadata import Triple
+from lesion_segmentation.training.beginning import Beginning, take_weights
 from lesion_segmentation.training.checkpoints import Checkpoint, CheckpointFile
 from lesion_segmentation.training.listener import Listener
+from lesion_segmentation.training.mixture import count_seen, require_sources
 from lesion_segmentation.training.pictures import load_pictures
 from lesion_segmentation.training.settings import TrainingSettings
 from lesion_segmentation.training.trainer import Trainer
@@ -56,18 +57,25 @@ def fit(
     Raises:
         InputError: A batch is more than all, the loss is no longer finite, or the checkpoint is another training's.
     """
-    subsets = {name: list(samples.loc[samples["subset"] == name, "sample_id"]) for name in ("train", "validation")}
+    parts = {name: samples[samples["subset"] == name] for name in ("train", "validation")}
+    subsets = {name: list(part["sample_id"]) for name, part in parts.items()}
     _require_a_batch(settings.batch_size, len(subsets["train"]))
     keep_freed_memory()
     hardware = choose_hardware(settings.device, settings.precision)
     fabric = lightning.Fabric(accelerator=hardware.device, devices=1, precision=hardware.precision)
-    train, validation = (load_pictures(images, masks, ids, fabric.device) for ids in subsets.values())
+    train, validation = (load_pictures(images, masks, part, fabric.device) for part in parts.values())
+    require_sources(settings.seen_per_epoch, train.sources)
+    seen = count_seen(train.sources, settings.seen_per_epoch)
     network = network or prepare_network(settings, [images[sample_id] for sample_id in subsets["train"]])
-    trainer = Trainer(fabric, network, settings, steps=settings.epochs * math.ceil(len(train) / settings.batch_size))
+    steps = settings.epochs * math.ceil(sum(seen.values()) / settings.batch_size)
+    trainer = Trainer(fabric, network, settings, steps)
     watcher = listener or Listener()
     configuration = _describe(settings, network.metadata, subsets)
     history = _resume(trainer, settings, checkpoint_file, configuration, watcher)
     logger.info("Training on %s in %s: %d samples, %d for validation", *hardware, len(train), len(validation))
+    if len(seen) > 1:
+        shares = ", ".join(f"{count} of {source}" for source, count in seen.items())
+        logger.info("An epoch shows %s", shares)
     for epoch in _epochs(history, settings.epochs):
         with enough_memory(settings.batch_size, "training.batch_size"):
             history.append(trainer.run_epoch(epoch, train, validation, subsets["train"]))
@@ -80,21 +88,24 @@ def fit(
 
 
 def prepare_network(
-    settings: TrainingSettings, images: list[np.ndarray], encoder: EncoderWeights | None = None
+    settings: TrainingSettings, images: list[np.ndarray], beginning: Beginning | None = None
 ) -> Network:
     """A network with fresh weights of `settings.seed`; its metadata say how pictures like these are fed to it.
 
     Args:
         settings: Architecture, options, scaling, seed.
         images: Of the training samples, uint8 (H, W, 3), all of one size.
-        encoder: What its encoder begins with instead.
+        beginning: What it, or its encoder, begins with instead.
 
     Raises:
         InputError: The architecture or an option is unknown, or the encoder's weights are for another one.
     """
+    encoder, earlier = beginning or Beginning()
     height, width, _ = images[0].shape
     metadata = NetworkMetadata(settings.architecture, settings.network_options, input_size=(height, width))
-    if settings.scaling == "standardised":
+    if earlier is not None:
+        metadata = replace(metadata, input_mean=earlier.metadata.input_mean, input_std=earlier.metadata.input_std)
+    elif settings.scaling == "standardised":
         mean, std = _measure_pixels(images)
         metadata = replace(metadata, input_mean=mean, input_std=std)
     elif settings.scaling == "encoder" and encoder is not None:
@@ -104,6 +115,8 @@ def prepare_network(
         network = build_network(metadata)
     if encoder is not None:
         network.load_encoder(encoder.tensors)
+    if earlier is not None:
+        take_weights(network, earlier)
     return network
 
 
@@ -164,9 +177,15 @@ def _describe(
 
 
 def _measure_pixels(images: list[np.ndarray]) -> tuple[Triple, Triple]:
-    pixels = np.stack(images).reshape(-1, 3)
-    mean, std = pixels.mean(axis=0, dtype=np.float64), pixels.std(axis=0, dtype=np.float64)
-    return _rgb(mean), _rgb(np.maximum(std, 1.0))
+    """Mean and deviation of each channel over all pixels, from exact sums of one picture after the other."""
+    count, total, squares = 0, np.zeros(3), np.zeros(3)
+    for image in images:
+        pixels = image.reshape(-1, 3).astype(np.int64)
+        count += len(pixels)
+        total += pixels.sum(axis=0)
+        squares += (pixels**2).sum(axis=0)
+    mean = total / count
+    return _rgb(mean), _rgb(np.maximum(np.sqrt(squares / count - mean**2), 1.0))
 
 
 def _rgb(values: np.ndarray) -> Triple:

@@ -1,7 +1,7 @@
 """What a training can be told. Imports no torch, so that the command line stays quick."""
 
 from collections.abc import Callable
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import Field, field_validator, model_validator
@@ -47,8 +47,12 @@ class TrainingSettings(Group):
         options: Further options of the architecture, by name.
         encoder_weights: What the encoder begins with: a file of data/01_raw/encoders without its ending
             (`make encoders` brings them), or none for fresh weights.
+        begin_from: A network that was trained before, which this one begins with: a weights file, or the id of the
+            MLflow run that logged it. Architecture and options must be its own, and its scaling is kept.
         scaling: `raw` feeds 0 to 255, as the paper; `standardised` by mean and deviation of the training samples;
             `encoder` as the encoder's weights expect.
+        seen_per_epoch: Of data from several sources, by their names, how often each picture is seen in an epoch: 1
+            where it is not named, 3 is three times, 0.25 a quarter of them drawn anew each time.
         epochs, batch_size, seed: A fixed schedule; the last averaged weights are what is kept.
         loss: `bce`; or its sum with 1 - soft Dice (`bce_dice`), 1 - soft IoU (`bce_iou`), or the Lovasz hinge
             (`bce_lovasz`).
@@ -74,7 +78,9 @@ class TrainingSettings(Group):
     logit_batch_norm: bool | None = False
     options: dict[str, Any] = Field(default_factory=dict)
     encoder_weights: str | None = None
+    begin_from: str | None = None
     scaling: Literal["raw", "standardised", "encoder"] = "standardised"
+    seen_per_epoch: dict[str, Annotated[float, Field(gt=0, le=1000)]] = Field(default_factory=dict)
     epochs: int = Field(100, ge=1, le=100_000)
     batch_size: int = Field(10, ge=1, le=100_000)
     seed: Seed = 0
@@ -104,9 +110,11 @@ class TrainingSettings(Group):
         return names
 
     @model_validator(mode="after")
-    def _scales_as_the_encoder_expects(self) -> Self:
+    def _begins_with_one(self) -> Self:
         if self.scaling == "encoder" and self.encoder_weights is None:
             raise ValueError("training.scaling is encoder, but training.encoder_weights names none")
+        if self.begin_from is not None and self.encoder_weights is not None:
+            raise ValueError("training.begin_from and training.encoder_weights are both set: choose one")
         return self
 
     @property

@@ -14,6 +14,7 @@ from lesion_segmentation.model import Network
 from lesion_segmentation.model.scaling import Scaling
 from lesion_segmentation.training.averaging import AveragedNetwork
 from lesion_segmentation.training.losses import LOSSES
+from lesion_segmentation.training.mixture import draw_order
 from lesion_segmentation.training.on_the_fly import Changes, apply_changes, draw_changes
 from lesion_segmentation.training.optimisation import build_optimiser, build_schedule
 from lesion_segmentation.training.pictures import Pictures
@@ -106,7 +107,7 @@ class Trainer:
         tally = Tally()
         finite: list[Tensor] = []
         self.network.train()
-        for first in range(0, len(train), self.settings.batch_size):
+        for first in range(0, len(order), self.settings.batch_size):
             chosen = slice(first, first + self.settings.batch_size)
             pixels, masks = train.batch(order[chosen])
             if changes is not None:
@@ -134,11 +135,11 @@ class Trainer:
     def draw_epoch(self, epoch: int, train: Pictures) -> tuple[Tensor, Changes | None]:
         """The order of the samples and their changes: they depend on the seed and the epoch alone."""
         generator = Generator().manual_seed(self.settings.seed * 1_000_003 + epoch)
-        order = torch.randperm(len(train), generator=generator).to(self.fabric.device)
+        order = draw_order(train.sources, self.settings.seen_per_epoch, generator).to(self.fabric.device)
         if not self.settings.on_the_fly.enabled:
             return order, None
         height, width = train.images.shape[2:]
-        changes = draw_changes(len(train), height, width, self.settings.on_the_fly, generator)
+        changes = draw_changes(len(order), height, width, self.settings.on_the_fly, generator)
         return order, changes.to(self.fabric.device)
 
     @torch.no_grad()

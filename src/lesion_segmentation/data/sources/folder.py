@@ -8,7 +8,9 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
+from lesion_segmentation.data.alike import find_alike_pictures
 from lesion_segmentation.data.cases import DataSettings, ImageSize, read_cases
+from lesion_segmentation.data.leaks import LeakGuardSettings
 from lesion_segmentation.data.passport import describe_dataset
 from lesion_segmentation.data.perceptual_hash import hash_images
 from lesion_segmentation.errors import InputError
@@ -81,16 +83,20 @@ def check_data(images: Path, masks: Path, table: Path | None) -> str:
         {case_id: partial(open_picture, path) for case_id, path in files.items()} for files in (found, found_masks)
     )
     read = read_cases(pictures, drawn, read_table(table, found), ImageSize(), DataSettings(name="checked"))
-    passport = describe_dataset(read.cases, hash_images(read.images))
+    alike = find_alike_pictures(read.cases, hash_images(read.images), LeakGuardSettings())
+    passport = describe_dataset(read.cases, alike)
     facts = {
         "groups": read.cases["group"].nunique(),
         "diagnoses": ", ".join(f"{name} {count}" for name, count in passport["diagnoses"].items()),
         "sizes": ", ".join(f"{size} ({count})" for size, count in passport["sizes"].items()),
         "lesion area": f"{passport['lesion_area']['min']:.1%} to {passport['lesion_area']['max']:.1%} of the picture",
         "touch the border": passport["touches_border"],
-        "most alike": f"{' and '.join(passport['most_alike']['cases'])}, "
-        f"{passport['most_alike']['differing_bits']} of {passport['most_alike']['of_bits']} bits differ",
+        "near-duplicates": f"{passport['near_duplicates']} pairs",
     }
+    if nearest := passport["most_alike"]:
+        facts["most alike"] = (
+            f"{' and '.join(nearest['cases'])}, {nearest['differing_bits']} of {nearest['of_bits']} bits differ"
+        )
     lines = [f"Nothing is wrong: {passport['cases']} cases, {facts.pop('groups')} groups."]
     return "\n".join([*lines, *(f"  {name:<18}{value}" for name, value in facts.items())])
 

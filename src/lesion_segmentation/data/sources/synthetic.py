@@ -14,6 +14,8 @@ from PIL import Image, ImageDraw
 
 from lesion_segmentation.data.annotations import ANNOTATION_COLUMNS, format_annotations
 
+SOURCE = "synthetic"
+"""What the data set is called."""
 PREFIX = "SYN"
 """Case ids begin so."""
 SIZES = ((384, 288), (383, 288), (382, 286), (400, 300), (360, 270))

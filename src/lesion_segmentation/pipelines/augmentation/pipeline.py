@@ -19,7 +19,7 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 guard_samples,
-                ["samples", "split", "perceptual_hashes", "params:leak_guard"],
+                ["samples", "split", "alike_pictures", "params:leak_guard"],
                 "guarded_samples",
                 name="guard_samples",
             ),

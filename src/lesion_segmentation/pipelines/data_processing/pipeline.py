@@ -2,6 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from lesion_segmentation.data.alike import find_alike_pictures
 from lesion_segmentation.data.cases import read_cases, resize_masks
 from lesion_segmentation.data.passport import describe_dataset
 from lesion_segmentation.data.perceptual_hash import hash_images
@@ -20,14 +21,20 @@ def create_pipeline() -> Pipeline:
                 name="read_cases",
             ),
             Node(resize_masks, ["native_masks", "params:image_size"], "masks", name="resize_masks"),
-            Node(split_cases, ["cases", "params:split"], "split", name="split_cases"),
             Node(hash_images, "images", "perceptual_hashes", name="hash_images"),
-            Node(describe_dataset, ["cases", "perceptual_hashes"], "dataset_passport", name="describe_dataset"),
+            Node(
+                find_alike_pictures,
+                ["cases", "perceptual_hashes", "params:leak_guard"],
+                "alike_pictures",
+                name="find_alike_pictures",
+            ),
+            Node(split_cases, ["cases", "params:split", "alike_pictures"], "split", name="split_cases"),
+            Node(describe_dataset, ["cases", "alike_pictures"], "dataset_passport", name="describe_dataset"),
             Node(draw_examples, ["images", "masks", "cases"], "dataset_examples#figure", name="draw_examples"),
             Node(draw_loaded_image, ["example_images", "cases"], "image_as_loaded#figure", name="draw_loaded_image"),
             Node(
                 draw_resizing,
-                ["example_images", "images", "masks", "native_masks", "cases"],
+                ["example_images", "images", "masks", "native_masks", "cases", "params:image_size"],
                 "before_and_after_resizing#figure",
                 name="draw_resizing",
             ),

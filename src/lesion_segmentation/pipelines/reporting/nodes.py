@@ -1,14 +1,16 @@
 """What must be imported late (torch, the registry) or put together from several parts of the library."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from lesion_segmentation.data.cases import ImageSize
 from lesion_segmentation.data.splits import check_origin
 from lesion_segmentation.errors import InputError
-from lesion_segmentation.evaluation import tables
+from lesion_segmentation.evaluation import native, tables
 from lesion_segmentation.prediction.settings import PredictionSettings
 from lesion_segmentation.report import diagrams
 from lesion_segmentation.report.settings import ReportingSettings
@@ -65,6 +67,13 @@ def score_cases(
         for threshold in (network.metadata.threshold, reporting.enhanced_threshold)
     )
     return normal, enhanced
+
+
+def score_native_size(
+    probabilities: Arrays, native_masks: Mapping[str, np.ndarray], case_metrics: pd.DataFrame, image_size: ImageSize
+) -> pd.DataFrame:
+    """Each case against the mask as the expert drew it, at its own size."""
+    return native.score_native_size(probabilities, native_masks, case_metrics, image_size.framing)
 
 
 def write_model_card(

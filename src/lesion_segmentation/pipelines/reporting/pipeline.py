@@ -6,7 +6,7 @@ from kedro.pipeline import Node, Pipeline
 
 from lesion_segmentation.evaluation.audit import audit_table_ii
 from lesion_segmentation.evaluation.calibration import calibrate
-from lesion_segmentation.evaluation.native import compare_sizes, score_native_size, summarise_native
+from lesion_segmentation.evaluation.native import compare_sizes, summarise_native
 from lesion_segmentation.evaluation.subgroups import score_subgroups
 from lesion_segmentation.evaluation.tables import find_intervals, pick_epochs, summarise_cases
 from lesion_segmentation.evaluation.thresholds import sweep_thresholds
@@ -52,8 +52,8 @@ def _score() -> list[Node]:
     return [
         Node(nodes.score_cases, inputs, ["case_metrics", "case_metrics_enhanced#table"], name="score_cases"),
         Node(
-            score_native_size,
-            ["probabilities", "native_masks", "case_metrics"],
+            nodes.score_native_size,
+            ["probabilities", "native_masks", "case_metrics", "params:image_size"],
             "case_metrics_native#table",
             name="score_native_size",
         ),

@@ -1,15 +1,16 @@
 """What must be imported late (torch) and put together: a training and what its weights say of themselves."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from lesion_segmentation.data.passport import data_hash, name_source
-from lesion_segmentation.data.splits import check_origin, split_hash
+from lesion_segmentation.data.cases import ImageSize
+from lesion_segmentation.data.passport import name_source
+from lesion_segmentation.data.splits import check_origin
 from lesion_segmentation.training.listener import Listener
 from lesion_segmentation.training.settings import TrainingSettings
 
@@ -18,24 +19,47 @@ logger = logging.getLogger(__name__)
 PATIENCE_MINUTES = 45
 
 
-def begin_network(
-    sample_images: dict[str, np.ndarray],
-    guarded_samples: pd.DataFrame,
-    split: pd.DataFrame,
-    cases: pd.DataFrame,
+def choose_beginning(
     encoders: Mapping[str, Any],
+    earlier_networks: Callable[[str], Any],
+    scored_samples: pd.DataFrame,
+    split: pd.DataFrame,
     settings: TrainingSettings,
 ) -> Any:
+    """The weights that the network begins with, if any, which must not have seen what is scored here."""
+    from lesion_segmentation.training import beginning
+
+    check_origin(scored_samples, split)
+    chosen = beginning.choose_beginning(encoders, earlier_networks, settings)
+    if chosen.network is not None:
+        beginning.require_unseen(chosen.network, scored_samples)
+    return chosen
+
+
+def begin_network(
+    beginning: Any,
+    sample_images: dict[str, np.ndarray],
+    guarded_samples: pd.DataFrame,
+    scored_samples: pd.DataFrame,
+    settings: TrainingSettings,
+    image_size: ImageSize,
+) -> Any:
     """What the training begins with; its metadata name data and split."""
-    from lesion_segmentation.model.encoders import find_encoder
+    from lesion_segmentation.training.beginning import list_seen
     from lesion_segmentation.training.loop import prepare_network
 
-    check_origin(guarded_samples, split)
     train = guarded_samples.loc[guarded_samples["subset"] == "train", "sample_id"]
-    encoder = find_encoder(encoders, settings.encoder_weights)
-    network = prepare_network(settings, [sample_images[sample_id] for sample_id in train], encoder)
+    network = prepare_network(settings, [sample_images[sample_id] for sample_id in train], beginning)
+    earlier = beginning.network
     network.metadata = replace(
-        network.metadata, source=name_source(cases), data_hash=data_hash(cases), split_hash=split_hash(split)
+        network.metadata,
+        resizing=image_size.resizing,
+        framing=image_size.framing,
+        source=name_source(scored_samples),
+        data_hash=scored_samples["data_hash"].iloc[0],
+        split_hash=guarded_samples["split_hash"].iloc[0],
+        seen=list_seen(scored_samples, earlier),
+        begun_from=earlier.metadata.mlflow_run_id if earlier else settings.encoder_weights or "",
     )
     return network
 

@@ -2,16 +2,18 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from lesion_segmentation.pipelines.training.nodes import begin_network, fit_network
+from lesion_segmentation.pipelines.training.nodes import begin_network, choose_beginning, fit_network
 
 
 def create_pipeline() -> Pipeline:
-    """guarded_samples, sample_images, sample_masks -> network, training_history."""
-    begin = ["sample_images", "guarded_samples", "split", "cases", "encoders", "params:training"]
+    """guarded_samples, scored_samples, sample_images, sample_masks -> network, training_history."""
+    choose = ["encoders", "earlier_networks", "scored_samples", "split", "params:training"]
+    begin = ["beginning", "sample_images", "guarded_samples", "scored_samples", "params:training", "params:image_size"]
     fit = ["initial_network", "sample_images", "sample_masks", "guarded_samples", "params:training",
            "params:this_run.listener", "params:this_run.checkpoint"]  # fmt: skip
     return Pipeline(
         [
+            Node(choose_beginning, choose, "beginning", name="choose_beginning"),
             Node(begin_network, begin, "initial_network", name="begin_network"),
             Node(fit_network, fit, ["network", "training_history"], name="fit_network"),
         ],

@@ -1,0 +1,94 @@
+"""What a training begins with: fresh weights, an encoder that others trained, or a network that was trained before."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import pandas as pd
+import torch
+
+from lesion_segmentation.errors import InputError
+from lesion_segmentation.model import Network, check_options
+from lesion_segmentation.model.encoders import EncoderWeights, find_encoder
+from lesion_segmentation.training.settings import TrainingSettings
+
+HASH_LENGTH = 12
+"""Of the digits of a picture's hash that a network remembers it by."""
+
+
+class Beginning(NamedTuple):
+    """At most one of the two; fresh weights where it is neither."""
+
+    encoder: EncoderWeights | None = None
+    network: Network | None = None
+
+
+def choose_beginning(
+    encoders: Mapping[str, Callable[[], EncoderWeights]],
+    find_network: Callable[[str], Network],
+    settings: TrainingSettings,
+) -> Beginning:
+    """What `encoder_weights` or `begin_from` names.
+
+    Raises:
+        InputError: It is not there, or it cannot be what these settings begin with.
+    """
+    encoder = find_encoder(encoders, settings.encoder_weights)
+    network = None if settings.begin_from is None else find_network(settings.begin_from)
+    if network is not None:
+        _require_same_kind(network, settings)
+    return Beginning(encoder, network)
+
+
+def require_unseen(network: Network, scored_samples: pd.DataFrame) -> None:
+    """Refuse to begin with a network that was trained on what validation or test is scored on.
+
+    Args:
+        network: Of an earlier training.
+        scored_samples: case_id, subset, source, split_hash and image_sha256 of the cases at hand.
+
+    Raises:
+        InputError: Names such cases; or the network does not say what it saw, and may have seen them.
+    """
+    metadata, scored = network.metadata, scored_samples[scored_samples["subset"] != "train"]
+    if metadata.seen:
+        known = scored["image_sha256"].str[:HASH_LENGTH].isin(set(metadata.seen))
+        problems = [f"{row.case_id} ({row.subset})" for row in scored[known].itertuples()]
+        if problems:
+            raise InputError(
+                f"training.begin_from was trained on {len(problems)} of the cases that are scored here, such as "
+                f"{', '.join(problems[:3])}. Begin with weights of the same split, or of other data."
+            )
+        return
+    same_data = set(metadata.source.split(" and ")) & set(scored_samples["source"])
+    if (same_data or not metadata.source) and metadata.split_hash != scored_samples["split_hash"].iloc[0]:
+        raise InputError(
+            f"training.begin_from was trained on {metadata.source or 'data without a name'} under another split, and "
+            "its file does not say on which cases: some may be scored here. Begin with weights of the same split."
+        )
+
+
+def list_seen(scored_samples: pd.DataFrame, earlier: Network | None) -> tuple[str, ...]:
+    """The pictures of this training, and of what it began with, by the first digits of their hashes."""
+    train = scored_samples.loc[scored_samples["subset"] == "train", "image_sha256"].str[:HASH_LENGTH]
+    return tuple(sorted({*train, *(earlier.metadata.seen if earlier else ())}))
+
+
+def take_weights(network: Network, earlier: Network) -> None:
+    """Let a network begin with the weights and running statistics of another of the same kind."""
+    with torch.no_grad():
+        network.load_state_dict(earlier.state_dict())
+
+
+def _require_same_kind(network: Network, settings: TrainingSettings) -> None:
+    had = {"architecture": network.metadata.architecture, **network.metadata.options}
+    asked_for = {"architecture": settings.architecture}
+    asked_for |= check_options(settings.architecture, settings.network_options)
+    problems = [
+        f"{name} is {asked_for.get(name, 'no option here')}, in training.begin_from {had.get(name, 'no option')}"
+        for name in sorted(had.keys() | asked_for.keys())
+        if had.get(name) != asked_for.get(name)
+    ]
+    if problems:
+        raise InputError.from_problems(
+            "This network cannot begin with that one", problems, "Ask for the same architecture and options."
+        )
