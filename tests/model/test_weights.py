@@ -67,7 +67,7 @@ def test_keys_that_are_missing_have_defaults_and_unknown_ones_are_named(network,
         ({"format_version": 99}, "a newer version wrote it"),
         ({"options": {"widht": 1}}, "It has the options width, unpooling, logit_batch_norm"),
         ({"options": {"width": 9}}, "width is 9, expected less than or equal to 4"),
-        ({"architecture": "unet"}, "'unet', expected one of: segnet"),
+        ({"architecture": "unet"}, "'unet', expected one of: monai, segnet"),
     ):
         with pytest.raises(InputError, match=message):
             load_network(rewritten(path, tmp_path, **changes))

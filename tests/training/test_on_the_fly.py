@@ -40,7 +40,7 @@ def test_nothing_asked_for_changes_nothing():
 def test_mask_and_image_move_together(seed):
     images, masks = blob()
     still_colours = {name: STILL[name] for name in ("brightness", "contrast", "saturation", "channel_gain")}
-    changes = draw_changes(4, 48, 64, OnTheFlySettings(**still_colours), generator(seed))
+    changes = draw_changes(4, 48, 64, OnTheFlySettings(**still_colours, elastic=0.1 * (seed % 2)), generator(seed))
     new_images, new_masks = apply_changes(images, masks, changes)
     assert torch.equal(new_images[:, :1] > 127.5, new_masks > 0.5)
     assert set(new_masks.unique().tolist()) <= {0.0, 1.0}
@@ -69,6 +69,40 @@ def test_lesions_keep_their_shape_in_pictures_that_are_not_square():
         images, masks, draw_changes(16, 96, 120, OnTheFlySettings(**(STILL | {"rotation": 180})), generator())
     )[1]
     assert torch.allclose(turned.sum(dim=(1, 2, 3)), masks.sum(dim=(1, 2, 3)), rtol=0.02)
+
+
+def test_an_elastic_change_bends_and_moves_no_further_than_it_may():
+    _, columns = torch.meshgrid(torch.arange(61.0), torch.arange(81.0), indexing="ij")
+    images = columns[None, None].repeat(8, 3, 1, 1)
+    changes = draw_changes(8, 61, 81, OnTheFlySettings(**(STILL | {"elastic": 0.05})), generator())
+    bent = apply_changes(images, torch.zeros(8, 1, 61, 81), changes)[0]
+    moved = (bent - images)[:, :, 8:-8, 8:-8]
+    assert 1 < moved.abs().max() < 0.05 * 80 * 1.3  # between the points a bicubic surface goes a little beyond them
+    assert moved.std(dim=(1, 2, 3)).min() > 0.2  # no mere shift
+
+
+def test_hairs_are_dark_lines_in_the_image_alone():
+    images, masks = torch.full((6, 3, 96, 128), 200.0), torch.ones(6, 1, 96, 128)
+    changes = draw_changes(6, 96, 128, OnTheFlySettings(**STILL, hairs=12), generator())
+    painted, same = apply_changes(images, masks, changes)
+    covered = (painted[:, 0] < 195).float().mean(dim=(1, 2))
+    counts = (changes.hairs.darkness > 0).sum(dim=1)
+    assert torch.equal(same, masks)
+    assert painted.max() <= 201
+    assert ((counts == 0) == (covered == 0)).all()
+    assert covered.max() < 0.3
+    assert len(set(counts.tolist())) > 2
+    fewer, none = (draw_changes(6, 96, 128, OnTheFlySettings(**STILL, hairs=n), generator()) for n in (3, 0))
+    assert fewer.hairs.darkness.shape == (6, 3)
+    assert none.hairs is None
+
+
+def test_what_is_not_asked_for_draws_no_numbers():
+    """A recipe without them trains as it did before they existed."""
+    plain = draw_changes(5, 32, 32, OnTheFlySettings(), generator())
+    more = draw_changes(5, 32, 32, OnTheFlySettings(elastic=0.05, hairs=4), generator())
+    assert torch.equal(plain.theta, more.theta)
+    assert torch.equal(plain.gain, more.gain)
 
 
 def test_flips_come_in_all_four_kinds():

@@ -12,6 +12,7 @@ from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
 from lesion_segmentation.data.annotations import parse_annotations
+from lesion_segmentation.data.cases import ImageSize
 from lesion_segmentation.data.splits import DEVELOPMENT, SplitSettings, split_cases
 from lesion_segmentation.datasets.places import file_of
 from lesion_segmentation.errors import InputError
@@ -85,7 +86,8 @@ class InputHooks:
         _check_folders({path.parent for path in files if path is not None} | {self._project})
         _check_hardware(pipeline.inputs(), self._parameters)
         if "params:training" in pipeline.inputs():
-            _check_network(TrainingSettings(**self._parameters["training"]), catalog)
+            size = ImageSize(**self._parameters["image_size"])
+            _check_network(TrainingSettings(**self._parameters["training"]), size, catalog)
         if set(RAW) <= pipeline.inputs():
             catalog.load("ph2_images")  # a folder of one's own that is not there is told at once
         if set(RAW) <= pipeline.inputs() and "network" in pipeline.all_outputs():
@@ -145,15 +147,17 @@ def _check_hardware(inputs: set[str], parameters: Mapping[str, Any]) -> None:
             raise InputError(f"{name}.device is cuda, but PyTorch finds no GPU. Ask for auto or cpu.")
 
 
-def _check_network(settings: TrainingSettings, catalog: DataCatalog) -> None:
+def _check_network(settings: TrainingSettings, image_size: ImageSize, catalog: DataCatalog) -> None:
     """Refuse at once a network that cannot be built, and weights that are not there or not for it."""
     import torch
 
     from lesion_segmentation.model import NetworkMetadata, build_network
+    from lesion_segmentation.model.monai_network import require_maps
     from lesion_segmentation.training.beginning import choose_beginning
 
     with torch.device("meta"):  # its shapes alone
         network = build_network(NetworkMetadata(settings.architecture, settings.network_options))
+    require_maps(network, image_size.height, image_size.width)
     if settings.encoder_learning_rate is not None and not hasattr(network, "encoder"):
         raise InputError(f"training.encoder_learning_rate is set, but {settings.architecture} has no encoder.")
     beginning = choose_beginning(catalog.load("encoders"), catalog.load("earlier_networks"), settings)

@@ -23,13 +23,13 @@ def summarise_layers(network: nn.Module, height: int = 192, width: int = 256) ->
     rows: list[dict[str, object]] = []
 
     def record(name: str, module: nn.Module, output: torch.Tensor | tuple[torch.Tensor, object]) -> None:
-        features = output[0] if isinstance(output, tuple) else output
-        _, channels, rows_out, columns_out = features.shape
+        features = output[0] if isinstance(output, (tuple, list)) else output
+        channels, *sides = features.shape[1:]
         rows.append(
             {
                 "layer": name,
                 "kind": _kind(module),
-                "output_shape": f"{rows_out} x {columns_out} x {channels}",
+                "output_shape": " x ".join(str(side) for side in (*sides, channels)),
                 "parameters": sum(p.numel() for p in module.parameters()),
                 "statistics": sum(b.numel() for n, b in module.named_buffers() if n != "num_batches_tracked"),
             }

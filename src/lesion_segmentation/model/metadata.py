@@ -111,6 +111,28 @@ class Network(nn.Module):
     metadata: NetworkMetadata
     encoder: nn.Module
 
+    def own_state(self) -> dict[str, Tensor]:
+        """Weights and running statistics, each once: what stands under two names has the first of them."""
+        once = {name for name, _ in (*self.named_parameters(), *self.named_buffers())}
+        return {name: tensor for name, tensor in self.state_dict().items() if name in once}
+
+    def load_own_state(self, tensors: Mapping[str, Tensor], assign: bool = False) -> None:
+        """The reverse of own_state; `assign` takes the tensors themselves instead of their numbers.
+
+        Raises:
+            ValueError: Tensors are missing, more, or of other types or shapes than the network's.
+        """
+        own = self.own_state()
+        wrong = [
+            name
+            for name in sorted(own.keys() | tensors.keys())
+            if name not in own or name not in tensors
+            or (own[name].shape, own[name].dtype) != (tensors[name].shape, tensors[name].dtype)
+        ]  # fmt: skip
+        if wrong:
+            raise ValueError(f"{len(wrong)} tensors are not this network's, such as {wrong[0]}")
+        self.load_state_dict(tensors, strict=False, assign=assign)
+
     def load_encoder(self, published: Mapping[str, Tensor]) -> None:
         """Let the encoder begin with weights under the names that they were published by.
 

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import torch
 from pydantic import BaseModel, ValidationError
-from torch import Tensor
 
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.group import find_causes
 from lesion_segmentation.model.metadata import Network, NetworkMetadata
+from lesion_segmentation.model.monai_network import MonaiNetwork, MonaiOptions
 from lesion_segmentation.model.segnet import SegNet, SegNetOptions
 from lesion_segmentation.model.segnet_skip import SegNetSkip, SegNetSkipOptions
 from lesion_segmentation.model.unet_lite import UNetLite, UNetLiteOptions
@@ -29,6 +29,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "segnet": Architecture(SegNet, SegNetOptions),
     "segnet_skip": Architecture(SegNetSkip, SegNetSkipOptions),
     "unet_lite": Architecture(UNetLite, UNetLiteOptions),
+    "monai": Architecture(MonaiNetwork, MonaiOptions),
 }
 """By name. A network takes its options as keywords, and has `metadata`."""
 
@@ -73,15 +74,7 @@ def build_network(metadata: NetworkMetadata) -> Network:
 
 def save_network(network: Network, path: str | Path) -> None:
     """Write weights, running statistics and metadata (`network.metadata`) to one safetensors file, as a whole."""
-    write_tensors(Path(path), network.state_dict(), network.metadata.to_dict())
-
-
-def _require_types(tensors: Mapping[str, Tensor], network: Network) -> None:
-    """What is assigned keeps its type; names and shapes are checked by load_state_dict."""
-    expected = network.state_dict()
-    wrong = [name for name, tensor in tensors.items() if name in expected and tensor.dtype != expected[name].dtype]
-    if wrong:
-        raise InputError(f"{wrong[0]} is {tensors[wrong[0]].dtype}, expected {expected[wrong[0]].dtype}")
+    write_tensors(Path(path), network.own_state(), network.metadata.to_dict())
 
 
 def load_network(path: str | Path) -> Network:
@@ -96,9 +89,8 @@ def load_network(path: str | Path) -> Network:
         tensors, described = read_tensors(Path(path))
         with torch.device("meta"):  # so that what a file claims of its size takes no memory
             network = build_network(NetworkMetadata.from_dict(described))
-        _require_types(tensors, network)
-        network.load_state_dict(tensors, assign=True)
-    except (InputError, RuntimeError) as error:
+        network.load_own_state(tensors, assign=True)
+    except (InputError, RuntimeError, ValueError) as error:
         raise InputError(
             f"{path}: not a network of this project, or damaged ({error}). "
             "Train it again: kedro run --pipelines=training"

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import pandas as pd
-import torch
 
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.model import Network, check_options
@@ -75,8 +74,7 @@ def list_seen(scored_samples: pd.DataFrame, earlier: Network | None) -> tuple[st
 
 def take_weights(network: Network, earlier: Network) -> None:
     """Let a network begin with the weights and running statistics of another of the same kind."""
-    with torch.no_grad():
-        network.load_state_dict(earlier.state_dict())
+    network.load_own_state(earlier.own_state())
 
 
 def _require_same_kind(network: Network, settings: TrainingSettings) -> None:

@@ -19,7 +19,7 @@ from lesion_segmentation.records import find_differences
 from lesion_segmentation.tensor_files import read_tensors, write_tensors
 from lesion_segmentation.training.settings import TrainingSettings
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 """Of checkpoints. Those of version 1, of before weights had options, and of version 2, without a digest of what they
 say of themselves, cannot be gone on from."""
 

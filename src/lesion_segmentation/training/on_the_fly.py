@@ -5,13 +5,18 @@ waits for one.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import kornia
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from lesion_segmentation.training.hairs import Hairs, draw_hairs, paint_hairs
 from lesion_segmentation.training.settings import OnTheFlySettings
+
+GRID = 5
+"""Points each way that an elastic change moves."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,8 @@ class Changes:
         brightness: (N,), added to pixels of 0 to 1.
         contrast, saturation: (N,), factors.
         gain: (N, 3, 1, 1), factors on red, green and blue.
+        displacement: (N, 2, GRID, GRID), where points of a grid come from beside that, in the same coordinates.
+        hairs: What is drawn over the pictures.
     """
 
     theta: Tensor
@@ -30,12 +37,17 @@ class Changes:
     contrast: Tensor
     saturation: Tensor
     gain: Tensor
+    displacement: Tensor | None = None
+    hairs: Hairs | None = None
 
     def to(self, device: torch.device) -> "Changes":
-        return Changes(**{name: value.to(device) for name, value in vars(self).items()})
+        return Changes(**{name: value.to(device) for name, value in self._drawn().items()})
 
     def take(self, indices: Tensor | slice) -> "Changes":
-        return Changes(**{name: value[indices] for name, value in vars(self).items()})
+        return Changes(**{name: value[indices] for name, value in self._drawn().items()})
+
+    def _drawn(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if value is not None}
 
 
 def draw_changes(count: int, height: int, width: int, settings: OnTheFlySettings, generator: Generator) -> Changes:
@@ -63,6 +75,8 @@ def draw_changes(count: int, height: int, width: int, settings: OnTheFlySettings
         contrast=1 + uniform(settings.contrast),
         saturation=1 + uniform(settings.saturation),
         gain=1 + uniform(settings.channel_gain, 3, 1, 1),
+        displacement=uniform(2 * settings.elastic, 2, GRID, GRID) if settings.elastic else None,
+        hairs=draw_hairs(count, settings.hairs, generator) if settings.hairs else None,
     )
 
 
@@ -79,8 +93,13 @@ def apply_changes(images: Tensor, masks: Tensor, changes: Changes) -> tuple[Tens
     """
     both = torch.cat([images / 255, masks], dim=1)
     grid = F.affine_grid(changes.theta, list(both.shape), align_corners=True)
+    if changes.displacement is not None:  # as U-Net's authors did: drawn on a coarse grid, bicubic between
+        smooth = F.interpolate(changes.displacement, size=both.shape[2:], mode="bicubic", align_corners=True)
+        grid = grid + smooth.permute(0, 2, 3, 1)
     both = F.grid_sample(both, grid, mode="bilinear", padding_mode="reflection", align_corners=True)
     moved, moved_masks = both[:, :3], (both[:, 3:] > 0.5).to(masks.dtype)
+    if changes.hairs is not None:
+        moved = paint_hairs(moved, changes.hairs)
     moved = (moved * changes.gain).clamp(0, 1)
     moved = kornia.enhance.adjust_saturation_with_gray_subtraction(moved, changes.saturation)
     moved = kornia.enhance.adjust_contrast_with_mean_subtraction(moved, changes.contrast)

@@ -1,7 +1,7 @@
 """What changes while a network is trained: its weights, their average, the optimiser."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import lightning
@@ -44,8 +44,8 @@ class Trainer:
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything that the next epoch depends on: tensors, and plain values."""
-        tensors = {f"network.{name}": tensor for name, tensor in self.raw_network.state_dict().items()}
-        tensors |= {f"averaged.{name}": tensor for name, tensor in self.averaged.network.state_dict().items()}
+        tensors = {f"network.{name}": tensor for name, tensor in self.raw_network.own_state().items()}
+        tensors |= {f"averaged.{name}": tensor for name, tensor in self.averaged.network.own_state().items()}
         optimiser = self.optimiser.state_dict()
         for index, parts in optimiser["state"].items():
             tensors |= {f"optimiser.{index}.{name}": value for name, value in parts.items() if value is not None}
@@ -53,6 +53,8 @@ class Trainer:
             "groups": optimiser["param_groups"],
             "schedule": {k: v for k, v in self.schedule.state_dict().items() if k != "lr_lambdas"},
             "updates": self.averaged.updates,
+            # Some networks have parameters that no loss reaches.
+            "unreached": [index for index in range(len(self._optimised())) if index not in optimiser["state"]],
         }
         return tensors, values
 
@@ -62,13 +64,13 @@ class Trainer:
         Raises:
             ValueError: Tensors are missing, more, or of other types or shapes than this training's.
         """
-        self._require_like(tensors)
+        self._require_like(tensors, values["unreached"])
         parts: dict[str, dict[str, Tensor]] = {"network": {}, "averaged": {}, "optimiser": {}}
         for name, tensor in tensors.items():
             kind, _, rest = name.partition(".")
             parts[kind][rest] = tensor
-        self.raw_network.load_state_dict(parts["network"])
-        self.averaged.network.load_state_dict(parts["averaged"])
+        self.raw_network.load_own_state(parts["network"])
+        self.averaged.network.load_own_state(parts["averaged"])
         self.averaged.updates = values["updates"]
         parameters = self._optimised()
         state: dict[int, dict[str, Tensor]] = {}
@@ -84,11 +86,11 @@ class Trainer:
         """In the order in which the optimiser numbers them: its groups one after the other."""
         return [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
 
-    def _require_like(self, tensors: Mapping[str, Tensor]) -> None:
-        expected = {f"network.{name}": tensor for name, tensor in self.raw_network.state_dict().items()}
-        expected |= {f"averaged.{name}": tensor for name, tensor in self.averaged.network.state_dict().items()}
+    def _require_like(self, tensors: Mapping[str, Tensor], unreached: Collection[int]) -> None:
+        expected = {f"network.{name}": tensor for name, tensor in self.raw_network.own_state().items()}
+        expected |= {f"averaged.{name}": tensor for name, tensor in self.averaged.network.own_state().items()}
         for index, parameter in enumerate(self._optimised()):
-            for key in _KEPT[self.settings.optimiser]:
+            for key in () if index in unreached else _KEPT[self.settings.optimiser]:
                 expected[f"optimiser.{index}.{key}"] = torch.zeros(()) if key == "step" else parameter.detach()
         wrong = [
             name

@@ -1,0 +1,135 @@
+"""Any two-dimensional network of MONAI's, by the name of its class."""
+
+import inspect
+from collections.abc import Callable
+from difflib import get_close_matches
+from typing import Any
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lesion_segmentation.errors import InputError
+from lesion_segmentation.group import Group
+from lesion_segmentation.model.metadata import Network, NetworkMetadata
+
+MULTIPLE = 32
+"""Most of them take sides that can be halved five times, and no others."""
+_GIVEN = {"spatial_dims": 2, "in_channels": 3, "out_channels": 1}
+"""What is known of the task; arguments of these names need not be given."""
+
+
+class MonaiOptions(Group):
+    """What a MonaiNetwork is built with.
+
+    Attributes:
+        network: A class of monai.networks.nets, such as AttentionUnet.
+        arguments: Its arguments by name; those of _GIVEN are known.
+    """
+
+    network: str
+    arguments: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _can_be_built(self) -> "MonaiOptions":
+        _find_arguments(_find_class(self.network), self.arguments)
+        return self
+
+
+class MonaiNetwork(Network):
+    """Scaled images to logits of the same height and width; between the two the picture is padded to a multiple of 32.
+
+    Args:
+        network: The name of the class.
+        arguments: Its arguments; spatial_dims, in_channels and out_channels are known.
+
+    Raises:
+        InputError: It cannot be built, or gives no map of the picture's size.
+    """
+
+    def __init__(self, network: str, arguments: dict[str, Any] | None = None) -> None:
+        super().__init__()
+        options = MonaiOptions(network=network, arguments=arguments or {})
+        self.metadata = NetworkMetadata("monai", options.model_dump(mode="json"))
+        self.network = _build(network, options.arguments)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scaled images (N, 3, H, W) to logits (N, 1, H, W)."""
+        height, width = x.shape[2:]
+        padded = F.pad(x, (0, -width % MULTIPLE, 0, -height % MULTIPLE))
+        found = self.network(padded)
+        logits: Tensor = found[0] if isinstance(found, (list, tuple)) else found
+        return logits[..., :height, :width]
+
+
+def require_maps(network: Network, height: int, width: int) -> None:
+    """Send a picture through a network on the meta device, where nothing is computed, in training and in evaluation.
+
+    Raises:
+        InputError: It does not give one map of the picture's size for each picture.
+    """
+    wanted = (2, 1, height, width)
+    for training in (True, False):
+        try:
+            with torch.no_grad():
+                found = network.train(training)(torch.zeros(2, 3, height, width, device="meta")).shape
+        except Exception as error:
+            raise InputError(
+                f"{_name(network)} cannot take pictures of {height} x {width}: {_first_line(error)}"
+            ) from error
+        if tuple(found) != wanted:
+            raise InputError(f"{_name(network)} gives {tuple(found)} for two pictures, expected {wanted}: one map each")
+
+
+def _build(name: str, arguments: dict[str, Any]) -> nn.Module:
+    build = _find_class(name)
+    complete = _find_arguments(build, arguments)
+    try:
+        try:
+            return build(**complete)
+        except RuntimeError:
+            if torch.get_default_device().type != "meta":
+                raise
+            with torch.device("cpu"):  # some look at numbers while they are built, which the meta device has not
+                return build(**complete).to("meta")
+    except Exception as error:  # MONAI's classes raise many kinds for arguments that do not go together
+        raise InputError(f"MONAI's {name} cannot be built: {_first_line(error)}") from error
+
+
+def _find_class(name: str) -> Callable[..., nn.Module]:
+    from monai.networks import nets
+
+    found = getattr(nets, name, None)
+    if inspect.isclass(found) and issubclass(found, nn.Module):
+        return found
+    near = get_close_matches(name, [each for each in dir(nets) if each[0].isupper()], n=3)
+    hint = f"did you mean {' or '.join(near)}?" if near else "expected a class of monai.networks.nets"
+    raise ValueError(f"MONAI has no network {name!r}, {hint}")
+
+
+def _find_arguments(build: Callable[..., nn.Module], arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments with what is known of the task.
+
+    Raises:
+        ValueError: It has no such argument, or would fetch weights.
+    """
+    known = inspect.signature(build).parameters
+    unknown = sorted(set(arguments) - set(known))
+    if unknown and not any(each.kind == each.VAR_KEYWORD for each in known.values()):
+        raise ValueError(f"options.arguments has {', '.join(unknown)}, expected some of: {', '.join(known)}")
+    if arguments.get("pretrained"):
+        raise ValueError(
+            "options.arguments.pretrained would fetch weights, which a training does not: leave it out. For an encoder "
+            "that knows ImageNet take unet_lite (make encoders)."
+        )
+    fixed = {"pretrained": False} if "pretrained" in known else {}
+    return {name: value for name, value in _GIVEN.items() if name in known} | fixed | arguments
+
+
+def _name(network: Network) -> str:
+    return f"{network.metadata.architecture} ({', '.join(f'{k} {v}' for k, v in network.metadata.options.items())})"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
