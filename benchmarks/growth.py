@@ -1,0 +1,51 @@
+"""How minutes and memory grow with the number of cases: python -m benchmarks.growth 1000 3000 10000."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pandas as pd
+
+ROOT = Path(__file__).parents[1]
+PARAMETERS = "training.epochs=1,training.width=0.0625,prediction.test_time_augmentation=none"
+_STAGE = re.compile(r"(\S+) +\d+ steps, ([\d.]+) s$", re.MULTILINE)
+
+
+def measure_growth(counts: list[int], parameters: str = PARAMETERS) -> pd.DataFrame:
+    """Run all pipelines once on so many drawn cases, one epoch of a small network.
+
+    Returns:
+        cases, minutes, cpu_minutes (of all threads), peak_gb (the largest resident memory), and the seconds of each stage.
+    """
+    return pd.DataFrame([{"cases": count, **_run(count, parameters)} for count in counts])
+
+
+def _run(count: int, parameters: str) -> dict[str, float]:
+    with tempfile.TemporaryDirectory() as folder:
+        project = Path(folder)
+        shutil.copytree(ROOT / "conf", project / "conf")
+        shutil.copy(ROOT / "pyproject.toml", project)
+        (project / "src").mkdir()  # Kedro wants the folder; the package is the installed one
+        catalog = project / "conf" / "demo" / "catalog.yml"
+        catalog.write_text(catalog.read_text().replace("cases: 60", f"cases: {count}"))
+        log = project / "log"
+        command = [sys.executable, "-m", "kedro", "run", "--env", "demo", "--params", parameters]
+        start = time.perf_counter()
+        with log.open("w") as output:
+            process = subprocess.Popen(command, cwd=project, stdout=output, stderr=subprocess.STDOUT)
+            _, status, used = os.wait4(process.pid, 0)
+        minutes = (time.perf_counter() - start) / 60
+        if status:
+            raise RuntimeError(f"{count} cases: {log.read_text()[-2000:]}")
+        stages = {f"{stage}_seconds": float(seconds) for stage, seconds in _STAGE.findall(log.read_text())}
+    cpu_minutes = (used.ru_utime + used.ru_stime) / 60
+    return {"minutes": minutes, "cpu_minutes": cpu_minutes, "peak_gb": used.ru_maxrss * 1024 / 1e9, **stages}
+
+
+if __name__ == "__main__":
+    print(measure_growth([int(count) for count in sys.argv[1:]]).round(2).to_string(index=False))
