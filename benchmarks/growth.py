@@ -20,7 +20,8 @@ def measure_growth(counts: list[int], parameters: str = PARAMETERS) -> pd.DataFr
     """Run all pipelines once on so many drawn cases, one epoch of a small network.
 
     Returns:
-        cases, minutes, cpu_minutes (of all threads), peak_gb (the largest resident memory), and the seconds of each stage.
+        cases, minutes, cpu_minutes (of all threads), peak_gb (the largest resident memory), and the seconds of each
+        stage.
     """
     return pd.DataFrame([{"cases": count, **_run(count, parameters)} for count in counts])
 

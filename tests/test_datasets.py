@@ -6,7 +6,9 @@ import pytest
 from kedro.io import DatasetError
 from PIL import Image
 
+from lesion_segmentation.data.packed import PackedMasks
 from lesion_segmentation.datasets import CaseArrays, NetworkDataset, SyntheticCases
+from lesion_segmentation.errors import InputError
 from lesion_segmentation.model import SegNet
 
 
@@ -19,6 +21,27 @@ def test_arrays_come_back_by_case(tmp_path):
     assert dataset.exists()
     assert list(loaded) == list(data)
     assert all(np.array_equal(loaded[case_id], data[case_id]) for case_id in data)
+
+
+def test_arrays_can_be_read_when_they_are_needed(tmp_path):
+    place = str(tmp_path / "masks.npz")
+    masks = PackedMasks()
+    for number in range(3):
+        masks.add(f"case {number}", np.random.default_rng(number).random((5, 7 + number)) > 0.5)
+    CaseArrays(filepath=place).save(masks)
+    loaded = CaseArrays(filepath=place, when_needed=True).load()
+    assert list(loaded) == list(masks)
+    assert all(np.array_equal(loaded[name], masks[name]) for name in masks)
+    assert {array.dtype for array in loaded.values()} == {np.dtype(np.uint8)}
+    with pytest.raises(KeyError):
+        loaded["case 3"]
+    damaged = bytearray((tmp_path / "masks.npz").read_bytes())
+    damaged[damaged.index(b"case 1") + 60] ^= 255
+    (tmp_path / "masks.npz").write_bytes(damaged)
+    loaded = CaseArrays(filepath=place, when_needed=True).load()
+    assert np.array_equal(loaded["case 0"], masks["case 0"])
+    with pytest.raises(InputError, match="damaged"):
+        loaded["case 1"]
 
 
 @pytest.mark.parametrize(
@@ -35,7 +58,7 @@ def test_a_save_that_fails_leaves_what_was_there(tmp_path):
     dataset = NetworkDataset(filepath=str(tmp_path / "network.safetensors"))
     dataset.save(SegNet(0.0625))
     before = (tmp_path / "network.safetensors").read_bytes()
-    with pytest.raises(DatasetError, match="state_dict"):
+    with pytest.raises(DatasetError, match="own_state"):
         dataset.save(object())
     assert (tmp_path / "network.safetensors").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["network.safetensors"]

@@ -117,6 +117,19 @@ def test_pictures_of_any_size_come_back_at_their_own(network):
         assert np.array_equal(mask, probability > 0.4)
 
 
+def test_pictures_are_brought_to_size_as_the_metadata_say(network):
+    metadata = replace(network.metadata, input_size=(40, 48), resizing="linear", framing="pad")
+    network.metadata = metadata
+    picture = np.random.default_rng(1).integers(0, 256, (90, 60, 3), dtype=np.uint8)
+    (prediction,) = Predictor(network)([picture])
+    small = resize_image(picture, 40, 48, "linear", "pad")
+    expected = restore_probability(predict(network, small[None])[0], 90, 60, "pad")
+    assert np.allclose(prediction.probability, expected, atol=1e-6)
+    network.metadata = replace(metadata, framing="stretch")
+    (stretched,) = Predictor(network)([picture])
+    assert not np.allclose(stretched.probability, prediction.probability, atol=1e-3)
+
+
 def test_without_an_input_size_pictures_are_predicted_as_they_are(network, pixels):
     assert network.metadata.input_size is None
     mixed = [pixels[0], pixels[1][:35], pixels[2]]

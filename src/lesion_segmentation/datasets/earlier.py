@@ -54,7 +54,7 @@ def _download(run_id: str, folder: Path) -> Path:
     try:
         outputs = MlflowClient().get_run(run_id).outputs
         model_id = outputs.model_outputs[-1].model_id
-        path = download_artifacts(f"models:/{model_id}/artifacts", dst_path=str(folder))
+        path = download_artifacts(f"models:/{model_id}", dst_path=str(folder))
         return next(Path(path).rglob("*.safetensors"))
     except (MlflowException, OSError, AttributeError, IndexError, StopIteration) as error:
         raise InputError(

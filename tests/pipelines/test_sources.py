@@ -1,0 +1,107 @@
+"""ISIC 2018 and data of several sources, on drawn pictures in their layout and under their names."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from kedro.io import DatasetError
+from PIL import Image
+
+from lesion_segmentation.data.sources import ph2, synthetic
+from lesion_segmentation.data.sources.isic2018 import HELD_OUT, read_list
+from lesion_segmentation.datasets import JoinedCases
+from lesion_segmentation.model import load_network
+
+HELD = read_list(HELD_OUT)
+
+
+@pytest.fixture(scope="module")
+def isic(tmp_path_factory) -> Path:
+    """Twenty drawn cases of ISIC's names, four of them held out; square, wide and high ones."""
+    folder = tmp_path_factory.mktemp("isic")
+    (folder / "images").mkdir()
+    (folder / "masks").mkdir()
+    names = [*HELD[:4], *(f"ISIC_9{number:06d}" for number in range(16))]
+    for number, name in enumerate(names, start=101):
+        case = synthetic.draw_case(number)
+        sides = ((288, 288), (384, 288), (200, 288))[number % 3]
+        image, mask = (Image.fromarray(pixels).resize(sides) for pixels in (case.image, case.mask))
+        image.save(folder / "images" / f"{name}.jpg", quality=95)
+        mask.save(folder / "masks" / f"{name}_segmentation.png")
+    return folder
+
+
+def places(folder: Path) -> dict[str, str]:
+    return {"data.images": str(folder / "images"), "data.masks": str(folder / "masks")}
+
+
+def test_the_300_that_are_held_out():
+    assert len(HELD) == len(set(HELD)) == 300
+    assert all(name.startswith("ISIC_") for name in HELD)
+
+
+@pytest.mark.slow
+def test_isic_2018_holds_its_300_out_and_keeps_proportions(run, project, isic):
+    size = {"image_size.height": 72, "image_size.width": 96}
+    run(env="isic2018", params={**places(isic), **size, "split.validation_cases": 4, "training.epochs": 1})
+    root = project / "data" / "isic2018"
+    split = pd.read_csv(root / "05_model_input" / "split.csv").set_index("case_id")["subset"]
+    assert set(split[split == "test"].index) == set(HELD[:4])
+    assert split.value_counts().to_dict() == {"train": 12, "validation": 4, "test": 4}
+    assert set(pd.read_csv(root / "08_reporting" / "case_metrics.csv")["subset"]) == {"train", "validation"}
+    cases = pd.read_csv(root / "03_primary" / "cases.csv").set_index("case_id")
+    with np.load(root / "03_primary" / "images.npz") as images:
+        for name, case in cases.iterrows():
+            shown = (images[name] > 8).any(axis=2)  # beside the picture it is black
+            if case["width"] / case["height"] < 1.2:
+                assert not shown[:, :3].any()
+                assert not shown[:, -3:].any()
+                sides = shown.any(axis=0).sum() / shown.any(axis=1).sum()
+                assert sides == pytest.approx(case["width"] / case["height"], rel=0.05)
+            else:
+                assert shown[:, [0, -1]].any(axis=0).all()
+    metadata = load_network(root / "06_models" / "network.safetensors").metadata
+    assert (metadata.framing, metadata.resizing, metadata.source) == ("pad", "cubic", "ISIC 2018")
+    native = pd.read_csv(root / "08_reporting" / "case_metrics_native.csv")
+    assert len(native) == 16
+
+
+@pytest.mark.slow
+def test_ph2_and_isic_are_trained_on_together_by_the_folds_of_ph2_alone(run, project, isic, tmp_path, monkeypatch):
+    raw = project / "data" / "01_raw" / "ph2"
+    rows = {}
+    for part in ("images", "masks"):
+        (raw / part).mkdir(parents=True)
+    for number, name in enumerate(synthetic.case_ids(25), start=1):
+        case = synthetic.draw_case(number)
+        Image.fromarray(case.image).save(raw / "images" / f"{name}.bmp")
+        Image.fromarray(case.mask).save(raw / "masks" / f"{name}.bmp")
+        rows[name] = ph2.describe_pictures(Image.fromarray(case.image), Image.fromarray(case.mask))
+    (raw / "PH2_dataset.txt").write_text(synthetic.annotations_text(25))
+    manifest = pd.DataFrame(rows).T.rename_axis("case_id")
+    monkeypatch.setattr(ph2, "read_manifest", lambda: manifest)
+    common = {"split.validation_cases": 4, "split.fold": 2, "training.epochs": 1}
+    run(env="base", params={**common, "split.protocol": "folds"}, pipeline_names=["data_processing"])
+    seen = {"training.seen_per_epoch.PH2": 2, "training.seen_per_epoch.ISIC 2018": 0.5}
+    run(env="isic_and_ph2", params={**places(isic), **common, **seen})
+    root = project / "data" / "isic_and_ph2"
+    alone, both = (pd.read_csv(folder / "05_model_input" / "split.csv") for folder in (project / "data", root))
+    ours = both[both["source"] == "PH2"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(ours, alone)
+    others = both[both["source"] == "ISIC 2018"]
+    assert set(others["subset"]) == {"train"}
+    assert not set(others["case_id"]) & set(HELD)
+    assert len(others) == 16
+    assert load_network(root / "06_models" / "network.safetensors").metadata.source == "ISIC 2018 and PH2"
+
+
+def test_ids_that_two_sources_share_are_refused(isic):
+    part = {"type": "lesion_segmentation.datasets.OwnCases", "part": "images", "images": str(isic / "images")}
+    with pytest.raises(DatasetError, match=f"20 cases stand in A and in B, such as {HELD[0]}"):
+        JoinedCases({"A": part, "B": part}).load()
+
+
+def test_a_source_that_is_not_there_is_told_with_those_that_are(run, project, isic):
+    with pytest.raises(Exception, match=r"split\.drawn_from is PH3, expected one of: ISIC 2018"):
+        run(env="isic2018", params={**places(isic), "split.validation_cases": 4, "split.drawn_from": "PH3"})

@@ -1,0 +1,28 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from lesion_segmentation.report.case_views import choose_shown
+
+
+@pytest.fixture
+def case_metrics() -> pd.DataFrame:
+    generator = np.random.default_rng(0)
+    subsets = ["train"] * 700 + ["validation"] * 100 + ["test"] * 201
+    return pd.DataFrame({"subset": subsets, "dice": generator.random(len(subsets))})
+
+
+def test_few_are_all_shown(case_metrics):
+    assert choose_shown(case_metrics, 2000) is case_metrics
+
+
+def test_of_many_the_extremes_and_a_sample_are_shown(case_metrics):
+    shown = choose_shown(case_metrics, 500)
+    assert len(shown) == 500
+    assert list(shown.index) == sorted(shown.index)
+    for subset, part in case_metrics.groupby("subset"):
+        ranked = part.sort_values("dice").index
+        assert {ranked[0], ranked[len(ranked) // 2], ranked[-1], *ranked[:50], *ranked[-50:]} <= set(shown.index), (
+            subset
+        )
+    assert shown.equals(choose_shown(case_metrics, 500))
