@@ -1,12 +1,21 @@
-"""What is timed: SegNet-v2, and MONAI's U-Net of like arithmetic."""
+"""What is timed: SegNet-v2, MONAI's U-Net of like arithmetic, and the other architectures."""
 
 import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
-from monai.networks.nets import UNet
-from torch import Tensor
+from omegaconf import OmegaConf
 
 from lesion_segmentation.model import Network, NetworkMetadata, build_network
 from lesion_segmentation.model.layers import count_gflop
+
+
+def _of_environment(env: str) -> Callable[[float], NetworkMetadata]:
+    file = Path(__file__).parents[1] / "conf" / env / "parameters_training.yml"
+    options: Any = OmegaConf.to_container(OmegaConf.select(OmegaConf.load(file), "training.options"))
+    return lambda width: NetworkMetadata("monai", options)
+
 
 NETWORKS = ("segnet", "monai_unet")
 """Those that are compared part by part, at several widths and batches."""
@@ -16,8 +25,9 @@ OTHERS = {
     "segnet_skip, pooled": lambda width: NetworkMetadata("segnet_skip", {"width": width, "context": "pooled"}),
     "unet_lite, lite0": lambda width: NetworkMetadata("unet_lite", {"encoder": "lite0"}),
     "unet_lite, lite2": lambda width: NetworkMetadata("unet_lite", {"encoder": "lite2"}),
+    **{f"monai, {env}": _of_environment(env) for env in ("attention_unet", "residual_unet", "unet_plus_plus")},
 }
-"""The other architectures, which are measured once; the last two know no width."""
+"""The other architectures, which are measured once; unet_lite and monai know no width."""
 HEIGHT, WIDTH = 192, 256
 
 
@@ -28,24 +38,17 @@ def build(name: str, width: float) -> Network:
     segnet = build_network(
         NetworkMetadata("segnet", {"width": width, "unpooling": "indices", "logit_batch_norm": False})
     )
-    return segnet if name == "segnet" else _MonaiUNet(count_gflop(segnet), segnet.metadata)
+    return segnet if name == "segnet" else _build_monai_unet(count_gflop(segnet))
 
 
-class _MonaiUNet(Network):
+def _build_monai_unet(gflop: float) -> Network:
     """Five levels with two residual units each and batch norm; as many channels as the arithmetic allows."""
-
-    def __init__(self, gflop: float, metadata: NetworkMetadata) -> None:
-        super().__init__()
-        self.metadata = metadata
-        base = 32
-        self.unet = _unet(2 * max(1, round(base / 2 * math.sqrt(gflop / count_gflop(_unet(base))))))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, 3, H, W) to (N, 1, H, W)."""
-        logits: Tensor = self.unet(x)
-        return logits
+    base = 32
+    wanted = base / 2 * math.sqrt(gflop / count_gflop(_unet(base)))
+    return _unet(2 * max(1, round(wanted)))
 
 
-def _unet(base: int) -> UNet:
-    channels = tuple(base * 2**level for level in range(5))
-    return UNet(2, 3, 1, channels, strides=(2, 2, 2, 2), num_res_units=2, norm="batch")
+def _unet(base: int) -> Network:
+    arguments = {"channels": [base * 2**level for level in range(5)], "strides": [2] * 4, "num_res_units": 2,
+                 "norm": "batch"}  # fmt: skip
+    return build_network(NetworkMetadata("monai", {"network": "UNet", "arguments": arguments}))
