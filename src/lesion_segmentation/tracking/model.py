@@ -1,5 +1,6 @@
 """A weights file as a model of MLflow's: how to call it, what it needs, an example."""
 
+import json
 import logging
 import warnings
 from collections.abc import Iterator
@@ -9,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import safe_open
 
 REQUIREMENTS = ("mlflow", "numpy", "pillow", "pydantic", "safetensors", "torch")
-"""What the model's code imports."""
+"""What the model's code imports; that of the architecture monai imports monai, too."""
 
 
 def log_model(client: Any, run_id: str, weights: str) -> None:
@@ -40,8 +42,14 @@ def log_model(client: Any, run_id: str, weights: str) -> None:
             signature=signature,
             input_example=example(),
             # Without the build's name: no index but PyTorch's own has 2.13.0+cpu.
-            pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS],
+            pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in _requirements(weights)],
         )
+
+
+def _requirements(weights: str) -> tuple[str, ...]:
+    with safe_open(weights, framework="np") as file:
+        architecture = json.loads(file.metadata()["architecture"])
+    return (*REQUIREMENTS, "monai") if architecture == "monai" else REQUIREMENTS
 
 
 def example() -> np.ndarray:
