@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors import safe_open
+from scipy.ndimage import label
 
 from lesion_segmentation.data.sources import synthetic
 from lesion_segmentation.errors import InputError
@@ -153,7 +154,7 @@ def test_a_gpu_that_is_not_there_is_refused_before_any_work(run, project, monkey
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(InputError, match=rf"{name} is cuda, but PyTorch finds no GPU"):
         run(params={name: "cuda"})
-    with pytest.raises(InputError, match=r"The architecture is 'unet', expected one of: segnet"):
+    with pytest.raises(InputError, match=r"The architecture is 'unet', expected one of: monai, segnet"):
         run(params={"training.architecture": "unet"})
     assert not (project / "data").exists()
 
@@ -258,6 +259,29 @@ def test_each_file_names_the_run_that_made_it_and_a_mixture_is_told(run, project
     assert second["training_history.csv"] == first["training_history.csv"]
     assert second["table_ii.csv"] != first["table_ii.csv"]
     assert "08_reporting holds files of 2 runs" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.after_a_run
+def test_a_single_lesion_is_kept_in_masks_and_scores_and_probabilities_stay(run, project):
+    root = project / "data" / "demo"
+    with np.load(root / "07_model_output" / "probabilities.npz") as file:
+        before = dict(file)
+    run(pipeline_names=["reporting"], params={"prediction.single_lesion": True})
+    with np.load(root / "07_model_output" / "probabilities.npz") as file:
+        assert all(np.array_equal(file[name], before[name]) for name in before)
+    case_metrics = pd.read_csv(root / "08_reporting" / "case_metrics.csv").set_index("sample_id")
+    assert case_metrics["single_lesion"].all()
+    with np.load(root / "07_model_output" / "predicted_masks.npz") as masks:
+        changed = 0
+        for name, case in case_metrics.iterrows():
+            mask, plain = masks[name], before[name] > case["threshold"]
+            assert label(mask, np.ones((3, 3)))[1] <= 1
+            assert case["tp"] + case["fp"] == mask.sum()
+            changed += not np.array_equal(mask, plain)
+        assert changed  # a network of two epochs leaves crumbs
+    assert "largest part" in (root / "08_reporting" / "report.html").read_text()
+    assert "largest part" in (root / "08_reporting" / "model_card.md").read_text()
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from lesion_segmentation.evaluation.borders import DISTANCE_METRICS, score_dista
 from lesion_segmentation.evaluation.cases import CASE_METRICS, score_case
 from lesion_segmentation.evaluation.intervals import mean_with_interval
 from lesion_segmentation.evaluation.tables import originals
+from lesion_segmentation.masks import cut_mask
 from lesion_segmentation.resizing import Framing, restore_probability
 
 
@@ -34,9 +35,8 @@ def score_native_size(
     for case in originals(case_metrics).itertuples():
         mask = native_masks[case.case_id].astype(bool)
         # As the Predictor brings maps back; these were predicted from pictures of the network's own size.
-        prediction = (
-            restore_probability(probabilities[case.case_id], mask.shape[0], mask.shape[1], framing) > case.threshold
-        )
+        native = restore_probability(probabilities[case.case_id], mask.shape[0], mask.shape[1], framing)
+        prediction = cut_mask(native, case.threshold, case.single_lesion)
         size = {"width": mask.shape[1], "height": mask.shape[0]}
         scores = score_case(prediction, mask) | score_distances(prediction, mask)
         rows.append({"subset": case.subset, "case_id": case.case_id, **size, **scores, "protocol": case.protocol})

@@ -9,13 +9,14 @@ import pandas as pd
 from lesion_segmentation.evaluation.cases import CASE_METRICS, score_case
 from lesion_segmentation.evaluation.intervals import Interval, mean_interval, pooled_interval, ratio_interval
 from lesion_segmentation.evaluation.scores import COUNTS, count_pixels, score_counts, undefined
+from lesion_segmentation.masks import cut_mask
 
 SUBSETS = ("train", "validation", "test")
 SCORES = ("accuracy", "precision", "recall", "iou", "dice")
 TABLE_METRICS = (*SCORES, "loss")
-LABELS = ("source", "test_time_augmentation", "protocol", "threshold")
-"""What every row of scores says of itself: PH2 or synthetic, over which views of a picture predictions are means, the
-split's protocol, from which probability on a pixel is lesion."""
+LABELS = ("source", "test_time_augmentation", "single_lesion", "protocol", "threshold")
+"""What every row of scores says of itself: the data set, over which views of a picture predictions are means, whether
+of each mask the largest part alone was kept, the split's protocol, from which probability on a pixel is lesion."""
 NETWORK, ENHANCEMENT = "network", "enhancement"
 """Whose threshold a row is of: the network's, or a second, lower one (the paper's enhancement of its predictions)."""
 EPOCH_STEP = 10
@@ -27,6 +28,7 @@ def score_cases(
     scored: pd.DataFrame,
     threshold: float,
     test_time_augmentation: str,
+    single_lesion: bool = False,
 ) -> pd.DataFrame:
     """Score each sample that has a probability map.
 
@@ -36,6 +38,7 @@ def score_cases(
         scored: sample_id, case_id, subset, protocol, source.
         threshold: Probabilities above it are lesion.
         test_time_augmentation: How the maps were made, named in every row.
+        single_lesion: Of each mask the largest part alone is scored, with its holes filled; named in every row.
 
     Returns:
         subset, case_id, sample_id, the CASE_METRICS, loss (mean binary cross-entropy over the pixels), tp, fp, fn, tn,
@@ -45,7 +48,7 @@ def score_cases(
     rows = []
     for row in scored[scored["sample_id"].isin(list(probabilities))].itertuples():
         probability, mask = probabilities[row.sample_id], masks[row.sample_id].astype(bool)
-        predicted = probability > threshold
+        predicted = cut_mask(probability, threshold, single_lesion)
         rows.append(
             {
                 "subset": row.subset,
@@ -57,6 +60,7 @@ def score_cases(
                 "mask_hash": hash_mask(mask),
                 "source": row.source,
                 "test_time_augmentation": test_time_augmentation,
+                "single_lesion": single_lesion,
                 "protocol": row.protocol,
                 "threshold": threshold,
             }

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from lesion_segmentation.evaluation.scores import count_pixels, score_counts
+from lesion_segmentation.masks import cut_mask
 
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
 
@@ -21,10 +22,13 @@ def sweep_thresholds(
         subset, threshold, n, iou, dice (fractions).
     """
     subset = "validation" if (case_metrics["subset"] == "validation").any() else "train"
-    names = list(case_metrics.loc[case_metrics["subset"] == subset, "sample_id"])
+    part = case_metrics[case_metrics["subset"] == subset]
+    names, single = list(part["sample_id"]), bool(part["single_lesion"].iloc[0])
     rows = []
     for threshold in THRESHOLDS:
-        counts = pd.DataFrame([count_pixels(probabilities[n] > threshold, masks[n].astype(bool)) for n in names])
+        predicted = (cut_mask(probabilities[name], threshold, single) for name in names)
+        pairs = zip(predicted, names, strict=True)
+        counts = pd.DataFrame([count_pixels(mask, masks[name].astype(bool)) for mask, name in pairs])
         scores = score_counts(*(counts[name].to_numpy() for name in counts))
         means = {name: float(scores[name].mean()) for name in ("iou", "dice")}
         rows.append({"subset": subset, "threshold": threshold, "n": len(names), **means})

@@ -38,6 +38,7 @@ def compare_with_paper(table_ii: pd.DataFrame, table_ii_legacy: pd.DataFrame) ->
         average="legacy",
         source="paper",
         test_time_augmentation="none",
+        single_lesion=False,
         protocol="paper_leaky",
         threshold=0.5,
         threshold_role=NETWORK,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lesion_segmentation.hardware import choose_hardware, enough_memory
+from lesion_segmentation.masks import cut_mask
 from lesion_segmentation.model import Network
 from lesion_segmentation.model.scaling import Scaling
 from lesion_segmentation.prediction.fusing import fuse_batch_norms
@@ -36,6 +37,7 @@ class Predictor:
         precision: `auto` is bfloat16 where the device computes with it (docs/benchmarks.md has what that changes),
             else float32; `32-true` is float32 everywhere.
         test_time_augmentation: Over which views of a picture the mean is predicted.
+        single_lesion: Of each mask the largest part alone is kept, with its holes filled.
         batch_size: Pictures that are predicted at once.
 
     Raises:
@@ -49,6 +51,7 @@ class Predictor:
         device: str = "auto",
         precision: str = "auto",
         test_time_augmentation: TestTimeAugmentation = "none",
+        single_lesion: bool = False,
         batch_size: int = 10,
     ) -> None:
         if batch_size < 1:
@@ -60,7 +63,7 @@ class Predictor:
         hardware = choose_hardware(device if device == "auto" else torch.device(device).type, precision)
         self.metadata = network.metadata
         self.views = VIEWS[test_time_augmentation]
-        self.batch_size = batch_size
+        self.batch_size, self.single_lesion = batch_size, single_lesion
         self._device = torch.device(hardware.device if device == "auto" else device)
         self._dtype = torch.bfloat16 if hardware.precision == "bf16-mixed" else torch.float32
         self._scaling = Scaling(self.metadata, self._device)
@@ -81,7 +84,7 @@ class Predictor:
                     maps = self._predict_batch([small for _, small in batch])
                 for (picture, _), probability in zip(batch, maps, strict=True):
                     native = self._restore(probability, picture)
-                    yield Prediction(native, native > self.metadata.threshold)
+                    yield Prediction(native, cut_mask(native, self.metadata.threshold, self.single_lesion))
 
     def _restore(self, probability: np.ndarray, picture: np.ndarray) -> np.ndarray:
         return restore_probability(probability, picture.shape[0], picture.shape[1], self.metadata.framing)
@@ -121,7 +124,7 @@ def predict(
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
         raise ValueError(f"images are {images.dtype} {images.shape}, expected uint8 (N, H, W, 3)")
     place = device or str(next(network.parameters()).device)
-    predictor = Predictor(network, place, precision, test_time_augmentation, batch_size)
+    predictor = Predictor(network, place, precision, test_time_augmentation, batch_size=batch_size)
     maps = [prediction.probability for prediction in predictor(images)]
     return np.stack(maps) if maps else np.zeros(images.shape[:3], dtype=np.float32)
 

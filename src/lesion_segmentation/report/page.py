@@ -151,6 +151,7 @@ def find_headline(score_intervals: pd.DataFrame) -> dict[str, Any]:
     one = table.iloc[0]
     return {"subset": subset, "n": int(one["n"]), "n_row": rows["dice"], "n_undefined": int(one["n_undefined"]),
             "test_time_augmentation": one["test_time_augmentation"], "threshold": one["threshold"],
+            "single_lesion": bool(one["single_lesion"]),
             "scores": scores}  # fmt: skip
 
 

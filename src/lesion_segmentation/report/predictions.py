@@ -7,6 +7,7 @@ import pandas as pd
 
 from lesion_segmentation.data.splits import describe_protocol
 from lesion_segmentation.evaluation.tables import headline_subset
+from lesion_segmentation.masks import cut_mask
 from lesion_segmentation.report.style import PREDICTION, TRUTH, Figure, grid, outline, show
 
 
@@ -60,7 +61,7 @@ def _draw_cases(
     figure, axes = grid(len(chosen), 4, title)
     for row, case in enumerate(chosen.itertuples()):
         image, mask = images[case.sample_id], masks[case.sample_id]
-        predicted = probabilities[case.sample_id] > case.threshold
+        predicted = cut_mask(probabilities[case.sample_id], case.threshold, case.single_lesion)
         show(axes[row, 0], image, case.sample_id)
         show(axes[row, 1], mask, "ground truth")
         show(axes[row, 2], predicted, f"predicted, Dice {100 * case.dice:.1f}")

@@ -63,7 +63,14 @@ def score_cases(
     check_origin(scored_samples, split)
     _require_own_data(network, sample_masks, scored_samples)
     normal, enhanced = (
-        tables.score_cases(probabilities, sample_masks, scored_samples, threshold, prediction.test_time_augmentation)
+        tables.score_cases(
+            probabilities,
+            sample_masks,
+            scored_samples,
+            threshold,
+            prediction.test_time_augmentation,
+            prediction.single_lesion,
+        )
         for threshold in (network.metadata.threshold, reporting.enhanced_threshold)
     )
     return normal, enhanced

@@ -1,0 +1,22 @@
+"""From a probability map to a mask, in the one way that scores, figures and predictions share."""
+
+import numpy as np
+
+
+def cut_mask(probability: np.ndarray, threshold: float, single_lesion: bool = False) -> np.ndarray:
+    """Where the probability (H, W) is above the threshold, boolean (H, W).
+
+    With `single_lesion` only its largest part is kept, with its holes filled: every mask of PH2 is of that kind.
+    """
+    mask = probability > threshold
+    return _keep_largest(mask) if single_lesion and mask.any() else mask
+
+
+def _keep_largest(mask: np.ndarray) -> np.ndarray:
+    from scipy.ndimage import binary_fill_holes, label
+
+    parts, count = label(mask, np.ones((3, 3)))  # pixels that touch at a corner belong together
+    if count > 1:
+        mask = parts == 1 + np.bincount(parts.ravel())[1:].argmax()
+    filled: np.ndarray = binary_fill_holes(mask)
+    return filled
