@@ -22,7 +22,6 @@ from PIL import Image
 
 import lesion_segmentation.paper  # noqa: F401 (its copies, protocols and scores are known by name then)
 from lesion_segmentation.data.cases import Cases, DataSettings, ImageSize, read_cases, resize_masks
-from lesion_segmentation.data.perceptual_hash import hash_images
 from lesion_segmentation.data.sources import synthetic
 
 ROOT = Path(__file__).parents[1]
@@ -82,8 +81,8 @@ def masks(read: Cases) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="session")
-def hashes(images: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return hash_images(images)
+def hashes(read: Cases) -> dict[str, np.ndarray]:
+    return read.perceptual_hashes
 
 
 @pytest.fixture(scope="session")

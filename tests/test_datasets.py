@@ -23,13 +23,13 @@ def test_arrays_come_back_by_case(tmp_path):
     assert all(np.array_equal(loaded[case_id], data[case_id]) for case_id in data)
 
 
-def test_arrays_can_be_read_when_they_are_needed(tmp_path):
+def test_each_array_is_read_when_it_is_needed(tmp_path):
     place = str(tmp_path / "masks.npz")
     masks = PackedMasks()
     for number in range(3):
         masks.add(f"case {number}", np.random.default_rng(number).random((5, 7 + number)) > 0.5)
     CaseArrays(filepath=place).save(masks)
-    loaded = CaseArrays(filepath=place, when_needed=True).load()
+    loaded = CaseArrays(filepath=place).load()
     assert list(loaded) == list(masks)
     assert all(np.array_equal(loaded[name], masks[name]) for name in masks)
     assert {array.dtype for array in loaded.values()} == {np.dtype(np.uint8)}
@@ -38,7 +38,7 @@ def test_arrays_can_be_read_when_they_are_needed(tmp_path):
     damaged = bytearray((tmp_path / "masks.npz").read_bytes())
     damaged[damaged.index(b"case 1") + 60] ^= 255
     (tmp_path / "masks.npz").write_bytes(damaged)
-    loaded = CaseArrays(filepath=place, when_needed=True).load()
+    loaded = CaseArrays(filepath=place).load()
     assert np.array_equal(loaded["case 0"], masks["case 0"])
     with pytest.raises(InputError, match="damaged"):
         loaded["case 1"]

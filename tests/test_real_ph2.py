@@ -16,7 +16,7 @@ from lesion_segmentation.data.alike import find_alike_pictures
 from lesion_segmentation.data.cases import Cases, DataSettings, ImageSize, read_cases, resize_masks
 from lesion_segmentation.data.leaks import LeakGuardSettings, guard_samples
 from lesion_segmentation.data.passport import describe_dataset
-from lesion_segmentation.data.perceptual_hash import hash_distances, hash_images, hash_views
+from lesion_segmentation.data.perceptual_hash import hash_distances, hash_views
 from lesion_segmentation.data.samples import AugmentationSettings, make_samples
 from lesion_segmentation.data.splits import SplitSettings, split_cases
 from lesion_segmentation.errors import InputError
@@ -31,7 +31,7 @@ from lesion_segmentation.training.settings import TrainingSettings
 
 pytestmark = pytest.mark.ph2
 
-SIZE = ImageSize(height=192, width=256)
+SIZE = ImageSize(height=192, width=256, resizing="lanczos")
 PH2 = Path(__file__).parents[1] / "data" / "01_raw" / "ph2"
 
 
@@ -61,8 +61,8 @@ def masks(read) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def hashes(images) -> dict[str, np.ndarray]:
-    return hash_images(images)
+def hashes(read) -> dict[str, np.ndarray]:
+    return read.perceptual_hashes
 
 
 @pytest.fixture(scope="module")

@@ -48,7 +48,10 @@ def test_an_environment_without_a_folder_is_told(project, command, monkeypatch):
     assert "--env is dmeo, did you mean demo?" in call(project, command, "--env", "dmeo").output
     if command == "cross-validate":
         monkeypatch.setenv("KEDRO_ENV", "nowhere")
-        assert "--env is nowhere, expected one of: base, cpu, custom, demo" in call(project, command).output
+        assert (
+            "--env is nowhere, expected one of: attention_unet, base, cpu, custom, demo"
+            in call(project, command).output
+        )
 
 
 def test_a_bare_node_name_works_where_it_is_unique():
@@ -88,9 +91,9 @@ def test_a_damaged_file_in_between_is_named_with_the_command_that_makes_it_again
     stored = dataset(filepath=str(tmp_path / name))
     stored.save(data)
     DAMAGES[damage](tmp_path / name)
-    with pytest.raises(DatasetError) as caught:
-        stored.load()
-    told = caught.value.__cause__
+    with pytest.raises((DatasetError, InputError)) as caught:
+        dict(stored.load())  # arrays are read when they are asked for
+    told = caught.value.__cause__ if isinstance(caught.value, DatasetError) else caught.value
     assert isinstance(told, InputError)
     assert str(told).startswith(str(tmp_path / name))
     assert "kedro run --only-missing-outputs" in str(told) or "kedro run --pipelines=training" in str(told)

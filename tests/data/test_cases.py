@@ -9,7 +9,6 @@ from lesion_segmentation.data.alike import find_alike_pictures
 from lesion_segmentation.data.cases import ImageSize, read_cases, resize_masks
 from lesion_segmentation.data.leaks import LeakGuardSettings
 from lesion_segmentation.data.passport import data_hash, describe_dataset
-from lesion_segmentation.data.perceptual_hash import hash_views
 from lesion_segmentation.data.pictures import to_mask
 from lesion_segmentation.data.sources.synthetic import draw_case
 from lesion_segmentation.errors import InputError
@@ -46,7 +45,7 @@ def test_resizing_gives_shapes_types_and_to_masks(raw):
 
 def test_resizing_is_pillows(read, masks):
     case, size = draw_case(3), (SMALL.width, SMALL.height)
-    image = Image.fromarray(case.image).resize(size, Image.Resampling.LANCZOS)
+    image = Image.fromarray(case.image).resize(size, Image.Resampling.BICUBIC)
     mask = Image.fromarray(case.mask).resize(size, Image.Resampling.NEAREST)
     assert np.array_equal(read.images["SYN003"], np.asarray(image))
     assert np.array_equal(masks["SYN003"], np.asarray(mask))
@@ -133,13 +132,13 @@ def test_empty_and_full_masks_are_accepted_with_a_warning(raw, value, word, capl
     assert f"SYN001: the mask is {word}" in caplog.text
 
 
-def test_passport_counts_and_names_the_pair_most_alike(images, cases, hashes):
+def test_passport_counts_and_names_the_pair_most_alike(cases, hashes):
     passport = describe_dataset(cases, find_alike_pictures(cases, hashes, LeakGuardSettings()))
     assert passport["cases"] == 20
     assert sum(passport["diagnoses"].values()) == sum(passport["sizes"].values()) == 20
     assert passport["touches_border"] == cases["touches_border"].sum()
     assert passport["most_alike"]["differing_bits"] > 46
-    forged = hashes | {"SYN020": hash_views(images["SYN003"][:, ::-1])}
+    forged = hashes | {"SYN020": hashes["SYN003"][[4, 5, 6, 7, 0, 1, 2, 3]]}
     twice = describe_dataset(cases, find_alike_pictures(cases, forged, LeakGuardSettings()))
     assert twice["most_alike"] == {"cases": ["SYN003", "SYN020"], "differing_bits": 0, "of_bits": 256}
 

@@ -1,8 +1,12 @@
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import SMALL
+from PIL import Image
 
 from lesion_segmentation.data.alike import find_alike_pictures
+from lesion_segmentation.data.annotations import parse_annotations
+from lesion_segmentation.data.cases import DataSettings, read_cases
 from lesion_segmentation.data.leaks import (
     LeakGuardSettings,
     find_near_duplicates,
@@ -10,6 +14,7 @@ from lesion_segmentation.data.leaks import (
 )
 from lesion_segmentation.data.perceptual_hash import hash_views
 from lesion_segmentation.data.samples import AugmentationSettings, make_samples
+from lesion_segmentation.data.sources import synthetic
 from lesion_segmentation.data.splits import SplitSettings, check_origin, split_cases, split_hash
 from lesion_segmentation.errors import InputError
 
@@ -110,6 +115,19 @@ def test_near_duplicates_are_drawn_together(photographs, images, masks, hashes, 
         split = split_cases(table, SplitSettings(protocol=protocol, validation_cases=3, seed=seed), alike)
         assert set(split["subset"]) == {"train", "validation", "test"}
         assert find_near_duplicates(make_samples(images, masks, split, COPIES)[0], split, alike) == []
+
+
+def test_pictures_are_known_again_when_they_were_turned_whatever_they_are_trained_at(raw):
+    """A turned picture that is padded looks like no other; what is hashed is the picture as it came."""
+    turned = {
+        part: {**raw[part], "SYN021": lambda part=part: raw[part]["SYN003"]().transpose(Image.Transpose.ROTATE_90)}
+        for part in ("ph2_images", "ph2_masks")
+    }
+    table = parse_annotations(synthetic.annotations_text(21))
+    size = SMALL.model_copy(update={"framing": "pad"})
+    read = read_cases(**turned, ph2_annotations=table, image_size=size, data=DataSettings(name="mine"))
+    alike = find_alike_pictures(read.cases, read.perceptual_hashes, LeakGuardSettings())
+    assert alike[["case_id", "other_case_id", "near_duplicate"]].to_numpy().tolist() == [["SYN003", "SYN021", True]]
 
 
 def test_a_given_split_is_refused_for_near_duplicates(photographs, images, masks, hashes):

@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lesion_segmentation.model import ARCHITECTURES, Network, NetworkMetadata, build_network, load_network, save_network
-from lesion_segmentation.model.layers import count_gflop, summarise_layers
-from lesion_segmentation.model.monai_network import require_maps
+from lesion_segmentation.model.layers import count_gflop, require_maps, summarise_layers
 from lesion_segmentation.prediction.fusing import fuse_batch_norms
 from lesion_segmentation.training.checkpoints import CheckpointFile
 from lesion_segmentation.training.listener import Listener

@@ -6,7 +6,8 @@ from monai.networks import nets
 
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.model import NetworkMetadata, build_network, load_network, save_network
-from lesion_segmentation.model.monai_network import MonaiNetwork, require_maps
+from lesion_segmentation.model.layers import require_maps
+from lesion_segmentation.model.monai_network import MonaiNetwork
 
 
 def described(network: str, **arguments: object) -> NetworkMetadata:
@@ -31,6 +32,8 @@ def test_it_is_monais_own_network():
         ("UNet", {}, "missing 2 required positional arguments: 'channels' and 'strides'"),
         ("FlexibleUNet", {"backbone": "efficientnet-b0", "pretrained": True}, "would fetch weights"),
         ("UNet", {"channels": [4, 8, 16], "strides": [2]}, "cannot be built: the length of `strides`"),
+        ("HoVerNet", {"pretrained_url": "http://127.0.0.1/w.pth"}, "pretrained_url would fetch weights"),
+        ("MedNeXtSmal", {}, "did you mean"),
     ],
 )
 def test_what_cannot_be_built_is_told(network, arguments, words):
@@ -45,6 +48,15 @@ def test_a_network_that_gives_no_map_is_refused_before_it_is_trained():
                       deep_supervision=True)
         )  # fmt: skip
     with pytest.raises(InputError, match=r"gives \(2, 2, 1, 64, 96\) for two pictures, expected \(2, 1, 64, 96\)"):
+        require_maps(deep, 64, 96)
+
+
+def test_several_maps_in_a_list_are_refused_too():
+    with torch.device("meta"):
+        deep = build_network(
+            described("BasicUNetPlusPlus", features=[4, 4, 8, 8, 16, 4], norm="batch", deep_supervision=True)
+        )
+    with pytest.raises(InputError, match="gives 4 maps, expected one"):
         require_maps(deep, 64, 96)
 
 

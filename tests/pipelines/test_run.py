@@ -261,6 +261,23 @@ def test_each_file_names_the_run_that_made_it_and_a_mixture_is_told(run, project
     assert "08_reporting holds files of 2 runs" in capsys.readouterr().out
 
 
+@pytest.mark.after_a_run
+def test_to_begin_behind_what_is_kept_in_memory_is_refused_with_where_to_begin(run):
+    for node in ("begin_network", "fit_network"):
+        with pytest.raises(InputError, match=r"is kept in memory only.*--from-nodes=training\.\w+"):
+            run(from_nodes=[f"training.{node}"])
+    run(from_nodes=["training.choose_beginning"], to_nodes=["training.begin_network"])
+
+
+@pytest.mark.slow
+@pytest.mark.after_a_run
+def test_pictures_of_another_filter_are_another_training(run):
+    """Also where the scaling, which is not measured then, is the same."""
+    run(params={"training.scaling": "raw"})
+    with pytest.raises(InputError, match=r"resizing: cubic in the checkpoint, linear now"):
+        run(params={"training.scaling": "raw", "training.resume": True, "image_size.resizing": "linear"})
+
+
 @pytest.mark.slow
 @pytest.mark.after_a_run
 def test_a_single_lesion_is_kept_in_masks_and_scores_and_probabilities_stay(run, project):

@@ -68,7 +68,7 @@ def test_isic_2018_holds_its_300_out_and_keeps_proportions(run, project, isic):
 
 
 @pytest.mark.slow
-def test_ph2_and_isic_are_trained_on_together_by_the_folds_of_ph2_alone(run, project, isic, tmp_path, monkeypatch):
+def test_ph2_and_isic_are_trained_on_together_by_the_folds_of_ph2_alone(run, project, isic, monkeypatch, caplog):
     raw = project / "data" / "01_raw" / "ph2"
     rows = {}
     for part in ("images", "masks"):
@@ -94,6 +94,14 @@ def test_ph2_and_isic_are_trained_on_together_by_the_folds_of_ph2_alone(run, pro
     assert not set(others["case_id"]) & set(HELD)
     assert len(others) == 16
     assert load_network(root / "06_models" / "network.safetensors").metadata.source == "ISIC 2018 and PH2"
+    reporting = root / "08_reporting"
+    card, page = ((reporting / name).read_text() for name in ("model_card.md", "report.html"))
+    assert "trained on ISIC 2018 and PH2 cases" in card
+    assert "41 ISIC 2018 and PH2 cases" in page
+    table = pd.read_csv(reporting / "table_ii.csv").drop_duplicates("subset").set_index("subset")["source"]
+    assert table.to_dict() == {"train": "ISIC 2018 and PH2", "validation": "PH2", "test": "PH2"}
+    assert f"{2 * (alone['subset'] == 'train').sum()} of PH2" in caplog.text
+    assert "8 of ISIC 2018" in caplog.text
 
 
 def test_ids_that_two_sources_share_are_refused(isic):

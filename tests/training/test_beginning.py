@@ -70,8 +70,19 @@ def test_what_has_seen_scored_cases_is_refused_by_their_names(earlier, scored):
         require_unseen(earlier, scored)
     earlier.metadata = replace(earlier.metadata, seen=("0" * 12, "2" * 12))
     require_unseen(earlier, scored)
-    assert list_seen(scored, earlier) == ("0" * 12, "1" * 12, "2" * 12)
-    assert list_seen(scored, None) == ("0" * 12, "1" * 12, "2" * 12)
+    assert list_seen(scored, earlier) == (("0" * 12, "1" * 12, "2" * 12), ())
+    assert list_seen(scored, None) == (("0" * 12, "1" * 12, "2" * 12), ())
+
+
+def test_what_an_older_file_saw_is_not_forgotten_on_the_way(earlier, scored):
+    """From ISIC, unnamed, by PH2 and back."""
+    earlier.metadata = replace(earlier.metadata, source="ISIC 2018")
+    require_unseen(earlier, scored)
+    seen, unnamed = list_seen(scored, earlier)
+    assert unnamed == ("ISIC 2018",)
+    earlier.metadata = replace(earlier.metadata, source="PH2", seen=seen, seen_unnamed=unnamed)
+    with pytest.raises(InputError, match="trained on ISIC 2018, perhaps under another split"):
+        require_unseen(earlier, scored.assign(source="ISIC 2018", image_sha256="f" * 64, split_hash="abc"))
 
 
 @pytest.mark.parametrize(
@@ -111,7 +122,7 @@ def test_a_run_goes_on_from_a_file_or_from_a_run_of_mlflow(run, project):
 
 @pytest.mark.parametrize("place", ["nothing.safetensors", "0123456789abcdef0123456789abcdef"])
 def test_what_is_not_there_is_refused_before_any_work(run, project, place):
-    with pytest.raises(InputError, match=r"no such file|no run of this id"):
+    with pytest.raises(InputError, match=r"no such file|no network of a run of this id"):
         run(params={"training.begin_from": place})
     assert not (project / "data").exists()
 

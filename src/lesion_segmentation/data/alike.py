@@ -24,7 +24,7 @@ def find_alike_pictures(
 
     Args:
         cases: case_id, source.
-        perceptual_hashes: case_id to boolean (8, 256), as hash_images gives them.
+        perceptual_hashes: case_id to boolean (8, 256), as read_cases gives them.
         settings: Up to which distance two pictures are near-duplicates.
 
     Returns:

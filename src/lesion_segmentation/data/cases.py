@@ -13,6 +13,7 @@ from pydantic import Field
 
 from lesion_segmentation.data.annotations import ANNOTATIONS, parse_annotations
 from lesion_segmentation.data.packed import PackedMasks
+from lesion_segmentation.data.perceptual_hash import hash_picture
 from lesion_segmentation.data.pictures import to_mask, to_rgb
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.group import Group
@@ -58,12 +59,14 @@ class Cases(NamedTuple):
             the decoded pixels of image and mask.
         images: case_id to uint8 (height, width, 3).
         native_masks: case_id to uint8 (H, W), 0 or 1, each of its own H and W.
+        perceptual_hashes: case_id to boolean (8, 256), of the image as it came.
         example_images: The first, the smallest and the largest image at their own sizes, uint8 (H, W, 3): for figures.
     """
 
     cases: pd.DataFrame
     images: dict[str, np.ndarray]
     native_masks: Mapping[str, np.ndarray]
+    perceptual_hashes: dict[str, np.ndarray]
     example_images: dict[str, np.ndarray]
 
 
@@ -89,7 +92,7 @@ def read_cases(
     case_ids = sorted(set(ph2_images) | set(ph2_masks))
     annotations, problems = _read_annotations(ph2_annotations, case_ids)
     rows, hashes = [], {}
-    images, native_masks, examples = {}, PackedMasks(), Examples()
+    images, native_masks, perceptual_hashes, examples = {}, PackedMasks(), {}, Examples()
     seen = {"empty": 0, "full": 0}
     for case_id in case_ids:
         image = _read_image(case_id, ph2_images, problems)
@@ -103,6 +106,7 @@ def read_cases(
         rows.append({"case_id": case_id, **_measure(image, mask), "image_sha256": hashes[case_id]})
         images[case_id] = resize_image(image, **image_size.model_dump())
         native_masks.add(case_id, mask)
+        perceptual_hashes[case_id] = hash_picture(image)
         seen["empty"] += not mask.any()
         seen["full"] += bool(mask.all())
         examples.add(case_id, image)
@@ -115,7 +119,8 @@ def read_cases(
             problems,
             "Nothing was written. Mend or replace these files; make ph2 FROM=... checks a whole copy of PH2.",
         )
-    return Cases(_join(pd.DataFrame(rows), annotations, data.name), images, native_masks, examples.chosen)
+    cases = _join(pd.DataFrame(rows), annotations, data.name)
+    return Cases(cases, images, native_masks, perceptual_hashes, examples.chosen)
 
 
 def resize_masks(native_masks: Mapping[str, np.ndarray], image_size: ImageSize) -> dict[str, np.ndarray]:

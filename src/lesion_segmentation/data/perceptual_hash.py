@@ -1,20 +1,27 @@
 """How alike two pictures are: perceptual hashes, whatever the size, the compression, the turn or the mirroring."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from PIL import Image
 
+from lesion_segmentation.resizing import resize_image
+
 HASH_SIZE = 16
 HASH_BITS = HASH_SIZE**2
 """Of the lowest 16 x 16 frequencies. Half of the bits are set, so distances are even numbers."""
+_HASHED_AT = (192, 256)
+"""Height and width; docs/leak_guard.md was measured at it."""
 _BLOCK = 512
 """Pictures that are compared with all others at once."""
 
 
-def hash_images(images: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """case_id to the hashes of the picture's eight turned and mirrored views, boolean (8, 256)."""
-    return {case_id: hash_views(image) for case_id, image in images.items()}
+def hash_picture(image: np.ndarray) -> np.ndarray:
+    """The hashes of a picture as it comes, uint8 (H, W, 3) of any size, whatever it is trained at: boolean (8, 256).
+
+    It is stretched to one size, so that a picture turned by 90 degrees looks like itself.
+    """
+    return hash_views(resize_image(image, *_HASHED_AT))
 
 
 def hash_views(image: np.ndarray) -> np.ndarray:

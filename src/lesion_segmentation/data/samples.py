@@ -1,6 +1,6 @@
 """Samples: what a network is trained on and scored on. A sample is a case as it is, or a copy of one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -48,7 +48,10 @@ class AugmentationSettings(Group):
 
 
 def make_samples(
-    images: dict[str, np.ndarray], masks: dict[str, np.ndarray], split: pd.DataFrame, settings: AugmentationSettings
+    images: Mapping[str, np.ndarray],
+    masks: Mapping[str, np.ndarray],
+    split: pd.DataFrame,
+    settings: AugmentationSettings,
 ) -> tuple[pd.DataFrame, dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Put everything together that is trained on and scored: each case once, and copies of training cases.
 

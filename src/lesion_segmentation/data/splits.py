@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,6 +56,10 @@ Draw = Callable[[pd.DataFrame, SplitSettings], list[str]]
 """From cases (indexed by case_id, sorted) some of their ids."""
 
 
+HELD_OUT: dict[str, Callable[[], Collection[str]]] = {}
+"""Name of a source to what lists its cases that are never trained or chosen on; a data set's own room adds to it."""
+
+
 @dataclass(frozen=True)
 class Protocol:
     """How cases, or their samples, come into subsets.
@@ -87,7 +91,8 @@ def split_cases(
 
     Returns:
         case_id, subset (train, validation or test; development or test where samples are dealt), protocol; one row a
-        case, with its source where that is known.
+        case, with its source where that is known. Cases of other sources whose group was drawn from `drawn_from` are
+        left out.
 
     Raises:
         InputError: The protocol cannot be applied to these cases.
@@ -96,7 +101,7 @@ def split_cases(
     table = cases.sort_values("case_id").set_index("case_id")
     if alike_pictures is not None and protocol.draws:
         table = join_near_duplicates(table, alike_pictures)
-    own = _choose_source(table, settings.drawn_from)
+    own = _choose_source(table, settings, protocol)
     test = protocol.draw_test(own, settings)
     rest = own.drop(index=test)
     subset = pd.Series("train", index=table.index, name="subset")
@@ -105,7 +110,9 @@ def split_cases(
         subset[rest.index] = DEVELOPMENT
     else:
         subset[protocol.draw_validation(rest, settings)] = "validation"
-    return subset.reset_index().assign(protocol=settings.protocol, **_columns(table, "source"))
+    _require_held_out(table, subset, settings.protocol)
+    subset = subset.drop(index=_find_torn(table, own, subset))
+    return subset.reset_index().assign(protocol=settings.protocol, **_columns(table.loc[subset.index], "source"))
 
 
 def find_protocol(name: str) -> Protocol:
@@ -160,13 +167,41 @@ def draw_validation_cases(rest: pd.DataFrame, settings: SplitSettings, stratify:
     return _draw(rest, count, settings.seed, stratify)
 
 
-def _choose_source(table: pd.DataFrame, source: str | None) -> pd.DataFrame:
+def _choose_source(table: pd.DataFrame, settings: SplitSettings, protocol: Protocol) -> pd.DataFrame:
+    source = settings.drawn_from
     if source is None:
         return table
-    own = table[table["source"] == source] if "source" in table else table
+    if not protocol.draws:
+        raise InputError(f"split.drawn_from is {source}, but split.protocol={settings.protocol} draws nothing.")
+    own = table[table["source"] == source]
     if own.empty:
         raise InputError(f"split.drawn_from is {source}, expected one of: {', '.join(sorted(set(table['source'])))}")
     return own
+
+
+def _find_torn(table: pd.DataFrame, own: pd.DataFrame, subset: pd.Series) -> list[str]:
+    """The training cases of other sources that are of the group of a validation or test case."""
+    if "group" not in table or len(own) == len(table):
+        return []
+    scored = set(table.loc[subset[subset != "train"].index, "group"])
+    others = table.drop(index=own.index)
+    torn = list(others.index[others["group"].isin(scored)])
+    if torn:
+        logger.warning("%d cases belong to what is scored and are left out of training: %s, ...", len(torn), torn[0])
+    return torn
+
+
+def _require_held_out(table: pd.DataFrame, subset: pd.Series, protocol: str) -> None:
+    """Refuse to train or choose on cases that are held out for what is released."""
+    for source, listed in HELD_OUT.items():
+        seen = subset[(subset != "test") & (table["source"] == source)] if "source" in table else subset[:0]
+        held = sorted(set(seen.index) & set(listed())) if len(seen) else []
+        if held:
+            raise InputError(
+                f"split.protocol={protocol} would train or choose on {len(held)} cases of {source} that are held out "
+                f"for networks that are released, such as {held[0]}. Use split.protocol=isic2018, or leave them out in "
+                "the catalog (leave_out, as conf/isic_and_ph2 does)."
+            )
 
 
 def _columns(table: pd.DataFrame, *names: str) -> dict[str, np.ndarray]:

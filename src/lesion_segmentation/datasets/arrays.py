@@ -5,7 +5,6 @@ import io
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from kedro_datasets._typing import ImagePreview
@@ -19,9 +18,7 @@ from lesion_segmentation.files import free_memory, replacing
 class CaseArrays(WholeFile):
     """A mapping from case_id (or sample_id) to an array, as one compressed .npz file.
 
-    Args:
-        filepath: Of the file.
-        when_needed: Each array is read when it is asked for, instead of all when the file is loaded.
+    It loads as a mapping that reads each array when it is asked for: ten thousand cases need no memory of their own.
 
     Example:
         images:
@@ -29,17 +26,8 @@ class CaseArrays(WholeFile):
           filepath: data/03_primary/images.npz
     """
 
-    def __init__(self, filepath: str, when_needed: bool = False, metadata: dict[str, Any] | None = None) -> None:
-        super().__init__(filepath, metadata)
-        self._when_needed = when_needed
-
     def load(self) -> Mapping[str, np.ndarray]:
-        arrays = ArraysOfFile(self._filepath)
-        if self._when_needed:
-            return arrays
-        with readable(self._filepath):
-            _require_room(self._filepath)
-        return dict(arrays)
+        return ArraysOfFile(self._filepath)
 
     def save(self, data: Mapping[str, np.ndarray]) -> None:
         """Write one array after the other; what stood there before is replaced only when that succeeded."""
@@ -76,26 +64,26 @@ class ArraysOfFile(Mapping[str, np.ndarray]):
         if name not in self._file:
             raise KeyError(name)
         with readable(self._path):
+            self._require_room(name)
             array: np.ndarray = self._file[name]
             if array.dtype.kind not in "biuf":
                 raise ValueError(f"{name} is {array.dtype}, expected numbers")
             return array
+
+    def _require_room(self, name: str) -> None:
+        """Zeros pack a thousand to one, so that a small file may unpack to more than there is memory."""
+        unpacked = self._file.zip.getinfo(f"{name}.npy").file_size
+        if unpacked > (free := free_memory()):
+            raise InputError(
+                f"{name} of {self._path} unpacks to {unpacked / 1e9:.1f} GB, but {free / 1e9:.1f} GB of memory are "
+                "free. Free some memory."
+            )
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._file.files)
 
     def __len__(self) -> int:
         return len(self._file.files)
-
-
-def _require_room(path: Path) -> None:
-    """Zeros pack a thousand to one, so that a small file may unpack to more than there is memory."""
-    with zipfile.ZipFile(path) as archive:
-        unpacked = sum(entry.file_size for entry in archive.infolist())
-    if unpacked > (free := free_memory()):
-        raise InputError(
-            f"{path} unpacks to {unpacked / 1e9:.1f} GB, but {free / 1e9:.1f} GB of memory are free. Free some memory."
-        )
 
 
 def _to_picture(array: np.ndarray) -> Image.Image:

@@ -51,12 +51,14 @@ def _download(run_id: str, folder: Path) -> Path:
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
+    client = MlflowClient()
     try:
-        outputs = MlflowClient().get_run(run_id).outputs
-        model_id = outputs.model_outputs[-1].model_id
-        path = download_artifacts(f"models:/{model_id}", dst_path=str(folder))
-        return next(Path(path).rglob("*.safetensors"))
-    except (MlflowException, OSError, AttributeError, IndexError, StopIteration) as error:
+        (*_, logged) = client.get_run(run_id).outputs.model_outputs
+        place = client.get_logged_model(logged.model_id).artifact_location
+        path = download_artifacts(f"{place}/artifacts/network.safetensors", dst_path=str(folder))
+    except (MlflowException, OSError, AttributeError, ValueError) as error:
         raise InputError(
-            f"{run_id} is no weights file (.safetensors), and MLflow has no run of this id that logged a network."
+            f"{run_id} is no weights file (.safetensors), and MLflow gives no network of a run of this id "
+            f"({(str(error).splitlines() or ['it logged none'])[0][:200]})."
         ) from error
+    return Path(path)

@@ -48,7 +48,8 @@ class RunArtifact(AbstractDataset[NoReturn, Any]):
                     f"{self._parameter} is {self._run}, but MLflow has no {self._artifact} of it. Expected the id "
                     "of a run that scored cases (the page of the run shows it)."
                 ) from error
-            return AbstractDataset.from_config(self._artifact, {"type": self._dataset, "filepath": path}).load()
+            loaded = AbstractDataset.from_config(self._artifact, {"type": self._dataset, "filepath": path}).load()
+            return dict(loaded) if isinstance(loaded, Mapping) else loaded  # all of it, before the folder goes
 
     def save(self, data: NoReturn) -> NoReturn:
         """Not possible: it is another run's."""

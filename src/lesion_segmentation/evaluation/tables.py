@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -104,7 +105,7 @@ def _summarise(case_metrics: pd.DataFrame, role: str) -> pd.DataFrame:
             "loss": part["loss"].mean(),
             "n": len(part),
             "n_undefined": int(undefined(**counts).sum()),
-            **part.iloc[0][list(LABELS)],
+            **labels_of(part),
             "threshold_role": role,
         }
         rows.append({"subset": subset, "average": "per_image", **part[scores].mean(), **common})
@@ -125,7 +126,7 @@ def find_intervals(case_metrics: pd.DataFrame, case_metrics_enhanced: pd.DataFra
         for subset, part in by_subset(table):
             counts = {name: part[name].to_numpy() for name in COUNTS}
             common = {"subset": subset, "n": len(part), "n_undefined": int(undefined(**counts).sum())}
-            labels = {**part.iloc[0][list(LABELS)], "threshold_role": role}
+            labels = {**labels_of(part), "threshold_role": role}
             for average, metric, score, (low, high) in [*_per_image_rows(part), *_pooled_rows(part, counts)]:
                 row = {"average": average, "metric": metric, "score": score, "low": low, "high": high}
                 rows.append({**common, **row, **labels})
@@ -166,6 +167,16 @@ def pick_epochs(training_history: pd.DataFrame, split: pd.DataFrame) -> pd.DataF
             part.insert(1, "subset", subset)
             parts.append(part)
     return pd.concat(parts, ignore_index=True).assign(protocol=split["protocol"].iloc[0])
+
+
+def labels_of(part: pd.DataFrame) -> dict[str, Any]:
+    """The LABELS of rows that agree in them, but for their sources, which are all named."""
+    return {**part.iloc[0][list(LABELS)], "source": name_sources(part)}
+
+
+def name_sources(table: pd.DataFrame) -> str:
+    """All sources of its rows, in words."""
+    return " and ".join(sorted(table["source"].unique()))
 
 
 def headline_subset(table: pd.DataFrame) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from lesion_segmentation.evaluation.scores import count_pixels, score_counts
+from lesion_segmentation.evaluation.scores import COUNTS, count_pixels, score_counts
 from lesion_segmentation.masks import cut_mask
 
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
@@ -24,12 +24,16 @@ def sweep_thresholds(
     subset = "validation" if (case_metrics["subset"] == "validation").any() else "train"
     part = case_metrics[case_metrics["subset"] == subset]
     names, single = list(part["sample_id"]), bool(part["single_lesion"].iloc[0])
+    found: list[dict[str, float]] = []
+    for name in names:  # each map is read once
+        probability, mask = probabilities[name], masks[name].astype(bool)
+        found += [
+            {"threshold": threshold, **count_pixels(cut_mask(probability, threshold, single), mask)}
+            for threshold in THRESHOLDS
+        ]
     rows = []
-    for threshold in THRESHOLDS:
-        predicted = (cut_mask(probabilities[name], threshold, single) for name in names)
-        pairs = zip(predicted, names, strict=True)
-        counts = pd.DataFrame([count_pixels(mask, masks[name].astype(bool)) for mask, name in pairs])
-        scores = score_counts(*(counts[name].to_numpy() for name in counts))
+    for threshold, counts in pd.DataFrame(found).groupby("threshold"):
+        scores = score_counts(*(counts[name].to_numpy() for name in COUNTS))
         means = {name: float(scores[name].mean()) for name in ("iou", "dice")}
         rows.append({"subset": subset, "threshold": threshold, "n": len(names), **means})
     return pd.DataFrame(rows)

@@ -8,7 +8,7 @@ from typing import Any
 
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
-from kedro.io import DataCatalog
+from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Pipeline
 
 from lesion_segmentation.data.annotations import parse_annotations
@@ -82,6 +82,7 @@ class InputHooks:
                 "Bring it in with: make ph2 FROM=<folder or zip of PH2> (the README says where PH2 comes from),\n"
                 "or run on synthetic cases: kedro run --env demo"
             )
+        _require_in_reach(pipeline, catalog)
         files = [file_of(catalog, name) for name in pipeline.all_outputs()]
         _check_folders({path.parent for path in files if path is not None} | {self._project})
         _check_hardware(pipeline.inputs(), self._parameters)
@@ -92,6 +93,18 @@ class InputHooks:
             catalog.load("ph2_images")  # a folder of one's own that is not there is told at once
         if set(RAW) <= pipeline.inputs() and "network" in pipeline.all_outputs():
             _check_batch(catalog, self._parameters)
+
+
+def _require_in_reach(pipeline: Pipeline, catalog: DataCatalog) -> None:
+    """Refuse to begin behind a node whose output is kept in memory only."""
+    from kedro.framework.project import pipelines
+
+    inputs = sorted(name for name in pipeline.inputs() if not name.startswith("params:"))
+    missing = [name for name in inputs if isinstance(catalog.get(name), MemoryDataset) and not catalog.exists(name)]
+    if missing:
+        makers = [node.name for node in pipelines["__default__"].nodes if missing[0] in node.outputs]
+        begin = f"Begin there: --from-nodes={makers[0]}" if makers else "Select the node that makes it, too."
+        raise InputError(f"{missing[0]} is kept in memory only, and what makes it is not selected. {begin}")
 
 
 def _require_on_the_command_line(parameters: Mapping[str, Any], runtime: Mapping[str, Any]) -> None:
@@ -152,7 +165,7 @@ def _check_network(settings: TrainingSettings, image_size: ImageSize, catalog: D
     import torch
 
     from lesion_segmentation.model import NetworkMetadata, build_network
-    from lesion_segmentation.model.monai_network import require_maps
+    from lesion_segmentation.model.layers import require_maps
     from lesion_segmentation.training.beginning import choose_beginning
 
     with torch.device("meta"):  # its shapes alone
@@ -167,6 +180,8 @@ def _check_network(settings: TrainingSettings, image_size: ImageSize, catalog: D
 
 def _check_batch(catalog: DataCatalog, parameters: Mapping[str, Any]) -> None:
     """Draw the split from the annotations alone, to refuse at once one that leaves less than a batch for training."""
+    from lesion_segmentation.training.mixture import require_sources
+
     try:
         loaded = catalog.load("ph2_annotations")
         annotations = parse_annotations(loaded) if isinstance(loaded, str) else loaded
@@ -174,6 +189,9 @@ def _check_batch(catalog: DataCatalog, parameters: Mapping[str, Any]) -> None:
         return  # the check of the cases names this, and all other faults with it
     if not set(annotations["case_id"]) == set(catalog.load("ph2_images")) == set(catalog.load("ph2_masks")):
         return  # the same
+    if "source" not in annotations:
+        annotations = annotations.assign(source=parameters["data"]["name"])
+    require_sources(parameters["training"]["seen_per_epoch"], list(annotations["source"]))
     split = split_cases(annotations, SplitSettings(**parameters["split"]))
     seen = int(split["subset"].isin(["train", DEVELOPMENT]).sum()) * (1 + len(parameters["augmentation"]["copies"]))
     batch_size = parameters["training"]["batch_size"]

@@ -7,6 +7,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from lesion_segmentation.errors import InputError
+from lesion_segmentation.model.metadata import Network
 from lesion_segmentation.model.segnet import Pool, Unpool
 
 UNNUMBERED = "ReLU"
@@ -52,6 +54,24 @@ def summarise_layers(network: nn.Module, height: int = 192, width: int = 256) ->
     table.insert(0, "number", counted.cumsum().where(counted).astype("Int64"))
     total = {"layer": "total", **table[["parameters", "statistics"]].sum().to_dict()}
     return pd.concat([table, pd.DataFrame([total])], ignore_index=True).fillna({"kind": "", "output_shape": ""})
+
+
+def require_maps(network: Network, height: int, width: int) -> None:
+    """Send a picture through a network on the meta device, where nothing is computed, in training and in evaluation.
+
+    Raises:
+        InputError: It does not give one map of the picture's size for each picture.
+    """
+    wanted = (2, 1, height, width)
+    for training in (True, False):
+        try:
+            with torch.no_grad():
+                found = network.train(training)(torch.zeros(2, 3, height, width, device="meta")).shape
+        except Exception as error:  # networks of others raise many kinds
+            cause = (str(error).splitlines() or [type(error).__name__])[0]
+            raise InputError(f"{network.title} cannot take pictures of {height} x {width}: {cause}") from error
+        if tuple(found) != wanted:
+            raise InputError(f"{network.title} gives {tuple(found)} for two pictures, expected {wanted}: one map each")
 
 
 def count_gflop(network: nn.Module, height: int = 192, width: int = 256) -> float:

@@ -42,6 +42,7 @@ class NetworkMetadata:
         data_hash: Of the pixels of these data.
         split_hash: Of the split that it was trained under.
         seen: The pictures that it, or what it began with, was trained on: first digits of the SHA-256 of their pixels.
+        seen_unnamed: Sources of which it has seen pictures that are not named there.
         begun_from: The MLflow run of the network that it began with, or the name of its encoder's weights.
         mlflow_run_id: Of the run that trained it.
         commit: Of the code that trained it.
@@ -60,6 +61,7 @@ class NetworkMetadata:
     data_hash: str = ""
     split_hash: str = ""
     seen: tuple[str, ...] = ()
+    seen_unnamed: tuple[str, ...] = ()
     begun_from: str = ""
     mlflow_run_id: str = ""
     commit: str = ""
@@ -111,6 +113,11 @@ class Network(nn.Module):
     metadata: NetworkMetadata
     encoder: nn.Module
 
+    @property
+    def title(self) -> str:
+        """Architecture and options, in words."""
+        return f"{self.metadata.architecture} ({', '.join(f'{k} {v}' for k, v in self.metadata.options.items())})"
+
     def own_state(self) -> dict[str, Tensor]:
         """Weights and running statistics, each once: what stands under two names has the first of them."""
         once = {name for name, _ in (*self.named_parameters(), *self.named_buffers())}
@@ -155,8 +162,7 @@ class Network(nn.Module):
             if theirs not in published or published[theirs].shape != own[ours].shape
         ]
         if wrong:
-            named = f"{self.metadata.architecture} ({', '.join(f'{k} {v}' for k, v in self.metadata.options.items())})"
-            raise InputError(f"These encoder weights are not for {named}: {len(wrong)} differ, such as {wrong[0]}")
+            raise InputError(f"These encoder weights are not for {self.title}: {len(wrong)} differ, such as {wrong[0]}")
         with torch.no_grad():
             for ours, theirs in names.items():
                 own[ours].copy_(published[theirs])

@@ -59,27 +59,12 @@ class MonaiNetwork(Network):
         height, width = x.shape[2:]
         padded = F.pad(x, (0, -width % MULTIPLE, 0, -height % MULTIPLE))
         found = self.network(padded)
-        logits: Tensor = found[0] if isinstance(found, (list, tuple)) else found
-        return logits[..., :height, :width]
-
-
-def require_maps(network: Network, height: int, width: int) -> None:
-    """Send a picture through a network on the meta device, where nothing is computed, in training and in evaluation.
-
-    Raises:
-        InputError: It does not give one map of the picture's size for each picture.
-    """
-    wanted = (2, 1, height, width)
-    for training in (True, False):
-        try:
-            with torch.no_grad():
-                found = network.train(training)(torch.zeros(2, 3, height, width, device="meta")).shape
-        except Exception as error:
-            raise InputError(
-                f"{_name(network)} cannot take pictures of {height} x {width}: {_first_line(error)}"
-            ) from error
-        if tuple(found) != wanted:
-            raise InputError(f"{_name(network)} gives {tuple(found)} for two pictures, expected {wanted}: one map each")
+        if isinstance(found, (list, tuple)):
+            if len(found) != 1:
+                raise ValueError(f"it gives {len(found)} maps, expected one (leave out deep supervision)")
+            found = found[0]
+        logits: Tensor = found[..., :height, :width]
+        return logits
 
 
 def _build(name: str, arguments: dict[str, Any]) -> nn.Module:
@@ -93,8 +78,13 @@ def _build(name: str, arguments: dict[str, Any]) -> nn.Module:
                 raise
             with torch.device("cpu"):  # some look at numbers while they are built, which the meta device has not
                 return build(**complete).to("meta")
+    except ImportError as error:
+        raise InputError(f"MONAI's {name} needs the package {error.name}: pip install {error.name}") from error
     except Exception as error:  # MONAI's classes raise many kinds for arguments that do not go together
-        raise InputError(f"MONAI's {name} cannot be built: {_first_line(error)}") from error
+        cause, takes = _first_line(error), ", ".join(inspect.signature(build).parameters)
+        raise InputError(
+            f"MONAI's {name} cannot be built: {cause}. options.arguments are {arguments}; it takes {takes}."
+        ) from error
 
 
 def _find_class(name: str) -> Callable[..., nn.Module]:
@@ -103,7 +93,8 @@ def _find_class(name: str) -> Callable[..., nn.Module]:
     found = getattr(nets, name, None)
     if inspect.isclass(found) and issubclass(found, nn.Module):
         return found
-    near = get_close_matches(name, [each for each in dir(nets) if each[0].isupper()], n=3)
+    classes = [each for each in dir(nets) if inspect.isclass(getattr(nets, each)) and each[0].isupper()]
+    near = get_close_matches(name, classes, n=3)
     hint = f"did you mean {' or '.join(near)}?" if near else "expected a class of monai.networks.nets"
     raise ValueError(f"MONAI has no network {name!r}, {hint}")
 
@@ -118,17 +109,14 @@ def _find_arguments(build: Callable[..., nn.Module], arguments: dict[str, Any]) 
     unknown = sorted(set(arguments) - set(known))
     if unknown and not any(each.kind == each.VAR_KEYWORD for each in known.values()):
         raise ValueError(f"options.arguments has {', '.join(unknown)}, expected some of: {', '.join(known)}")
-    if arguments.get("pretrained"):
+    fetching = [name for name, value in arguments.items() if value and ("pretrained" in name or "://" in str(value))]
+    if fetching:
         raise ValueError(
-            "options.arguments.pretrained would fetch weights, which a training does not: leave it out. For an encoder "
-            "that knows ImageNet take unet_lite (make encoders)."
+            f"options.arguments.{fetching[0]} would fetch weights, which a training does not: leave it out. For an "
+            "encoder that knows ImageNet take unet_lite (make encoders)."
         )
     fixed = {"pretrained": False} if "pretrained" in known else {}
     return {name: value for name, value in _GIVEN.items() if name in known} | fixed | arguments
-
-
-def _name(network: Network) -> str:
-    return f"{network.metadata.architecture} ({', '.join(f'{k} {v}' for k, v in network.metadata.options.items())})"
 
 
 def _first_line(error: Exception) -> str:

@@ -56,7 +56,10 @@ def check_options(architecture: str, options: Mapping[str, Any]) -> dict[str, An
     except ValidationError as error:
         known = ", ".join(find_architecture(architecture).options.model_fields)
         raise InputError.from_problems(
-            f"The options of {architecture} cannot be used", find_causes(error), f"It has the options {known}."
+            f"The options of {architecture} cannot be used",
+            find_causes(error),
+            f"It has the options {known}. What conf/base sets and it has not (width, unpooling, logit_batch_norm) is "
+            "set to null, as in conf/attention_unet.",
         ) from error
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from lesion_segmentation.evaluation.tables import LABELS, NETWORK, TABLE_METRICS, by_subset
+from lesion_segmentation.evaluation.tables import NETWORK, TABLE_METRICS, by_subset, labels_of
 from lesion_segmentation.paper.legacy import legacy_scores
 
 PAPER_TABLE_II = pd.DataFrame(
@@ -26,7 +26,7 @@ def summarise_legacy(
     rows = []
     for subset, part in by_subset(case_metrics):
         maps, truths = (np.stack([of[name] for name in part["sample_id"]]) for of in (probabilities, masks))
-        labels = {**part.iloc[0][list(LABELS)], "threshold": 0.5, "threshold_role": NETWORK}
+        labels = {**labels_of(part), "threshold": 0.5, "threshold_role": NETWORK}
         common = {"loss": part["loss"].mean(), "n": len(part), "n_undefined": 0, **labels}
         rows.append({"subset": subset, "average": "legacy", **legacy_scores(maps, truths), **common})
     return pd.DataFrame(rows)

@@ -14,7 +14,13 @@ from plotly.offline import get_plotlyjs
 from lesion_segmentation.data.sources.synthetic import SOURCE
 from lesion_segmentation.data.splits import leaks
 from lesion_segmentation.evaluation.subgroups import TOO_FEW, describe_groups
-from lesion_segmentation.evaluation.tables import ENHANCEMENT, NETWORK, at_network_threshold, headline_subset
+from lesion_segmentation.evaluation.tables import (
+    ENHANCEMENT,
+    NETWORK,
+    at_network_threshold,
+    headline_subset,
+    name_sources,
+)
 from lesion_segmentation.report.case_views import CaseView, choose_shown, view_cases
 from lesion_segmentation.report.plots import plot_curves, plot_reliability, plot_thresholds
 
@@ -173,7 +179,7 @@ def _find_extremes(
 
 def _labels(case_metrics: pd.DataFrame) -> dict[str, Any]:
     first = case_metrics.iloc[0]
-    return {"source": first["source"], "protocol": first["protocol"], "leaky": leaks(first["protocol"]),
+    return {"source": name_sources(case_metrics), "protocol": first["protocol"], "leaky": leaks(first["protocol"]),
             "synthetic": first["source"] == SOURCE}  # fmt: skip
 
 

@@ -22,6 +22,8 @@ _NAMED_APART = ("training.seed", "split.fold", "split.protocol", *RUNTIME_PARAME
 _SELECTIONS = ("node_names", "tags", "namespaces", "from_nodes", "to_nodes", "from_inputs", "to_outputs")
 """What of Kedro's run parameters chooses a part of a pipeline."""
 
+_FREE = ("training.seen_per_epoch.", "training.options.")
+"""Groups whose keys say nothing by themselves."""
 _BY_US = ("parent_run", "tracked_run")
 """Parameters that a user's command never has."""
 
@@ -76,9 +78,10 @@ def _differences(parameters: Mapping[str, Any], runtime: Mapping[str, Any]) -> l
     words = [f"fold {split['fold']}"] if protocol == "folds" and "fold" in split else []
     words += [f"seed {parameters['training']['seed']}"] if "training" in parameters else []
     changed = {name: value for name, value in runtime.items() if name not in _NAMED_APART}
-    ends = Counter(name.rpartition(".")[2] for name in changed)
+    shown = {name: ".".join(name.split(".")[-2 if name.startswith(_FREE) else -1 :]) for name in changed}
+    ends = Counter(shown.values())
     for name, value in changed.items():
-        end = name.rpartition(".")[2]
+        end = shown[name]
         words.append(f"{end if ends[end] == 1 else name}={value}")
     return words if protocol in ("", "folds") else [*words, protocol]
 

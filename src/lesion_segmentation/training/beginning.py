@@ -6,7 +6,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from lesion_segmentation.errors import InputError
-from lesion_segmentation.model import Network, check_options
+from lesion_segmentation.model import Network, NetworkMetadata, check_options
 from lesion_segmentation.model.encoders import EncoderWeights, find_encoder
 from lesion_segmentation.training.settings import TrainingSettings
 
@@ -49,27 +49,37 @@ def require_unseen(network: Network, scored_samples: pd.DataFrame) -> None:
         InputError: Names such cases; or the network does not say what it saw, and may have seen them.
     """
     metadata, scored = network.metadata, scored_samples[scored_samples["subset"] != "train"]
-    if metadata.seen:
-        known = scored["image_sha256"].str[:HASH_LENGTH].isin(set(metadata.seen))
-        problems = [f"{row.case_id} ({row.subset})" for row in scored[known].itertuples()]
-        if problems:
-            raise InputError(
-                f"training.begin_from was trained on {len(problems)} of the cases that are scored here, such as "
-                f"{', '.join(problems[:3])}. Begin with weights of the same split, or of other data."
-            )
-        return
-    same_data = set(metadata.source.split(" and ")) & set(scored_samples["source"])
-    if (same_data or not metadata.source) and metadata.split_hash != scored_samples["split_hash"].iloc[0]:
+    known = scored["image_sha256"].str[:HASH_LENGTH].isin(set(metadata.seen))
+    problems = [f"{row.case_id} ({row.subset})" for row in scored[known].itertuples()]
+    if problems:
         raise InputError(
-            f"training.begin_from was trained on {metadata.source or 'data without a name'} under another split, and "
-            "its file does not say on which cases: some may be scored here. Begin with weights of the same split."
+            f"training.begin_from was trained on {len(problems)} of the cases that are scored here, such as "
+            f"{', '.join(problems[:3])}. Begin with weights of the same split, or of other data."
+        )
+    sources, same_split = set(scored_samples["source"]), metadata.split_hash == scored_samples["split_hash"].iloc[0]
+    unnamed = [name for name in _find_unnamed(metadata) if not name or any(source in name for source in sources)]
+    if unnamed and not (same_split and not metadata.seen):
+        raise InputError(
+            f"training.begin_from was trained on {unnamed[0] or 'data without a name'}, perhaps under another split, "
+            "and its file does not say on which cases: some may be scored here. Begin with weights of the same split."
         )
 
 
-def list_seen(scored_samples: pd.DataFrame, earlier: Network | None) -> tuple[str, ...]:
-    """The pictures of this training, and of what it began with, by the first digits of their hashes."""
+def list_seen(scored_samples: pd.DataFrame, earlier: Network | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What this training, and what it began with, has seen.
+
+    Returns:
+        The pictures by the first digits of their hashes, and the sources of those that cannot be named.
+    """
     train = scored_samples.loc[scored_samples["subset"] == "train", "image_sha256"].str[:HASH_LENGTH]
-    return tuple(sorted({*train, *(earlier.metadata.seen if earlier else ())}))
+    if earlier is None:
+        return tuple(sorted(train)), ()
+    return tuple(sorted({*train, *earlier.metadata.seen})), _find_unnamed(earlier.metadata)
+
+
+def _find_unnamed(metadata: NetworkMetadata) -> tuple[str, ...]:
+    """Files of before do not name what they saw at all."""
+    return metadata.seen_unnamed if metadata.seen else (metadata.source,)
 
 
 def take_weights(network: Network, earlier: Network) -> None:

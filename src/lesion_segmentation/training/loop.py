@@ -3,8 +3,9 @@
 import hashlib
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import lightning
@@ -21,7 +22,7 @@ from lesion_segmentation.training.beginning import Beginning, take_weights
 from lesion_segmentation.training.checkpoints import Checkpoint, CheckpointFile
 from lesion_segmentation.training.listener import Listener
 from lesion_segmentation.training.mixture import count_seen, require_sources
-from lesion_segmentation.training.pictures import load_pictures
+from lesion_segmentation.training.pictures import Pictures, load_pictures
 from lesion_segmentation.training.settings import TrainingSettings
 from lesion_segmentation.training.trainer import Trainer
 
@@ -64,18 +65,12 @@ def fit(
     hardware = choose_hardware(settings.device, settings.precision)
     fabric = lightning.Fabric(accelerator=hardware.device, devices=1, precision=hardware.precision)
     train, validation = (load_pictures(images, masks, part, fabric.device) for part in parts.values())
-    require_sources(settings.seen_per_epoch, train.sources)
-    seen = count_seen(train.sources, settings.seen_per_epoch)
-    network = network or prepare_network(settings, [images[sample_id] for sample_id in subsets["train"]])
-    steps = settings.epochs * math.ceil(sum(seen.values()) / settings.batch_size)
-    trainer = Trainer(fabric, network, settings, steps)
+    network = network or prepare_network(settings, (images[sample_id] for sample_id in subsets["train"]))
+    trainer = Trainer(fabric, network, settings, settings.epochs * _count_steps(train, settings))
     watcher = listener or Listener()
     configuration = _describe(settings, network.metadata, subsets)
     history = _resume(trainer, settings, checkpoint_file, configuration, watcher)
     logger.info("Training on %s in %s: %d samples, %d for validation", *hardware, len(train), len(validation))
-    if len(seen) > 1:
-        shares = ", ".join(f"{count} of {source}" for source, count in seen.items())
-        logger.info("An epoch shows %s", shares)
     for epoch in _epochs(history, settings.epochs):
         with enough_memory(settings.batch_size, "training.batch_size"):
             history.append(trainer.run_epoch(epoch, train, validation, subsets["train"]))
@@ -88,7 +83,7 @@ def fit(
 
 
 def prepare_network(
-    settings: TrainingSettings, images: list[np.ndarray], beginning: Beginning | None = None
+    settings: TrainingSettings, images: Iterable[np.ndarray], beginning: Beginning | None = None
 ) -> Network:
     """A network with fresh weights of `settings.seed`; its metadata say how pictures like these are fed to it.
 
@@ -101,12 +96,14 @@ def prepare_network(
         InputError: The architecture or an option is unknown, or the encoder's weights are for another one.
     """
     encoder, earlier = beginning or Beginning()
-    height, width, _ = images[0].shape
+    stream = iter(images)
+    first = next(stream)
+    height, width, _ = first.shape
     metadata = NetworkMetadata(settings.architecture, settings.network_options, input_size=(height, width))
     if earlier is not None:
         metadata = replace(metadata, input_mean=earlier.metadata.input_mean, input_std=earlier.metadata.input_std)
     elif settings.scaling == "standardised":
-        mean, std = _measure_pixels(images)
+        mean, std = _measure_pixels(chain([first], stream))
         metadata = replace(metadata, input_mean=mean, input_std=std)
     elif settings.scaling == "encoder" and encoder is not None:
         metadata = replace(metadata, input_mean=encoder.input_mean, input_std=encoder.input_std)
@@ -126,6 +123,15 @@ def _require_a_batch(batch_size: int, samples: int) -> None:
             f"training.batch_size is {batch_size}, but there are only {samples} training samples. "
             "Choose a smaller batch."
         )
+
+
+def _count_steps(train: Pictures, settings: TrainingSettings) -> int:
+    """Of an epoch; tells what it shows of each source, where there are several."""
+    require_sources(settings.seen_per_epoch, train.sources)
+    seen = count_seen(train.sources, settings.seen_per_epoch)
+    if len(seen) > 1:
+        logger.info("An epoch shows %s", ", ".join(f"{count} of {source}" for source, count in seen.items()))
+    return math.ceil(sum(seen.values()) / settings.batch_size)
 
 
 def _epochs(history: list[dict[str, float]], count: int) -> Iterator[int]:
@@ -170,13 +176,17 @@ def _describe(
     chosen = "\n".join(f"{sample_id},{name}" for name, ids in subsets.items() for sample_id in ids)
     return {
         **{f"training.{name}": value for name, value in settings.model_dump(mode="json", exclude={"resume"}).items()},
+        "input_size": metadata.input_size,
+        "resizing": metadata.resizing,
+        "framing": metadata.framing,
+        "data_hash": metadata.data_hash,
         "input_mean": metadata.input_mean,
         "input_std": metadata.input_std,
         "samples": hashlib.sha256(chosen.encode()).hexdigest()[:16],
     }
 
 
-def _measure_pixels(images: list[np.ndarray]) -> tuple[Triple, Triple]:
+def _measure_pixels(images: Iterable[np.ndarray]) -> tuple[Triple, Triple]:
     """Mean and deviation of each channel over all pixels, from exact sums of one picture after the other."""
     count, total, squares = 0, np.zeros(3), np.zeros(3)
     for image in images:

@@ -10,9 +10,9 @@ from PIL import Image
 
 from lesion_segmentation.data.alike import find_alike_pictures
 from lesion_segmentation.data.cases import DataSettings, ImageSize, read_cases
+from lesion_segmentation.data.groups import join_near_duplicates
 from lesion_segmentation.data.leaks import LeakGuardSettings
 from lesion_segmentation.data.passport import describe_dataset
-from lesion_segmentation.data.perceptual_hash import hash_images
 from lesion_segmentation.errors import InputError
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
@@ -27,7 +27,10 @@ def find_pictures(folder: Path, masks: bool = False) -> dict[str, Path]:
         InputError: The folder is not there, it has no pictures, or two files have one name.
     """
     if not folder.is_dir():
-        raise InputError(f"{folder} is no folder. Expected {'masks' if masks else 'images'} in it. {_REMEDY}")
+        raise InputError(
+            f"{folder} is no folder. Expected {'masks' if masks else 'images'} in it; another place is named with "
+            f"--params data.images=<folder>,data.masks=<folder>. {_REMEDY}"
+        )
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS and path.is_file())
     found: dict[str, Path] = {}
     problems = []
@@ -83,10 +86,10 @@ def check_data(images: Path, masks: Path, table: Path | None) -> str:
         {case_id: partial(open_picture, path) for case_id, path in files.items()} for files in (found, found_masks)
     )
     read = read_cases(pictures, drawn, read_table(table, found), ImageSize(), DataSettings(name="checked"))
-    alike = find_alike_pictures(read.cases, hash_images(read.images), LeakGuardSettings())
+    alike = find_alike_pictures(read.cases, read.perceptual_hashes, LeakGuardSettings())
     passport = describe_dataset(read.cases, alike)
     facts = {
-        "groups": read.cases["group"].nunique(),
+        "groups": join_near_duplicates(read.cases.set_index("case_id"), alike)["group"].nunique(),
         "diagnoses": ", ".join(f"{name} {count}" for name, count in passport["diagnoses"].items()),
         "sizes": ", ".join(f"{size} ({count})" for size, count in passport["sizes"].items()),
         "lesion area": f"{passport['lesion_area']['min']:.1%} to {passport['lesion_area']['max']:.1%} of the picture",

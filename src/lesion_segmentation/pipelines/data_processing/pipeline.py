@@ -5,7 +5,6 @@ from kedro.pipeline import Node, Pipeline
 from lesion_segmentation.data.alike import find_alike_pictures
 from lesion_segmentation.data.cases import read_cases, resize_masks
 from lesion_segmentation.data.passport import describe_dataset
-from lesion_segmentation.data.perceptual_hash import hash_images
 from lesion_segmentation.data.splits import split_cases
 from lesion_segmentation.report.data import draw_examples, draw_loaded_image, draw_resizing, draw_split
 
@@ -17,11 +16,10 @@ def create_pipeline() -> Pipeline:
             Node(
                 read_cases,
                 ["ph2_images", "ph2_masks", "ph2_annotations", "params:image_size", "params:data"],
-                ["cases", "images", "native_masks", "example_images"],
+                ["cases", "images", "native_masks", "perceptual_hashes", "example_images"],
                 name="read_cases",
             ),
             Node(resize_masks, ["native_masks", "params:image_size"], "masks", name="resize_masks"),
-            Node(hash_images, "images", "perceptual_hashes", name="hash_images"),
             Node(
                 find_alike_pictures,
                 ["cases", "perceptual_hashes", "params:leak_guard"],

@@ -16,7 +16,7 @@ from lesion_segmentation.report import diagrams
 from lesion_segmentation.report.settings import ReportingSettings
 from lesion_segmentation.report.style import Figure
 
-Arrays = dict[str, np.ndarray]
+Arrays = Mapping[str, np.ndarray]
 
 
 def predict_cases(
@@ -26,7 +26,7 @@ def predict_cases(
     split: pd.DataFrame,
     prediction: PredictionSettings,
     reporting: ReportingSettings,
-) -> tuple[Arrays, Arrays]:
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """One probability map and one mask a sample; test cases only where they are to be scored.
 
     Raises:

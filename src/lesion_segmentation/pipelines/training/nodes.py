@@ -38,7 +38,7 @@ def choose_beginning(
 
 def begin_network(
     beginning: Any,
-    sample_images: dict[str, np.ndarray],
+    sample_images: Mapping[str, np.ndarray],
     guarded_samples: pd.DataFrame,
     scored_samples: pd.DataFrame,
     settings: TrainingSettings,
@@ -49,8 +49,9 @@ def begin_network(
     from lesion_segmentation.training.loop import prepare_network
 
     train = guarded_samples.loc[guarded_samples["subset"] == "train", "sample_id"]
-    network = prepare_network(settings, [sample_images[sample_id] for sample_id in train], beginning)
+    network = prepare_network(settings, (sample_images[sample_id] for sample_id in train), beginning)
     earlier = beginning.network
+    seen, seen_unnamed = list_seen(scored_samples, earlier)
     network.metadata = replace(
         network.metadata,
         resizing=image_size.resizing,
@@ -58,7 +59,8 @@ def begin_network(
         source=name_source(scored_samples),
         data_hash=scored_samples["data_hash"].iloc[0],
         split_hash=guarded_samples["split_hash"].iloc[0],
-        seen=list_seen(scored_samples, earlier),
+        seen=seen,
+        seen_unnamed=seen_unnamed,
         begun_from=earlier.metadata.mlflow_run_id if earlier else settings.encoder_weights or "",
     )
     return network
@@ -66,8 +68,8 @@ def begin_network(
 
 def fit_network(
     initial_network: Any,
-    sample_images: dict[str, np.ndarray],
-    sample_masks: dict[str, np.ndarray],
+    sample_images: Mapping[str, np.ndarray],
+    sample_masks: Mapping[str, np.ndarray],
     guarded_samples: pd.DataFrame,
     settings: TrainingSettings,
     listener: Listener,

@@ -1,0 +1,55 @@
+"""Splits of data that come from several sources."""
+
+import pandas as pd
+import pytest
+
+import lesion_segmentation.pipelines  # noqa: F401 (it holds cases out)
+from lesion_segmentation.data.alike import COLUMNS
+from lesion_segmentation.data.sources.isic2018 import HELD_OUT, read_list
+from lesion_segmentation.data.splits import SplitSettings, split_cases
+from lesion_segmentation.errors import InputError
+
+
+@pytest.fixture
+def both() -> pd.DataFrame:
+    ids = [f"P{number:03d}" for number in range(20)] + [f"I{number:03d}" for number in range(30)]
+    table = pd.DataFrame({"case_id": ids, "diagnosis": "", "group": ids})
+    return table.assign(source=["PH2"] * 20 + ["ISIC 2018"] * 30)
+
+
+@pytest.mark.parametrize("fold", range(5))
+def test_what_belongs_to_a_scored_case_of_another_source_is_left_out(both, fold, caplog):
+    """By its group, or as a near-duplicate; nothing of the source that is drawn from changes."""
+    settings = SplitSettings(protocol="folds", fold=fold, validation_cases=4, drawn_from="PH2")
+    plain = split_cases(both, settings)
+    assert plain.loc[plain["source"] == "ISIC 2018", "subset"].unique().tolist() == ["train"]
+    both.loc[both["case_id"].isin(["P000", "I000"]), "group"] = "patient"
+    alike = pd.DataFrame([("I001", "P001", 4, True), ("I002", "I003", 2, True)], columns=list(COLUMNS))
+    split = split_cases(both, settings, alike).set_index("case_id")["subset"]
+    before = plain.set_index("case_id")["subset"]
+    for ours, theirs in (("P000", "I000"), ("P001", "I001")):
+        assert (theirs in split.index) == (split[ours] == "train")
+    left = set(before.index) - set(split.index)
+    assert left <= {"I000", "I001"}
+    assert ("left out of training" in caplog.text) == bool(left)
+    assert {"I002", "I003"} <= set(split.index)
+
+
+def test_a_given_split_is_not_drawn_from_one_source(both):
+    settings = SplitSettings(protocol="given", drawn_from="PH2")
+    with pytest.raises(InputError, match=r"drawn_from is PH2, but split\.protocol=given draws nothing"):
+        split_cases(both.assign(subset="train"), settings)
+
+
+@pytest.mark.parametrize("protocol", ["folds", "stratified", "given"])
+def test_held_out_cases_are_trained_and_chosen_on_under_no_protocol(both, protocol):
+    held = read_list(HELD_OUT)
+    cases = both.assign(subset=(["train", "validation", "test"] * 17)[:50])
+    cases.loc[cases["case_id"] == "I000", "case_id"] = held[0]
+    cases.loc[cases["case_id"] == "I001", "case_id"] = held[1]
+    settings = [SplitSettings(protocol=protocol, fold=fold, validation_cases=4) for fold in range(5)]
+    for each in settings[:3]:  # at least one of the two is not for the test
+        with pytest.raises(InputError, match="are held out for networks that are released"):
+            split_cases(cases, each)
+    tested = split_cases(cases, SplitSettings(protocol="isic2018", validation_cases=4))
+    assert set(tested.loc[tested["subset"] == "test", "case_id"]) == set(held[:2])
