@@ -5,7 +5,7 @@ import pytest
 
 import lesion_segmentation.pipelines  # noqa: F401 (it holds cases out)
 from lesion_segmentation.data.alike import COLUMNS
-from lesion_segmentation.data.sources.isic2018 import HELD_OUT, read_list
+from lesion_segmentation.data.sources.isic2018 import HELD_OUT_LIST, read_list
 from lesion_segmentation.data.splits import SplitSettings, split_cases
 from lesion_segmentation.errors import InputError
 
@@ -43,7 +43,7 @@ def test_a_given_split_is_not_drawn_from_one_source(both):
 
 @pytest.mark.parametrize("protocol", ["folds", "stratified", "given"])
 def test_held_out_cases_are_trained_and_chosen_on_under_no_protocol(both, protocol):
-    held = read_list(HELD_OUT)
+    held = read_list(HELD_OUT_LIST)
     cases = both.assign(subset=(["train", "validation", "test"] * 17)[:50])
     cases.loc[cases["case_id"] == "I000", "case_id"] = held[0]
     cases.loc[cases["case_id"] == "I001", "case_id"] = held[1]

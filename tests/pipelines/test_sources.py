@@ -9,11 +9,11 @@ from kedro.io import DatasetError
 from PIL import Image
 
 from lesion_segmentation.data.sources import ph2, synthetic
-from lesion_segmentation.data.sources.isic2018 import HELD_OUT, read_list
+from lesion_segmentation.data.sources.isic2018 import HELD_OUT_LIST, read_list
 from lesion_segmentation.datasets import JoinedCases
 from lesion_segmentation.model import load_network
 
-HELD = read_list(HELD_OUT)
+HELD = read_list(HELD_OUT_LIST)
 
 
 @pytest.fixture(scope="module")

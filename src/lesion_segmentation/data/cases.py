@@ -93,7 +93,6 @@ def read_cases(
     annotations, problems = _read_annotations(ph2_annotations, case_ids)
     rows, hashes = [], {}
     images, native_masks, perceptual_hashes, examples = {}, PackedMasks(), {}, Examples()
-    seen = {"empty": 0, "full": 0}
     for case_id in case_ids:
         image = _read_image(case_id, ph2_images, problems)
         mask = _read_mask(case_id, ph2_masks, problems)
@@ -107,10 +106,8 @@ def read_cases(
         images[case_id] = resize_image(image, **image_size.model_dump())
         native_masks.add(case_id, mask)
         perceptual_hashes[case_id] = hash_picture(image)
-        seen["empty"] += not mask.any()
-        seen["full"] += bool(mask.all())
         examples.add(case_id, image)
-    problems += _find_duplicates(hashes) + _find_nothing(seen, len(native_masks))
+    problems += _find_duplicates(hashes) + _find_nothing([row["lesion_area"] for row in rows])
     if not case_ids:
         problems.append("no image and no mask found")
     if problems:
@@ -222,12 +219,12 @@ def _find_duplicates(hashes: dict[str, str]) -> list[str]:
     ]
 
 
-def _find_nothing(seen: Mapping[str, int], masks: int) -> list[str]:
+def _find_nothing(areas: list[object]) -> list[str]:
     """A set whose masks all say the same was stored in another way than it is read."""
     return [
         f"all masks are {kind}: is the lesion drawn in another channel, or in {color} on {color}?"
-        for kind, color in (("empty", "black"), ("full", "white"))
-        if masks > 1 and seen[kind] == masks
+        for kind, color, area in (("empty", "black", 0.0), ("full", "white", 1.0))
+        if len(areas) > 1 and set(areas) == {area}
     ]
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ import pandas as pd
 from pydantic import Field, field_validator
 
 from lesion_segmentation.data.groups import as_groups, join_near_duplicates, members_of
+from lesion_segmentation.data.held_out import require_held_out
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.group import Group, Seed
 
@@ -54,10 +55,6 @@ class SplitSettings(Group):
 
 Draw = Callable[[pd.DataFrame, SplitSettings], list[str]]
 """From cases (indexed by case_id, sorted) some of their ids."""
-
-
-HELD_OUT: dict[str, Callable[[], Collection[str]]] = {}
-"""Name of a source to what lists its cases that are never trained or chosen on; a data set's own room adds to it."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +107,7 @@ def split_cases(
         subset[rest.index] = DEVELOPMENT
     else:
         subset[protocol.draw_validation(rest, settings)] = "validation"
-    _require_held_out(table, subset, settings.protocol)
+    require_held_out(table, subset, settings.protocol)
     subset = subset.drop(index=_find_torn(table, own, subset))
     return subset.reset_index().assign(protocol=settings.protocol, **_columns(table.loc[subset.index], "source"))
 
@@ -189,19 +186,6 @@ def _find_torn(table: pd.DataFrame, own: pd.DataFrame, subset: pd.Series) -> lis
     if torn:
         logger.warning("%d cases belong to what is scored and are left out of training: %s, ...", len(torn), torn[0])
     return torn
-
-
-def _require_held_out(table: pd.DataFrame, subset: pd.Series, protocol: str) -> None:
-    """Refuse to train or choose on cases that are held out for what is released."""
-    for source, listed in HELD_OUT.items():
-        seen = subset[(subset != "test") & (table["source"] == source)] if "source" in table else subset[:0]
-        held = sorted(set(seen.index) & set(listed())) if len(seen) else []
-        if held:
-            raise InputError(
-                f"split.protocol={protocol} would train or choose on {len(held)} cases of {source} that are held out "
-                f"for networks that are released, such as {held[0]}. Use split.protocol=isic2018, or leave them out in "
-                "the catalog (leave_out, as conf/isic_and_ph2 does)."
-            )
 
 
 def _columns(table: pd.DataFrame, *names: str) -> dict[str, np.ndarray]:

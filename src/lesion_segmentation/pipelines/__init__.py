@@ -7,12 +7,12 @@ those of the paper unless somebody who needs no paper has deleted its room.
 from functools import partial
 from importlib.util import find_spec
 
-from lesion_segmentation.data.sources.isic2018 import HELD_OUT as ISIC2018_HELD_OUT
-from lesion_segmentation.data.sources.isic2018 import ISIC2018, read_list
-from lesion_segmentation.data.splits import HELD_OUT, PROTOCOLS
+from lesion_segmentation.data.held_out import HELD_OUT
+from lesion_segmentation.data.sources.isic2018 import HELD_OUT_LIST, ISIC2018, read_list
+from lesion_segmentation.data.splits import PROTOCOLS
 
 PROTOCOLS |= {"isic2018": ISIC2018}
-HELD_OUT |= {"ISIC 2018": partial(read_list, ISIC2018_HELD_OUT)}
+HELD_OUT |= {"ISIC 2018": partial(read_list, HELD_OUT_LIST)}
 
 _paper = find_spec("lesion_segmentation.paper")
 HAS_PAPER = _paper is not None and _paper.origin is not None  # a folder with old bytecode alone has no origin

@@ -67,8 +67,7 @@ def fit(
     train, validation = (load_pictures(images, masks, part, fabric.device) for part in parts.values())
     network = network or prepare_network(settings, (images[sample_id] for sample_id in subsets["train"]))
     trainer = Trainer(fabric, network, settings, settings.epochs * _count_steps(train, settings))
-    watcher = listener or Listener()
-    configuration = _describe(settings, network.metadata, subsets)
+    watcher, configuration = listener or Listener(), _describe(settings, network.metadata, subsets)
     history = _resume(trainer, settings, checkpoint_file, configuration, watcher)
     logger.info("Training on %s in %s: %d samples, %d for validation", *hardware, len(train), len(validation))
     for epoch in _epochs(history, settings.epochs):

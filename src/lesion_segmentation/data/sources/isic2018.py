@@ -12,7 +12,7 @@ import pandas as pd
 from lesion_segmentation.data.splits import Protocol, SplitSettings, draw_validation_cases
 from lesion_segmentation.errors import InputError
 
-HELD_OUT = "isic2018_held_out"
+HELD_OUT_LIST = "isic2018_held_out"
 
 
 def read_list(name: str) -> tuple[str, ...]:
@@ -23,7 +23,7 @@ def read_list(name: str) -> tuple[str, ...]:
     """
     file = resources.files("lesion_segmentation.data.sources").joinpath(f"{name}.csv")
     if not file.is_file():
-        raise InputError(f"There is no list {name!r} of cases, only {HELD_OUT}.")
+        raise InputError(f"There is no list {name!r} of cases, only {HELD_OUT_LIST}.")
     with file.open() as lines:
         return tuple(pd.read_csv(lines, dtype=str)["case_id"])
 
@@ -34,7 +34,7 @@ def draw_held_out(table: pd.DataFrame, settings: SplitSettings) -> list[str]:
     Raises:
         InputError: None of them is.
     """
-    found = [case_id for case_id in read_list(HELD_OUT) if case_id in table.index]
+    found = [case_id for case_id in read_list(HELD_OUT_LIST) if case_id in table.index]
     if not found:
         raise InputError(
             f"split.protocol is {settings.protocol}, but none of the cases that it holds out is there: is this ISIC "
