@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from lesion_segmentation.errors import InputError
 from lesion_segmentation.files import existing_parent
 from lesion_segmentation.group import find_problems
 from lesion_segmentation.parameters import RUNTIME_PARAMETERS, SETTINGS
+from lesion_segmentation.tracking.store import resolve_uri
 from lesion_segmentation.training.settings import TrainingSettings
 
 RAW = ("ph2_images", "ph2_masks", "ph2_annotations")
@@ -34,6 +35,7 @@ class InputHooks:
     def __init__(self) -> None:
         self._parameters: Mapping[str, Any] = {}
         self._project = Path()
+        self._store: Callable[[], str] = str
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
@@ -42,6 +44,7 @@ class InputHooks:
 
         self._parameters = context.config_loader["parameters"]
         self._project = Path(context.project_path)
+        self._store = lambda: resolve_uri(context.config_loader["mlflow"], self._project)
         _require_on_the_command_line(self._parameters, context.config_loader.runtime_params or {})
         given = {name: self._parameters.get(name) or {} for name in SETTINGS}
         problems = [problem for name, group in SETTINGS.items() for problem in find_problems(name, group, given[name])]
@@ -87,8 +90,13 @@ class InputHooks:
         _check_folders({path.parent for path in files if path is not None} | {self._project})
         _check_hardware(pipeline.inputs(), self._parameters)
         if "params:training" in pipeline.inputs():
-            size = ImageSize(**self._parameters["image_size"])
-            _check_network(TrainingSettings(**self._parameters["training"]), size, catalog)
+            settings, size = (
+                TrainingSettings(**self._parameters["training"]),
+                ImageSize(**self._parameters["image_size"]),
+            )
+            if settings.begin_from is not None:
+                _open_store(self._store())
+            _check_network(settings, size, catalog)
         if set(RAW) <= pipeline.inputs():
             catalog.load("ph2_images")  # a folder of one's own that is not there is told at once
         if set(RAW) <= pipeline.inputs() and "network" in pipeline.all_outputs():
@@ -158,6 +166,13 @@ def _check_hardware(inputs: set[str], parameters: Mapping[str, Any]) -> None:
     for name in asked_for:
         if parameters[name]["device"] == "cuda" and not torch.cuda.is_available():
             raise InputError(f"{name}.device is cuda, but PyTorch finds no GPU. Ask for auto or cpu.")
+
+
+def _open_store(tracking_uri: str) -> None:
+    """Let earlier runs be looked for where this one will go to, before it has begun."""
+    import mlflow
+
+    mlflow.set_tracking_uri(tracking_uri)
 
 
 def _check_network(settings: TrainingSettings, image_size: ImageSize, catalog: DataCatalog) -> None:
