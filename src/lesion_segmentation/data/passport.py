@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from lesion_segmentation.data.perceptual_hash import HASH_BITS
+from lesion_segmentation.naming import name_source
 
 
 def describe_dataset(cases: pd.DataFrame, alike_pictures: pd.DataFrame) -> dict[str, Any]:
@@ -36,11 +37,6 @@ def _histology(cases: pd.DataFrame) -> dict[str, int]:
     if "histological_diagnosis" not in cases:
         return {}
     return {"histological_diagnosis_missing": int((cases["histological_diagnosis"].fillna("") == "").sum())}
-
-
-def name_source(cases: pd.DataFrame) -> str:
-    """Where the cases come from, in words: PH2, synthetic."""
-    return " and ".join(sorted(cases["source"].unique()))
 
 
 def data_hash(cases: pd.DataFrame) -> str:

@@ -11,6 +11,7 @@ from lesion_segmentation.evaluation.cases import CASE_METRICS, score_case
 from lesion_segmentation.evaluation.intervals import Interval, mean_interval, pooled_interval, ratio_interval
 from lesion_segmentation.evaluation.scores import COUNTS, count_pixels, score_counts, undefined
 from lesion_segmentation.masks import cut_mask
+from lesion_segmentation.naming import name_source
 
 SUBSETS = ("train", "validation", "test")
 SCORES = ("accuracy", "precision", "recall", "iou", "dice")
@@ -171,12 +172,7 @@ def pick_epochs(training_history: pd.DataFrame, split: pd.DataFrame) -> pd.DataF
 
 def labels_of(part: pd.DataFrame) -> dict[str, Any]:
     """The LABELS of rows that agree in them, but for their sources, which are all named."""
-    return {**part.iloc[0][list(LABELS)], "source": name_sources(part)}
-
-
-def name_sources(table: pd.DataFrame) -> str:
-    """All sources of its rows, in words."""
-    return " and ".join(sorted(table["source"].unique()))
+    return {**part.iloc[0][list(LABELS)], "source": name_source(part)}
 
 
 def headline_subset(table: pd.DataFrame) -> str:

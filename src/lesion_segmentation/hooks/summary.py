@@ -15,7 +15,8 @@ from kedro.io import DataCatalog
 
 from lesion_segmentation.data.splits import describe_protocol
 from lesion_segmentation.datasets.places import file_of
-from lesion_segmentation.evaluation.tables import SCORES, at_network_threshold, name_sources
+from lesion_segmentation.evaluation.tables import SCORES, at_network_threshold
+from lesion_segmentation.naming import name_source
 from lesion_segmentation.tracking.hooks import TrackingHooks
 from lesion_segmentation.tracking.origins import ORIGINS, read_origins
 
@@ -121,7 +122,7 @@ def _scores(table_ii: pd.DataFrame) -> list[str]:
     means = at_network_threshold(table_ii[table_ii["average"] == "per_image"])
     first = means.iloc[0]
     lines = [
-        f"Scores in percent, means over images, hard masks at {first['threshold']:g} ({name_sources(means)} cases, "
+        f"Scores in percent, means over images, hard masks at {first['threshold']:g} ({name_source(means)} cases, "
         f"{describe_protocol(first['protocol'])}; "
         f"test-time augmentation: {first['test_time_augmentation']}):"
     ]

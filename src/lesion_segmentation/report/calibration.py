@@ -3,7 +3,7 @@
 import pandas as pd
 
 from lesion_segmentation.data.splits import describe_protocol
-from lesion_segmentation.evaluation.tables import name_sources
+from lesion_segmentation.naming import name_source
 from lesion_segmentation.report.style import GREY, SUBSET_COLORS, Figure, new_figure
 
 
@@ -13,7 +13,7 @@ def draw_reliability(calibration: pd.DataFrame, case_metrics: pd.DataFrame) -> F
     figure = new_figure(4 * len(subsets), 5)
     first = case_metrics.iloc[0]
     figure.suptitle(
-        f"Calibration of pixels ({name_sources(case_metrics)}, {describe_protocol(first['protocol'])}; "
+        f"Calibration of pixels ({name_source(case_metrics)}, {describe_protocol(first['protocol'])}; "
         f"test-time augmentation: {first['test_time_augmentation']})",
         fontsize="medium",
     )

@@ -7,7 +7,8 @@ import pandas as pd
 
 from lesion_segmentation.data.splits import describe_protocol
 from lesion_segmentation.errors import InputError
-from lesion_segmentation.evaluation.tables import hash_mask, name_sources
+from lesion_segmentation.evaluation.tables import hash_mask
+from lesion_segmentation.naming import name_source
 from lesion_segmentation.report.style import BLUE, ORANGE, TRUTH, Figure, grid, outline, show
 
 COLUMNS = 5
@@ -51,7 +52,7 @@ def _title(changed_cases: pd.DataFrame) -> str:
         return "No case differs"
     first = changed_cases.iloc[0]
     return (
-        f"{name_sources(changed_cases)} cases, {describe_protocol(first['protocol'])}: truth green, baseline "
+        f"{name_source(changed_cases)} cases, {describe_protocol(first['protocol'])}: truth green, baseline "
         f"(test-time augmentation: {first['test_time_augmentation_baseline']}) blue, candidate "
         f"({first['test_time_augmentation_candidate']}) orange; first the cases that gained most, then those that lost"
     )

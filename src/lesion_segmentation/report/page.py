@@ -19,8 +19,8 @@ from lesion_segmentation.evaluation.tables import (
     NETWORK,
     at_network_threshold,
     headline_subset,
-    name_sources,
 )
+from lesion_segmentation.naming import name_source
 from lesion_segmentation.report.case_views import CaseView, choose_shown, view_cases
 from lesion_segmentation.report.plots import plot_curves, plot_reliability, plot_thresholds
 
@@ -179,7 +179,7 @@ def _find_extremes(
 
 def _labels(case_metrics: pd.DataFrame) -> dict[str, Any]:
     first = case_metrics.iloc[0]
-    return {"source": name_sources(case_metrics), "protocol": first["protocol"], "leaky": leaks(first["protocol"]),
+    return {"source": name_source(case_metrics), "protocol": first["protocol"], "leaky": leaks(first["protocol"]),
             "synthetic": first["source"] == SOURCE}  # fmt: skip
 
 

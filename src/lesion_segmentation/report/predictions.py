@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 
 from lesion_segmentation.data.splits import describe_protocol
-from lesion_segmentation.evaluation.tables import headline_subset, name_sources
+from lesion_segmentation.evaluation.tables import headline_subset
 from lesion_segmentation.masks import cut_mask
+from lesion_segmentation.naming import name_source
 from lesion_segmentation.report.style import PREDICTION, TRUTH, Figure, grid, outline, show
 
 
@@ -55,7 +56,7 @@ def _draw_cases(
 ) -> Figure:
     first = chosen.iloc[0]
     title = (
-        f"{first['subset'].capitalize()} cases ({name_sources(chosen)}, {describe_protocol(first['protocol'])}; "
+        f"{first['subset'].capitalize()} cases ({name_source(chosen)}, {describe_protocol(first['protocol'])}; "
         f"test-time augmentation: {first['test_time_augmentation']}, threshold {first['threshold']:g}): {which}"
     )
     figure, axes = grid(len(chosen), 4, title)

@@ -15,9 +15,10 @@ from typing import Any
 
 import pandas as pd
 
-from lesion_segmentation.data.passport import data_hash, name_source
+from lesion_segmentation.data.passport import data_hash
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.files import is_alive
+from lesion_segmentation.naming import name_source
 from lesion_segmentation.tracking.description import Description, flatten
 from lesion_segmentation.tracking.model import log_model, quiet
 from lesion_segmentation.tracking.monitor import require_monitor, start_monitor

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from lesion_segmentation.data.cases import ImageSize
-from lesion_segmentation.data.passport import name_source
 from lesion_segmentation.data.splits import check_origin
+from lesion_segmentation.naming import name_source
 from lesion_segmentation.training.listener import Listener
 from lesion_segmentation.training.settings import TrainingSettings
 
