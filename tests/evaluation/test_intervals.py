@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from lesion_segmentation.evaluation import intervals
 from lesion_segmentation.evaluation.intervals import mean_interval, pooled_interval
 from lesion_segmentation.evaluation.scores import COUNTS, score_counts
 
@@ -38,3 +39,11 @@ def test_pooled_intervals_draw_cases_not_pixels():
     assert (low, high) == pytest.approx(mean_interval(right / 1000), abs=1e-3)
     dice = float(score_counts(*(counts[name].sum() for name in COUNTS))["dice"])
     assert pooled_interval(counts, "dice")[0] < dice < pooled_interval(counts, "dice")[1]
+
+
+def test_draws_in_parts_are_the_same_draws(monkeypatch):
+    values = np.random.default_rng(1).random(50)
+    counts = {name: np.random.default_rng(number).integers(1, 99, 50) for number, name in enumerate(COUNTS)}
+    whole = [*mean_interval(values), *pooled_interval(counts, "dice")]
+    monkeypatch.setattr(intervals, "AT_ONCE", 50 * 64)
+    assert [*mean_interval(values), *pooled_interval(counts, "dice")] == pytest.approx(whole, rel=1e-12)

@@ -12,6 +12,8 @@ import numpy as np
 from lesion_segmentation.evaluation.scores import COUNTS, score_counts
 
 DRAWS = 9_999
+AT_ONCE = 4_000_000
+"""Values that are drawn at once: all draws of some hundred cases; of ten thousand all at once would take gigabytes."""
 
 Interval = tuple[float, float]
 
@@ -68,6 +70,7 @@ def _interval(columns: list[np.ndarray], statistic: Callable[..., np.ndarray], s
             method="BCa",
             paired=True,
             vectorized=True,
+            batch=max(1, AT_ONCE // len(columns[0])),
             rng=np.random.default_rng(seed),
         )
     low, high = found.confidence_interval
