@@ -37,6 +37,16 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, {name: _parse(text) for name, text in described.items()}
 
 
+def find_unlike(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
+    """The names of the tensors that are missing, more, or of another type or shape, sorted."""
+    return [
+        name
+        for name in sorted(expected.keys() | found.keys())
+        if name not in expected or name not in found
+        or (expected[name].shape, expected[name].dtype) != (found[name].shape, found[name].dtype)
+    ]  # fmt: skip
+
+
 def _parse(text: str) -> Any:
     """JSON; what is none, as in files of others or of former formats, stays a text."""
     try:

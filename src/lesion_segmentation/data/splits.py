@@ -29,8 +29,8 @@ class SplitSettings(Group):
         protocol: A key of PROTOCOLS. `stratified`: 60/15/25 percent by diagnosis. `folds`: the `fold`-th of five folds
             by diagnosis is the test set. `given`: by the column `subset` of the table. `overfit`: the first four cases
             for training, all others for the test, to see that a network can learn. `lesion_segmentation.paper` adds
-            `paper` and `paper_leaky`. It has no default here: conf/base chooses. Cases of one `group` (a patient, say)
-            and near-duplicates stay together; where no case has a diagnosis, there are no strata.
+            `paper` and `paper_leaky`, `lesion_segmentation.pipelines` adds `isic2018`. It has no default here: conf/base
+            chooses. Cases of one `group` (a patient, say) and near-duplicates stay together; where no case has a diagnosis, there are no strata.
         drawn_from: Of data from several sources the one that validation and test cases are drawn from; all others are
             for training.
         validation_cases: Cases drawn for validation, where the protocol leaves their number open; 0 trains on all that
@@ -109,7 +109,8 @@ def split_cases(
         subset[protocol.draw_validation(rest, settings)] = "validation"
     require_held_out(table, subset, settings.protocol)
     subset = subset.drop(index=_find_torn(table, own, subset))
-    return subset.reset_index().assign(protocol=settings.protocol, **_columns(table.loc[subset.index], "source"))
+    split = subset.reset_index().assign(protocol=settings.protocol)
+    return split.assign(source=table.loc[subset.index, "source"].to_numpy()) if "source" in table else split
 
 
 def find_protocol(name: str) -> Protocol:
@@ -186,10 +187,6 @@ def _find_torn(table: pd.DataFrame, own: pd.DataFrame, subset: pd.Series) -> lis
     if torn:
         logger.warning("%d cases belong to what is scored and are left out of training: %s, ...", len(torn), torn[0])
     return torn
-
-
-def _columns(table: pd.DataFrame, *names: str) -> dict[str, np.ndarray]:
-    return {name: table[name].to_numpy() for name in names if name in table}
 
 
 def _stratified_test(table: pd.DataFrame, settings: SplitSettings) -> list[str]:

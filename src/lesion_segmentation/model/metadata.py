@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.group import find_causes
 from lesion_segmentation.resizing import Framing, Resizing
+from lesion_segmentation.tensor_files import find_unlike
 
 FORMAT_VERSION = 2
 """Of weights files. Version 1 had SegNet's three options as keys of their own, and no version."""
@@ -129,13 +130,7 @@ class Network(nn.Module):
         Raises:
             ValueError: Tensors are missing, more, or of other types or shapes than the network's.
         """
-        own = self.own_state()
-        wrong = [
-            name
-            for name in sorted(own.keys() | tensors.keys())
-            if name not in own or name not in tensors
-            or (own[name].shape, own[name].dtype) != (tensors[name].shape, tensors[name].dtype)
-        ]  # fmt: skip
+        wrong = find_unlike(self.own_state(), tensors)
         if wrong:
             raise ValueError(f"{len(wrong)} tensors are not this network's, such as {wrong[0]}")
         self.load_state_dict(tensors, strict=False, assign=assign)

@@ -12,6 +12,7 @@ from torch import Generator, Tensor, nn
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.model import Network
 from lesion_segmentation.model.scaling import Scaling
+from lesion_segmentation.tensor_files import find_unlike
 from lesion_segmentation.training.averaging import AveragedNetwork
 from lesion_segmentation.training.losses import LOSSES
 from lesion_segmentation.training.mixture import draw_order
@@ -92,12 +93,7 @@ class Trainer:
         for index, parameter in enumerate(self._optimised()):
             for key in () if index in unreached else _KEPT[self.settings.optimiser]:
                 expected[f"optimiser.{index}.{key}"] = torch.zeros(()) if key == "step" else parameter.detach()
-        wrong = [
-            name
-            for name in sorted(expected.keys() | tensors.keys())
-            if name not in expected or name not in tensors
-            or (expected[name].shape, expected[name].dtype) != (tensors[name].shape, tensors[name].dtype)
-        ]  # fmt: skip
+        wrong = find_unlike(expected, tensors)
         if wrong:
             raise ValueError(f"{len(wrong)} tensors are not this training's, such as {wrong[0]}")
 
