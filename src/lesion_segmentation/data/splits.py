@@ -29,8 +29,9 @@ class SplitSettings(Group):
         protocol: A key of PROTOCOLS. `stratified`: 60/15/25 percent by diagnosis. `folds`: the `fold`-th of five folds
             by diagnosis is the test set. `given`: by the column `subset` of the table. `overfit`: the first four cases
             for training, all others for the test, to see that a network can learn. `lesion_segmentation.paper` adds
-            `paper` and `paper_leaky`, `lesion_segmentation.pipelines` adds `isic2018`. It has no default here: conf/base
-            chooses. Cases of one `group` (a patient, say) and near-duplicates stay together; where no case has a diagnosis, there are no strata.
+            `paper` and `paper_leaky`, `lesion_segmentation.pipelines` adds `isic2018`. It has no default here:
+            conf/base chooses. Cases of one `group` (a patient, say) and near-duplicates stay together; where no case
+            has a diagnosis, there are no strata.
         drawn_from: Of data from several sources the one that validation and test cases are drawn from; all others are
             for training.
         validation_cases: Cases drawn for validation, where the protocol leaves their number open; 0 trains on all that
