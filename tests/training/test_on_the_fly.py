@@ -97,10 +97,24 @@ def test_hairs_are_dark_lines_in_the_image_alone():
     assert none.hairs is None
 
 
+def test_dark_corners_leave_the_middle_alone_and_end_the_mask_where_nothing_is_seen():
+    images, masks = torch.full((200, 3, 48, 64), 200.0), torch.ones(200, 1, 48, 64)
+    changes = draw_changes(200, 48, 64, OnTheFlySettings(**STILL, corners=0.5), generator())
+    painted, cut = apply_changes(images, masks, changes)
+    framed = changes.corners.darkness.flatten() > 0
+    assert 0.4 < framed.float().mean() < 0.6
+    assert torch.allclose(painted[~framed], images[~framed])
+    assert torch.equal(cut[~framed], masks[~framed])
+    dark = painted[:, :1] < 100
+    assert torch.equal(cut == 0, dark)
+    assert dark[framed][:, 0, 0, 0].float().mean() > 0.5
+    assert not dark[:, :, 8:40, 12:52].any()
+
+
 def test_what_is_not_asked_for_draws_no_numbers():
     """A recipe without them trains as it did before they existed."""
     plain = draw_changes(5, 32, 32, OnTheFlySettings(), generator())
-    more = draw_changes(5, 32, 32, OnTheFlySettings(elastic=0.05, hairs=4), generator())
+    more = draw_changes(5, 32, 32, OnTheFlySettings(elastic=0.05, hairs=4, corners=0.5), generator())
     assert torch.equal(plain.theta, more.theta)
     assert torch.equal(plain.gain, more.gain)
 

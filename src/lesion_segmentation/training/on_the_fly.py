@@ -12,6 +12,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from lesion_segmentation.training.corners import Corners, draw_corners, paint_corners
 from lesion_segmentation.training.hairs import Hairs, draw_hairs, paint_hairs
 from lesion_segmentation.training.settings import OnTheFlySettings
 
@@ -29,7 +30,7 @@ class Changes:
         contrast, saturation: (N,), factors.
         gain: (N, 3, 1, 1), factors on red, green and blue.
         displacement: (N, 2, GRID, GRID), where points of a grid come from beside that, in the same coordinates.
-        hairs: What is drawn over the pictures.
+        hairs, corners: What is drawn over the pictures.
     """
 
     theta: Tensor
@@ -39,6 +40,7 @@ class Changes:
     gain: Tensor
     displacement: Tensor | None = None
     hairs: Hairs | None = None
+    corners: Corners | None = None
 
     def to(self, device: torch.device) -> "Changes":
         return Changes(**{name: value.to(device) for name, value in self._drawn().items()})
@@ -77,6 +79,7 @@ def draw_changes(count: int, height: int, width: int, settings: OnTheFlySettings
         gain=1 + uniform(settings.channel_gain, 3, 1, 1),
         displacement=uniform(2 * settings.elastic, 2, GRID, GRID) if settings.elastic else None,
         hairs=draw_hairs(count, settings.hairs, generator) if settings.hairs else None,
+        corners=draw_corners(count, settings.corners, generator) if settings.corners else None,
     )
 
 
@@ -100,6 +103,8 @@ def apply_changes(images: Tensor, masks: Tensor, changes: Changes) -> tuple[Tens
     moved, moved_masks = both[:, :3], (both[:, 3:] > 0.5).to(masks.dtype)
     if changes.hairs is not None:
         moved = paint_hairs(moved, changes.hairs)
+    if changes.corners is not None:
+        moved, moved_masks = paint_corners(moved, moved_masks, changes.corners)
     moved = (moved * changes.gain).clamp(0, 1)
     moved = kornia.enhance.adjust_saturation_with_gray_subtraction(moved, changes.saturation)
     moved = kornia.enhance.adjust_contrast_with_mean_subtraction(moved, changes.contrast)
