@@ -1,7 +1,7 @@
 """The ledger: runs of the paper's network as small files in docs/results/ledger, and the tables that are made of them.
 
-    python docs/ledger.py NAME DATA_ROOT COMMAND COMMIT    # take what the run below DATA_ROOT left
-    python docs/ledger.py                                  # write the tables of docs/reproduction.md anew
+    python docs/ledger.py NAME DATA_ROOT COMMAND COMMIT DEVICE    # take what the run below DATA_ROOT left
+    python docs/ledger.py                                         # write the tables of docs/reproduction.md anew
 
 A run leaves NAME.csv (one row for each subset and average), cases/NAME.csv (the scores of each sample of validation and
 test) and curves/NAME.csv (each epoch).
@@ -50,7 +50,7 @@ CAUSES = {
 }
 
 
-def collect(name: str, data_root: Path, command: str, commit: str) -> None:
+def collect(name: str, data_root: Path, command: str, commit: str, device: str) -> None:
     """Write the three files of one finished run."""
     reporting = data_root / "08_reporting"
     table = pd.read_csv(reporting / "table_ii_beside_paper.csv")
@@ -59,7 +59,7 @@ def collect(name: str, data_root: Path, command: str, commit: str) -> None:
     for folder in (LEDGER, LEDGER / "cases", LEDGER / "curves"):
         folder.mkdir(parents=True, exist_ok=True)
     facts = read_facts(data_root, command)
-    rows = rows.assign(**facts, command=command, commit=commit)
+    rows = rows.assign(**facts, command=command, commit=commit, device=device)
     rows.to_csv(LEDGER / f"{name}.csv", index=False, float_format="%.6g")
     cases = pd.read_csv(reporting / "case_metrics.csv")[CASE_COLUMNS]
     cases = cases[cases["subset"] != "train"]
@@ -127,15 +127,16 @@ def curve() -> str:
 def correct_scores() -> str:
     """Dice and IoU of every run on the 50 test cases, hard masks, with intervals."""
     lines = [
-        "| run | protocol | width | unpooling | epochs | seed | Dice, mean over images | IoU | minutes | commit |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| run | protocol | width | unpooling | epochs | seed | Dice, mean over images | IoU | minutes | on | commit |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for path in sorted(LEDGER.glob("*.csv")):
         row = pd.read_csv(path).set_index(["subset", "average"]).loc[("test", "per_image")]
         scores = [_with_interval(row, score) for score in ("dice", "iou")]
         facts = f"{row['protocol']} | {row['width']:g} | {row['unpooling']} | {row['epochs']} | {row['seed']}"
         lines.append(
-            f"| {path.stem} | {facts} | {' | '.join(scores)} | {row['training_minutes']:g} | {row['commit']} |"
+            f"| {path.stem} | {facts} | {' | '.join(scores)} | {row['training_minutes']:g} | {row['device']} | "
+            f"{row['commit']} |"
         )
     return "\n".join(lines)
 
@@ -225,7 +226,7 @@ def _find(command: str, key: str, default: str) -> str:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 5:
+    if len(sys.argv) == 6:
         collect(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:])
     elif len(sys.argv) == 1:
         DOCUMENT.write_text(rebuild(DOCUMENT.read_text()))

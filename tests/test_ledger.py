@@ -39,7 +39,7 @@ def test_each_run_has_its_cases_and_its_curve(ledger):
 
 def test_a_finished_run_is_taken_into_the_ledger(ledger, finished, tmp_path, monkeypatch):
     monkeypatch.setattr(ledger, "LEDGER", tmp_path)
-    ledger.collect("demo", finished / "data" / "demo", "kedro run --env demo --params training.seed=0", "abc")
+    ledger.collect("demo", finished / "data" / "demo", "kedro run --env demo --params training.seed=0", "abc", "cpu")
     rows = pd.read_csv(tmp_path / "demo.csv")
     assert set(rows["average"]) == {"per_image", "pooled", "legacy"}
     assert set(rows["width"]) == {0.0625}
