@@ -1,0 +1,171 @@
+"""The ladder and the tries: tables of docs/results.md and docs/recipes.md, made from the files in docs/results.
+
+    python docs/ladder.py    # write the tables anew
+
+docs/score_row.py makes the files of the rows; results/tries has one for each try, and tries.csv what each try was.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from lesion_segmentation.evaluation.intervals import mean_interval
+
+DOCS = Path(__file__).parent
+RESULTS = DOCS / "results"
+DOCUMENTS = (DOCS / "results.md", DOCS / "recipes.md")
+SCORES = ("dice", "iou", "accuracy")
+CHOOSING = (0, 1)
+"""Folds that recipes are chosen on."""
+
+
+class Row(NamedTuple):
+    """A row of the ladder: its files' name, what its network saw besides PH2, and what it is."""
+
+    name: str
+    seen: str
+    words: str
+
+
+ROWS = (
+    Row("otsu", "nothing", "Otsu's threshold of the grey levels"),
+    Row("mean_mask", "nothing", "the mean mask of the other folds"),
+    Row("unet", "nothing", "U-Net, 100 epochs"),
+    Row("attention_unet", "nothing", "U-Net with attention, 100 epochs"),
+    Row("residual_unet", "nothing", "U-Net of residual units, 100 epochs"),
+    Row("unet_plus_plus", "nothing", "U-Net++, 100 epochs"),
+    Row("segnet_e100", "nothing", "SegNet-v2, width 0.25, 100 epochs"),
+    Row("segnet", "nothing", "SegNet-v2, width 0.25, 200 epochs"),
+    Row("scratch", "nothing", "SegNet with skips and wide context"),
+    Row("isic", "ISIC 2018", "the same, begun from ISIC 2018"),
+    Row("imagenet", "ImageNet", "U-Net on EfficientNet-Lite2"),
+    Row("imagenet_isic", "ImageNet, ISIC 2018", "the same, begun from ISIC 2018"),
+    Row("best", "ImageNet, ISIC 2018", "ensemble: the mean of the three rows above and of scratch"),
+    Row("isic_to_ph2", "ImageNet, ISIC 2018; PH2 never", "U-Net on EfficientNet-Lite2"),
+)
+STEPS = {
+    "skips and wide context in SegNet": ("scratch", "segnet"),
+    "ISIC 2018 first, SegNet with skips": ("isic", "scratch"),
+    "ImageNet and U-Net on EfficientNet-Lite2, for SegNet with skips": ("imagenet", "scratch"),
+    "ISIC 2018 after ImageNet": ("imagenet_isic", "imagenet"),
+    "the ensemble, for its best member": ("best", "imagenet_isic"),
+}
+
+
+def read_row(name: str) -> pd.DataFrame | None:
+    """fold, counts and scores by case_id; none where the row is not there."""
+    path = RESULTS / f"{name}.csv"
+    return pd.read_csv(path).set_index("case_id") if path.is_file() else None
+
+
+def ladder() -> str:
+    """Every row, plain and over four views: the cases that nothing was chosen on, and all."""
+    lines = [
+        "| row | seen besides PH2 | network | views | Dice, folds 2 to 4 | IoU | accuracy | Dice, all 200 | IoU "
+        "| accuracy | pooled Dice | Dice at own size |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in ROWS:
+        for suffix, views in (("", "1"), ("_tta", "4")):
+            cases = read_row(row.name + suffix)
+            if cases is None:
+                continue
+            untouched = cases[~cases["fold"].isin(CHOOSING)]
+            cells = [*_with_intervals(untouched), *(_with_intervals(cases) if len(cases) == 200 else ["", "", ""])]
+            pooled = 200 * cases["tp"].sum() / (2 * cases["tp"] + cases["fp"] + cases["fn"]).sum()
+            lines.append(
+                f"| {row.name} | {row.seen} | {row.words} | {views} | {' | '.join(cells)} | {pooled:.2f} | "
+                f"{100 * cases['dice_native'].mean():.2f} |"
+            )
+    return "\n".join(lines)
+
+
+def steps() -> str:
+    """What each step buys, over four views: paired case by case."""
+    lines = [
+        "| step | Dice, folds 2 to 4 | IoU | accuracy | Dice, all 200 | IoU | accuracy |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for words, (name, reference) in STEPS.items():
+        rows = [read_row(f"{each}_tta") for each in (name, reference)]
+        if rows[0] is None or rows[1] is None:
+            continue
+        untouched = [row[~row["fold"].isin(CHOOSING)] for row in rows if row is not None]
+        cells = [*_differences(*untouched), *(_differences(*rows) if all(len(row) == 200 for row in rows) else [])]
+        lines.append(f"| {words}: {name} against {reference} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def worst() -> str:
+    """The ten worst cases of each trained row over four views, with their Dice."""
+    lines = ["| row | ten worst cases, Dice |", "|---|---|"]
+    for row in ROWS:
+        cases = read_row(f"{row.name}_tta")
+        if cases is not None:
+            found = (100 * cases["dice"]).nsmallest(10)
+            lines.append(f"| {row.name} | {', '.join(f'{case} {dice:.0f}' for case, dice in found.items())} |")
+    return "\n".join(lines)
+
+
+def tries() -> str:
+    """Each try against what it changes, on the folds for choosing: the mean over four views."""
+    table = pd.read_csv(RESULTS / "tries.csv", keep_default_na=False)
+    lines = [
+        "| try | change | against | n | Dice | difference in Dice | IoU | accuracy | minutes a fold | on | commit |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for each in table.itertuples():
+        cases, reference = (_read_try(name) for name in (each.name, each.against))
+        dice = f"{100 * cases['dice'].mean():.2f}"
+        cells = [f"{dice} | | | "]
+        if reference is not None:
+            cells = [dice, *_differences(cases, reference)]
+        lines.append(
+            f"| {each.name} | {each.change} | {each.against} | {len(cases)} | {' | '.join(cells)} | "
+            f"{float(each.minutes):.1f} | {each.device} | {each.commit} |"
+        )
+    return "\n".join(lines)
+
+
+TABLES: dict[str, Callable[[], str]] = {"ladder": ladder, "steps": steps, "worst": worst, "tries": tries}
+
+
+def rebuild(text: str) -> str:
+    """The document with every table between its marks made anew."""
+    for name, make in TABLES.items():
+        before, mark, rest = text.partition(f"<!-- table {name} -->\n")
+        if mark:
+            text = f"{before}{mark}{make()}\n<!-- end -->{rest.partition('<!-- end -->')[2]}"
+    return text
+
+
+def _read_try(name: str) -> pd.DataFrame | None:
+    path = RESULTS / "tries" / f"{name}.csv"
+    return pd.read_csv(path).set_index("case_id") if path.is_file() else None
+
+
+def _with_intervals(cases: pd.DataFrame) -> list[str]:
+    cells = []
+    for score in SCORES:
+        low, high = mean_interval(cases[score].to_numpy())
+        cells.append(f"{100 * cases[score].mean():.2f} ({100 * low:.2f} to {100 * high:.2f})")
+    return cells
+
+
+def _differences(cases: pd.DataFrame, reference: pd.DataFrame) -> list[str]:
+    """Of the cases that both have, with intervals."""
+    both = cases.index.intersection(reference.index)
+    cells = []
+    for score in SCORES:
+        difference = 100 * (cases.loc[both, score] - reference.loc[both, score])
+        low, high = mean_interval(np.asarray(difference))
+        cells.append(f"{difference.mean():+.2f} ({low:+.2f} to {high:+.2f})")
+    return cells
+
+
+if __name__ == "__main__":
+    for document in DOCUMENTS:
+        document.write_text(rebuild(document.read_text()))
