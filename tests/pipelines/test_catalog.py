@@ -153,7 +153,7 @@ def test_reporting_opens_in_parts_that_tags_select():
     assert all(name.endswith("#figure") for name in made)
 
 
-@pytest.mark.parametrize("env", ["base", "cpu", "demo", "paper", "overfit"])
+@pytest.mark.parametrize("env", ["base", "cpu", "demo", "paper", "overfit", "pretrained"])
 def test_environments_only_override(env):
     """No key of an environment is unknown to base."""
     base = config("base")["parameters"]
