@@ -170,7 +170,7 @@ if sys.argv[1] == "keep":
     keep_freed_memory()
 def fill():
     torch.ones(20_000_000)  # 80 MB, which are 20,000 pages: glibc alone never keeps blocks of more than 32 MB
-for _ in range(10):  # the heap grows until one free block holds the next tensor, with its alignment
+for _ in range(40):  # the heap grows until one free block holds the next tensor, with its alignment
     fill()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(10):
