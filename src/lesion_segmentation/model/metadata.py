@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
@@ -13,8 +13,9 @@ from lesion_segmentation.group import find_causes
 from lesion_segmentation.resizing import Framing, Resizing
 from lesion_segmentation.tensor_files import find_unlike
 
-FORMAT_VERSION = 2
-"""Of weights files. Version 1 had SegNet's three options as keys of their own, and no version."""
+FORMAT_VERSION = 3
+"""Of weights files. Version 1 had SegNet's three options as keys of their own, and no version; version 2 did not say
+how masks are made of probabilities."""
 
 RAW_RANGE = (0.0, 255.0)
 """Of pixels as they come."""
@@ -39,6 +40,9 @@ class NetworkMetadata:
         input_mean: Subtracted from raw pixels, by channel (RGB); 0 means raw input.
         input_std: What the difference is divided by.
         threshold: Probabilities above it are lesion.
+        test_time_augmentation: Over which views of a picture the mean is predicted, unless somebody asks for others.
+        single_lesion: Whether of each mask the largest part alone is kept, with its holes filled.
+        temperature: Logits are divided by it before the sigmoid.
         source: Which data it was trained on, in words, such as PH2.
         data_hash: Of the pixels of these data.
         split_hash: Of the split that it was trained under.
@@ -58,6 +62,9 @@ class NetworkMetadata:
     input_mean: Triple = (0.0, 0.0, 0.0)
     input_std: tuple[Deviation, Deviation, Deviation] = (1.0, 1.0, 1.0)
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
+    test_time_augmentation: Literal["none", "four", "eight"] = "none"
+    single_lesion: bool = False
+    temperature: Annotated[float, Field(gt=0)] = 1.0
     source: str = ""
     data_hash: str = ""
     split_hash: str = ""

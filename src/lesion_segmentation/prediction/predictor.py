@@ -29,7 +29,8 @@ class Predictor:
     """A network prepared once, then called with pictures of any sizes.
 
     Its metadata say what it needs, so that no caller has to: pictures are resized to its input size and scaled as it
-    was trained, probabilities are brought back to each picture's own size, and masks are cut at its threshold.
+    was trained, probabilities are brought back to each picture's own size, and masks are cut at its threshold. What is
+    None below is as the metadata say.
 
     Args:
         network: As load_network returns it; left as and where it is.
@@ -37,8 +38,9 @@ class Predictor:
         precision: `auto` is bfloat16 where the device computes with it (docs/benchmarks.md has what that changes),
             else float32; `32-true` is float32 everywhere.
         test_time_augmentation: Over which views of a picture the mean is predicted.
-        single_lesion: Of each mask the largest part alone is kept, with its holes filled.
-        batch_size: Pictures that are predicted at once.
+        single_lesion: Whether of each mask the largest part alone is kept, with its holes filled.
+        batch_size: Pictures that are predicted at once; the masks do not depend on it.
+        threshold: Probabilities above it are lesion.
 
     Raises:
         InputError: A GPU is asked for and there is none.
@@ -50,20 +52,24 @@ class Predictor:
         network: Network,
         device: str = "auto",
         precision: str = "auto",
-        test_time_augmentation: TestTimeAugmentation = "none",
-        single_lesion: bool = False,
+        test_time_augmentation: TestTimeAugmentation | None = None,
+        single_lesion: bool | None = None,
         batch_size: int = 10,
+        threshold: float | None = None,
     ) -> None:
+        said = network.metadata
+        views = said.test_time_augmentation if test_time_augmentation is None else test_time_augmentation
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}, expected at least 1")
-        if test_time_augmentation not in VIEWS:
-            raise ValueError(
-                f"test_time_augmentation is {test_time_augmentation!r}, expected one of: {', '.join(VIEWS)}"
-            )
+        if views not in VIEWS:
+            raise ValueError(f"test_time_augmentation is {views!r}, expected one of: {', '.join(VIEWS)}")
         hardware = choose_hardware(device if device == "auto" else torch.device(device).type, precision)
-        self.metadata = network.metadata
-        self.views = VIEWS[test_time_augmentation]
-        self.batch_size, self.single_lesion = batch_size, single_lesion
+        self.metadata = said
+        self.test_time_augmentation = views
+        self.views = VIEWS[views]
+        self.single_lesion = said.single_lesion if single_lesion is None else single_lesion
+        self.threshold = said.threshold if threshold is None else threshold
+        self.batch_size = batch_size
         self._device = torch.device(hardware.device if device == "auto" else device)
         self._dtype = torch.bfloat16 if hardware.precision == "bf16-mixed" else torch.float32
         self._scaling = Scaling(self.metadata, self._device)
@@ -84,7 +90,7 @@ class Predictor:
                     maps = self._predict_batch([small for _, small in batch])
                 for (picture, _), probability in zip(batch, maps, strict=True):
                     native = self._restore(probability, picture)
-                    yield Prediction(native, cut_mask(native, self.metadata.threshold, self.single_lesion))
+                    yield Prediction(native, cut_mask(native, self.threshold, self.single_lesion))
 
     def _restore(self, probability: np.ndarray, picture: np.ndarray) -> np.ndarray:
         return restore_probability(probability, picture.shape[0], picture.shape[1], self.metadata.framing)
@@ -98,14 +104,16 @@ class Predictor:
     @torch.inference_mode()
     def _predict_batch(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
         """Pictures of one size (H, W, 3) to their maps, (N, H, W)."""
-        pixels = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).to(self._device).float()
+        # For one picture alone oneDNN adds in another order, and masks would depend on the batch by a bit.
+        together = [*pictures, *pictures] if len(pictures) == 1 and self._dtype == torch.float32 else pictures
+        pixels = torch.from_numpy(np.stack(together)).permute(0, 3, 1, 2).to(self._device).float()
         scaled = self._scaling(pixels)
         maps = [view.undo(self._forward(view.show(scaled))) for view in self.views]
-        return torch.stack(maps).mean(dim=0)[:, 0].cpu().numpy()
+        return torch.stack(maps).mean(dim=0)[: len(pictures), 0].cpu().numpy()
 
     def _forward(self, scaled: Tensor) -> Tensor:
         logits: Tensor = self._network(scaled.to(self._dtype, memory_format=torch.channels_last))
-        return logits.float().sigmoid()
+        return (logits.float() / self.metadata.temperature).sigmoid()
 
 
 def predict(

@@ -17,7 +17,7 @@ class MaskPredictor(mlflow.pyfunc.PythonModel):
         self.predictor = Predictor(load_network(context.artifacts["network"]))
 
     def predict(self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None) -> np.ndarray:
-        """Predict without test-time augmentation, at the network's threshold."""
+        """Predict as the network's metadata say."""
         masks = [prediction.mask for prediction in self.predictor(model_input)]
         return np.asarray(masks, dtype=np.uint8).reshape(model_input.shape[:3])
 

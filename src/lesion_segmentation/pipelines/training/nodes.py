@@ -11,6 +11,7 @@ import pandas as pd
 from lesion_segmentation.data.cases import ImageSize
 from lesion_segmentation.data.splits import check_origin
 from lesion_segmentation.naming import name_source
+from lesion_segmentation.prediction.settings import PredictionSettings
 from lesion_segmentation.training.listener import Listener
 from lesion_segmentation.training.settings import TrainingSettings
 
@@ -43,8 +44,9 @@ def begin_network(
     scored_samples: pd.DataFrame,
     settings: TrainingSettings,
     image_size: ImageSize,
+    prediction: PredictionSettings,
 ) -> Any:
-    """What the training begins with; its metadata name data and split."""
+    """What the training begins with; its metadata name data and split, and how it is to predict."""
     from lesion_segmentation.training.beginning import list_seen
     from lesion_segmentation.training.loop import prepare_network
 
@@ -56,6 +58,8 @@ def begin_network(
         network.metadata,
         resizing=image_size.resizing,
         framing=image_size.framing,
+        test_time_augmentation=prediction.test_time_augmentation,
+        single_lesion=prediction.single_lesion,
         source=name_source(scored_samples),
         data_hash=scored_samples["data_hash"].iloc[0],
         split_hash=guarded_samples["split_hash"].iloc[0],

@@ -8,7 +8,8 @@ from lesion_segmentation.pipelines.training.nodes import begin_network, choose_b
 def create_pipeline() -> Pipeline:
     """guarded_samples, scored_samples, sample_images, sample_masks -> network, training_history."""
     choose = ["encoders", "earlier_networks", "scored_samples", "split", "params:training"]
-    begin = ["beginning", "sample_images", "guarded_samples", "scored_samples", "params:training", "params:image_size"]
+    begin = ["beginning", "sample_images", "guarded_samples", "scored_samples", "params:training", "params:image_size",
+             "params:prediction"]  # fmt: skip
     fit = ["initial_network", "sample_images", "sample_masks", "guarded_samples", "params:training",
            "params:this_run.listener", "params:this_run.checkpoint"]  # fmt: skip
     return Pipeline(
