@@ -15,7 +15,7 @@ from kedro.utils import find_kedro_project
 from kedro.validation.exceptions import ParameterValidationError
 
 from lesion_segmentation.errors import InputError
-from lesion_segmentation.files import expand_home
+from lesion_segmentation.script import UserPath, audit_command, check_data_command
 from lesion_segmentation.selection import check_environment, check_selection
 
 
@@ -44,19 +44,6 @@ def _users_cause(error: BaseException) -> InputError | None:
     return None
 
 
-class _UserPath(click.Path):
-    """A path in which ~ is the user's home, also where no shell has said so: make under dash leaves it."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(path_type=Path, **options)
-
-    def convert(self, value: Any, *where: Any) -> Any:
-        try:
-            return super().convert(expand_home(value), *where)
-        except InputError as error:
-            self.fail(str(error), *where)
-
-
 @click.group(name="lesion_segmentation")
 def cli() -> None:
     """Commands of the lesion segmentation project."""
@@ -77,11 +64,13 @@ assert run.callback is not None
 _KEDRO_RUN = run.callback
 run.callback = _plain_errors(_run_what_is_there)
 cli.add_command(run)
+cli.add_command(check_data_command)
+cli.add_command(audit_command)
 
 
 @cli.command("import-ph2")
-@click.argument("source", type=_UserPath())
-@click.option("--target", type=_UserPath(), help="By default data/01_raw/ph2 of the project.")
+@click.argument("source", type=UserPath())
+@click.option("--target", type=UserPath(), help="By default data/01_raw/ph2 of the project.")
 @_plain_errors
 def import_ph2_command(source: Path, target: Path | None) -> None:
     """Check PH2 in SOURCE (a folder or a zip; the official or the Kaggle layout) and bring it to TARGET."""
@@ -91,45 +80,8 @@ def import_ph2_command(source: Path, target: Path | None) -> None:
     click.echo(import_ph2(source, target or project / "data" / "01_raw" / "ph2"))
 
 
-@cli.command("check-data")
-@click.argument("images", type=_UserPath())
-@click.argument("masks", type=_UserPath())
-@click.argument("table", type=_UserPath(), required=False)
-@_plain_errors
-def check_data_command(images: Path, masks: Path, table: Path | None) -> None:
-    """Say everything that is wrong with a data set of one's own, or describe it; writes nothing.
-
-    IMAGES and MASKS are folders with pictures at any depth, TABLE a .csv with case_id and what else is known.
-    """
-    from lesion_segmentation.data.sources.folder import check_data
-
-    click.echo(check_data(images, masks, table))
-
-
-@cli.command("audit")
-@click.argument("table", type=_UserPath(exists=True, dir_okay=False))
-@_plain_errors
-def audit_command(table: Path) -> None:
-    """Say of each row of published scores in TABLE (a .csv) whether it can exist; docs/audit.md explains it."""
-    import pandas as pd
-
-    from lesion_segmentation.evaluation.audit import audit_table
-
-    if not table.is_file():  # a named pipe, say, which would be waited for
-        raise InputError(f"{table} is no file. Expected a .csv, as docs/published.csv is.")
-    try:
-        rows = pd.read_csv(table, dtype=str)
-    except ValueError as error:  # pandas' errors of empty and ragged files, and of other encodings, are ValueErrors
-        raise InputError(f"{table} is no .csv in UTF-8 ({error}). docs/published.csv is an example.") from error
-    verdicts = audit_table(rows)
-    for column in ("implied_dice", "implied_iou"):
-        verdicts[column] = ["" if pd.isna(value) else f"{100 * value:.1f}" for value in verdicts[column]]
-    lines = [list(verdicts.columns), ["---"] * verdicts.shape[1], *verdicts.to_numpy().tolist()]
-    click.echo("\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines))
-
-
 @cli.command("send-run")
-@click.argument("unsent", type=_UserPath(exists=True, dir_okay=False))
+@click.argument("unsent", type=UserPath(exists=True, dir_okay=False))
 @_plain_errors
 def send_run_command(unsent: Path) -> None:
     """Send to MLflow what a run could not send, from the file UNSENT that it named at its end."""

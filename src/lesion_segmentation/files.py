@@ -18,8 +18,12 @@ _USERS_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.ER
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, sweep: bool = True) -> Iterator[Path]:
     """A temporary file beside `path` that takes its place only when all was written.
+
+    Args:
+        path: Of the file.
+        sweep: Remove what killed writers of it left, for which all names of its folder are read.
 
     Raises:
         InputError: There is no space or no permission; what stood at `path` is as it was.
@@ -29,7 +33,8 @@ def replacing(path: Path) -> Iterator[Path]:
     _UNFINISHED.add(temporary)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(path)
+        if sweep:
+            _sweep(path)
         yield temporary
         os.replace(temporary, path)
     except Exception as error:

@@ -1,0 +1,67 @@
+"""`predict` from start to end, without Kedro and MLflow."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lesion_segmentation.errors import InputError
+from lesion_segmentation.files import replacing
+from lesion_segmentation.inference.folder import PredictionFolder
+from lesion_segmentation.inference.pictures import PictureFile, list_pictures, take_part
+from lesion_segmentation.inference.settings import InferenceSettings
+from lesion_segmentation.inference.truth import SCORES, SUMMARY, find_truth, score_folder, summarise_scores
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for: checked as far as it can be without a network.
+
+    Attributes:
+        pictures: To be predicted, those of this part.
+        target: The folder of predictions.
+        truth: Name of each picture to its true mask, where there are any.
+    """
+
+    pictures: list[PictureFile]
+    target: Path
+    truth: dict[str, Path]
+
+
+def check_request(source: Path, target: Path, part: str | None = None, truth: Path | None = None) -> Request:
+    """Look at everything that can be refused before any work.
+
+    Raises:
+        InputError: There are no pictures, two would have one mask, the target lies among them, or truths are missing.
+    """
+    inside = source.is_dir() and target.resolve().is_relative_to(source.resolve())
+    if inside:
+        raise InputError(f"{target} lies in {source}: its masks would be taken for pictures. Name a folder elsewhere.")
+    pictures = take_part(list_pictures(source), part)
+    return Request(pictures, target, find_truth(truth, pictures) if truth is not None else {})
+
+
+def predict_request(request: Request, weights: Path, settings: InferenceSettings) -> tuple[int, int]:
+    """Predict, and score where truths are given; gives the numbers of pictures that are done and that failed.
+
+    Raises:
+        InputError: The weights cannot be used, or the target holds masks of others.
+    """
+    from lesion_segmentation.inference.loading import describe_masks, make_predictor
+    from lesion_segmentation.inference.stream import predict_folder
+    from lesion_segmentation.model import load_network
+
+    network = load_network(weights)
+    predictor = make_predictor(network, settings)
+    folder = PredictionFolder(request.target, describe_masks(network, predictor))
+    folder.claim()
+    counts = predict_folder(predictor, request.pictures, folder, settings)
+    if request.truth:
+        write_scores(request)
+    return counts
+
+
+def write_scores(request: Request) -> None:
+    """The whole metric report, as two tables in the folder of predictions."""
+    scores = score_folder(request.target, request.truth, request.pictures)
+    for name, table in ((SCORES, scores), (SUMMARY, summarise_scores(scores))):
+        with replacing(request.target / name) as path:
+            table.to_csv(path, index=False)

@@ -1,0 +1,62 @@
+"""A predictor in one line, and what its masks depend on."""
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lesion_segmentation.inference.settings import InferenceSettings
+
+if TYPE_CHECKING:
+    from lesion_segmentation.model import Network
+    from lesion_segmentation.prediction import Predictor
+
+
+def load_predictor(weights: str | Path, settings: InferenceSettings | None = None) -> "Predictor":
+    """Read a weights file and prepare it once.
+
+    Example:
+        predictor = load_predictor("network.safetensors")
+        masks = [prediction.mask for prediction in predictor(pictures)]
+
+    Args:
+        weights: A file that a training wrote.
+        settings: What is asked for otherwise than the weights say.
+
+    Raises:
+        InputError: The file is not there or damaged, or the device is not there.
+    """
+    from lesion_segmentation.model import load_network
+
+    return make_predictor(load_network(weights), settings or InferenceSettings())
+
+
+def make_predictor(network: "Network", settings: InferenceSettings) -> "Predictor":
+    """A network prepared as asked for."""
+    from lesion_segmentation.hardware import keep_freed_memory
+    from lesion_segmentation.prediction import Predictor
+
+    keep_freed_memory()
+    return Predictor(
+        network,
+        device=settings.device,
+        precision=settings.precision,
+        test_time_augmentation=settings.test_time_augmentation,
+        batch_size=settings.batch_size,
+        threshold=settings.threshold,
+    )
+
+
+def describe_masks(network: "Network", predictor: "Predictor") -> dict[str, Any]:
+    """What the masks of a folder depend on: weights, threshold, views and rule."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.own_state().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return {
+        "weights": digest.hexdigest()[:16],
+        "architecture": network.title,
+        "trained_on": network.metadata.source,
+        "threshold": predictor.threshold,
+        "test_time_augmentation": predictor.test_time_augmentation,
+        "single_lesion": predictor.single_lesion,
+    }

@@ -1,0 +1,30 @@
+"""What a prediction of anyone's pictures can be told. Imports no torch."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from lesion_segmentation.group import Group
+from lesion_segmentation.prediction.settings import TestTimeAugmentation
+
+
+class InferenceSettings(Group):
+    """The parameters `inference`; what is null is as the weights say.
+
+    Attributes:
+        threshold: Probabilities above it are lesion.
+        test_time_augmentation: Over which views the mean is predicted.
+        overlays, probabilities: Whether pictures with the mask's outline, and probabilities as grey pictures, are
+            written, too.
+        device: `auto` takes a GPU where there is one.
+        precision: `auto` takes bf16 where the hardware computes with it.
+        batch_size: Pictures that are predicted at once; masks do not depend on it.
+    """
+
+    threshold: float | None = Field(None, ge=0, le=1)
+    test_time_augmentation: TestTimeAugmentation | None = None
+    overlays: bool = False
+    probabilities: bool = False
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
+    batch_size: int = Field(8, ge=1, le=10_000)

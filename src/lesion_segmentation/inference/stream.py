@@ -1,0 +1,150 @@
+"""Pictures through a predictor, one after the other in flat memory; reading and writing go on beside the network."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from lesion_segmentation.inference.description import describe_prediction
+from lesion_segmentation.inference.folder import PredictionFolder
+from lesion_segmentation.inference.pictures import PictureFile, read_picture
+from lesion_segmentation.inference.settings import InferenceSettings
+
+if TYPE_CHECKING:
+    from lesion_segmentation.prediction import Prediction, Predictor
+
+READERS, WRITERS = 2, 2
+OUTLINE = (0, 255, 0)
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """A picture, uint8 (H, W, 3), what was predicted for it, and the seconds that passed since the one before."""
+
+    file: PictureFile
+    image: np.ndarray
+    prediction: "Prediction"
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A picture that could not be read, and why."""
+
+    file: PictureFile
+    reason: str
+
+
+def predict_pictures(predictor: "Predictor", files: Iterable[PictureFile]) -> Iterator[Predicted | Failure]:
+    """Predict files in their order; a bad one costs itself only."""
+    waiting: deque[tuple[PictureFile, np.ndarray]] = deque()
+    failures: deque[Failure] = deque()
+
+    def read() -> Iterator[np.ndarray]:
+        for file, image in _read_ahead(files, 2 * predictor.batch_size):
+            if isinstance(image, np.ndarray):
+                waiting.append((file, image))
+                yield image
+            else:
+                failures.append(Failure(file, image))
+
+    last = time.perf_counter()
+    for prediction in predictor(read()):
+        while failures:
+            yield failures.popleft()
+        file, image = waiting.popleft()
+        now = time.perf_counter()
+        yield Predicted(file, image, prediction, now - last)
+        last = now
+    yield from failures
+
+
+def predict_folder(
+    predictor: "Predictor", files: Sequence[PictureFile], folder: PredictionFolder, settings: InferenceSettings
+) -> tuple[int, int]:
+    """Predict what is left of the files into a folder that was claimed; a bar shows pictures a second and what is left.
+
+    Returns:
+        How many pictures of the folder are done, and how many failed.
+    """
+    left = folder.left(files)
+    bar = tqdm(total=len(files), initial=len(files) - len(left), unit="picture", desc="predicting", smoothing=0.05)
+    with bar, ThreadPoolExecutor(WRITERS) as writers:
+        write = _bounded(writers, 4 * WRITERS)
+        for each in predict_pictures(predictor, left):
+            if isinstance(each, Failure):
+                folder.fail(each.file, each.reason)
+            else:
+                for done in write(_finish, each, folder, settings):
+                    folder.note(*done)
+            bar.update()
+        for done in write():
+            folder.note(*done)
+    return folder.finish()
+
+
+def _finish(
+    each: Predicted, folder: PredictionFolder, settings: InferenceSettings
+) -> tuple[PictureFile, dict[str, Any]]:
+    """Write the files of a picture; gives its row."""
+    probability, mask = each.prediction
+    row = {**describe_prediction(probability, mask, each.image), "seconds": round(each.seconds, 4)}
+    arrays = {"mask": np.where(mask, 255, 0).astype(np.uint8)}
+    if settings.overlays:
+        arrays["overlay"] = draw_outline(each.image, mask)
+    if settings.probabilities:
+        arrays["probability"] = np.round(255 * probability).astype(np.uint8)
+    folder.write_files(each.file, arrays)
+    return each.file, row
+
+
+def draw_outline(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The picture with the border of the mask, thicker in larger pictures."""
+    from scipy.ndimage import binary_dilation
+
+    width = max(1, round(max(mask.shape) / 400))
+    border = binary_dilation(mask, iterations=width) & ~mask
+    return np.where(border[..., None], np.array(OUTLINE, dtype=np.uint8), image)
+
+
+def _read_ahead(files: Iterable[PictureFile], ahead: int) -> Iterator[tuple[PictureFile, np.ndarray | str]]:
+    """Each file with its picture, or with what is wrong with it; so many are read before they are asked for."""
+    with ThreadPoolExecutor(READERS) as readers:
+        queue: deque[tuple[PictureFile, Future[np.ndarray | str]]] = deque()
+        try:
+            for file in files:
+                queue.append((file, readers.submit(_read, file)))
+                if len(queue) > ahead:
+                    first, future = queue.popleft()
+                    yield first, future.result()
+            while queue:
+                first, future = queue.popleft()
+                yield first, future.result()
+        finally:
+            for _, future in queue:
+                future.cancel()
+
+
+def _read(file: PictureFile) -> np.ndarray | str:
+    try:
+        return read_picture(file.path)
+    except (ValueError, OSError) as error:
+        return str(error)
+
+
+def _bounded(pool: ThreadPoolExecutor, most: int) -> Callable[..., Iterator[Any]]:
+    """Submit a call, and give what is finished in the order of the calls; without a call all that is left."""
+    queue: deque[Future[Any]] = deque()
+
+    def submit(*call: Any) -> Iterator[Any]:
+        if call:
+            queue.append(pool.submit(*call))
+        while queue and (not call or len(queue) > most or queue[0].done()):
+            yield queue.popleft().result()
+
+    return submit

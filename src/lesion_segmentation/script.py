@@ -1,0 +1,143 @@
+"""`lesion-segmentation`: the commands that need neither Kedro nor MLflow."""
+
+import functools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lesion_segmentation import __version__
+from lesion_segmentation.errors import InputError
+from lesion_segmentation.files import expand_home
+
+SOME_FAILED = 3
+"""Exit status where some pictures could not be read, and all others are done."""
+
+
+class UserPath(click.Path):
+    """A path in which ~ is the user's home, also where no shell has said so: make under dash leaves it."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(path_type=Path, **options)
+
+    def convert(self, value: Any, *where: Any) -> Any:
+        try:
+            return super().convert(expand_home(value), *where)
+        except InputError as error:
+            self.fail(str(error), *where)
+
+
+def plain_errors(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Tell a user's mistake in its sentence, without a trace."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except InputError as error:
+            raise click.ClickException(str(error)) from error
+
+    return wrapped
+
+
+def prediction_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What `predict` can be told, here and in Kedro's command."""
+    for option in reversed(
+        (
+            click.argument("source", metavar="IN", type=UserPath()),
+            click.argument("target", metavar="OUT", type=UserPath()),
+            click.option("--threshold", type=float, help="Probabilities above it are lesion; by default the weights'."),
+            click.option("--overlays", is_flag=True, help="Write pictures with the lesion's outline, too."),
+            click.option("--probabilities", is_flag=True, help="Write probabilities as grey pictures, too."),
+            click.option("--no-tta", is_flag=True, help="Predict each picture once, not its mirror images."),
+            click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
+            click.option("--batch-size", type=int, default=8, show_default=True),
+            click.option("--part", metavar="K/N", help="Only the K-th of N parts of the pictures; parts share OUT."),
+            click.option("--truth", type=UserPath(), help="True masks: score the predictions with them."),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def read_settings(options: dict[str, Any]) -> Any:
+    """The options as the settings of a prediction.
+
+    Raises:
+        InputError: One cannot be; all are named.
+    """
+    from lesion_segmentation.group import find_problems
+    from lesion_segmentation.inference.settings import InferenceSettings
+
+    given = {name: options[name] for name in ("threshold", "overlays", "probabilities", "device", "batch_size")}
+    given["test_time_augmentation"] = "none" if options["no_tta"] else None
+    problems = find_problems("", InferenceSettings, given)
+    if problems:
+        raise InputError.from_problems("These options cannot be", [each.lstrip(".") for each in problems], "")
+    return InferenceSettings(**given)
+
+
+def tell(done: int, failed: int, target: Path) -> None:
+    """The closing words; ends with SOME_FAILED where there were bad files."""
+    click.echo(f"{done} pictures are done: {target / 'predictions.csv'}")
+    if failed:
+        click.echo(f"{failed} could not be read: {target / 'failures.csv'}", err=True)
+        sys.exit(SOME_FAILED)
+
+
+@click.group(name="lesion-segmentation")
+@click.version_option(__version__)
+def main() -> None:
+    """Skin lesion segmentation: predict masks, look at data, audit published figures."""
+
+
+@main.command("predict")
+@prediction_options
+@click.option("--weights", type=UserPath(), required=True, help="A weights file that a training wrote.")
+@plain_errors
+def predict_command(source: Path, target: Path, part: str | None, truth: Path | None, **options: Any) -> None:
+    """Predict a mask for the picture IN, or for all pictures of the folder IN, into the folder OUT."""
+    from lesion_segmentation.inference.command import check_request, predict_request
+
+    settings = read_settings(options)
+    request = check_request(source, target, part, truth)
+    tell(*predict_request(request, options["weights"], settings), target)
+
+
+@main.command("check-data")
+@click.argument("images", type=UserPath())
+@click.argument("masks", type=UserPath())
+@click.argument("table", type=UserPath(), required=False)
+@plain_errors
+def check_data_command(images: Path, masks: Path, table: Path | None) -> None:
+    """Say everything that is wrong with a data set of one's own, or describe it; writes nothing.
+
+    IMAGES and MASKS are folders with pictures at any depth, TABLE a .csv with case_id and what else is known.
+    """
+    from lesion_segmentation.data.sources.folder import check_data
+
+    click.echo(check_data(images, masks, table))
+
+
+@main.command("audit")
+@click.argument("table", type=UserPath(exists=True, dir_okay=False))
+@plain_errors
+def audit_command(table: Path) -> None:
+    """Say of each row of published scores in TABLE (a .csv) whether it can exist; docs/audit.md explains it."""
+    import pandas as pd
+
+    from lesion_segmentation.evaluation.audit import audit_table
+
+    if not table.is_file():  # a named pipe, say, which would be waited for
+        raise InputError(f"{table} is no file. Expected a .csv, as docs/published.csv is.")
+    try:
+        rows = pd.read_csv(table, dtype=str)
+    except ValueError as error:  # pandas' errors of empty and ragged files, and of other encodings, are ValueErrors
+        raise InputError(f"{table} is no .csv in UTF-8 ({error}). docs/published.csv is an example.") from error
+    verdicts = audit_table(rows)
+    for column in ("implied_dice", "implied_iou"):
+        verdicts[column] = ["" if pd.isna(value) else f"{100 * value:.1f}" for value in verdicts[column]]
+    lines = [list(verdicts.columns), ["---"] * verdicts.shape[1], *verdicts.to_numpy().tolist()]
+    click.echo("\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines))
