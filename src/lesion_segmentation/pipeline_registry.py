@@ -8,6 +8,7 @@ from lesion_segmentation.pipelines import (
     comparison,
     cross_validation,
     data_processing,
+    inference,
     reporting,
     training,
 )
@@ -22,7 +23,12 @@ def register_pipelines() -> dict[str, Pipeline]:
         "reporting": _create_reporting(),
     }
     default = sum(pipelines.values(), start=Pipeline([]))
-    by_name = {"comparison": comparison.create_pipeline(), "cross_validation": cross_validation.create_pipeline()}
+    by_name = {
+        "comparison": comparison.create_pipeline(),
+        "cross_validation": cross_validation.create_pipeline(),
+        "inference": inference.create_pipeline(),
+        "inference_with_truth": inference.create_pipeline(with_truth=True),
+    }
     return {"__default__": default, **pipelines, **by_name}
 
 

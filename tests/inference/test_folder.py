@@ -203,7 +203,8 @@ main(["predict", {str(pictures)!r}, {str(out)!r}, "--weights", {str(weights)!r},
         for line in path.read_text().splitlines()
         if line.endswith("}")
     ]
-    assert len({row["picture"] for row in rows}) == 18
+    names = [row["picture"] for row in rows]
+    assert sorted(set(names)) == sorted(names) == [file.name for file in list_pictures(pictures)]
     assert not list(out.rglob("*.partial*"))
 
 

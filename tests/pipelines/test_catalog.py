@@ -78,7 +78,8 @@ def test_every_fixed_name_is_an_entry_of_its_own():
 
 
 def test_every_group_of_parameters_is_used_and_known():
-    used = {name.removeprefix("params:") for name in register_pipelines()["__default__"].inputs() if ":" in name}
+    inputs = {name for pipeline in register_pipelines().values() for name in pipeline.inputs()}
+    used = {name.removeprefix("params:") for name in inputs if ":" in name}
     assert used == set(SETTINGS) | {f"this_run.{name}" for name in ("listener", "record", "checkpoint")}
     assert set(config("base")["parameters"]) == {*SETTINGS, "data_root"}
 
@@ -135,9 +136,16 @@ def test_no_edge_goes_from_a_later_layer_to_an_earlier_one(catalog):
 def test_each_pipeline_is_a_box_and_the_default_is_all_four():
     pipelines = register_pipelines()
     four = ["data_processing", "augmentation", "training", "reporting"]
-    assert list(pipelines) == ["__default__", *four, "comparison", "cross_validation"]
+    assert list(pipelines) == [
+        "__default__",
+        *four,
+        "comparison",
+        "cross_validation",
+        "inference",
+        "inference_with_truth",
+    ]
     for name in list(pipelines)[1:]:
-        assert {node.namespace.split(".")[0] for node in pipelines[name].nodes} == {name}
+        assert {node.namespace.split(".")[0] for node in pipelines[name].nodes} == {name.removesuffix("_with_truth")}
     assert len(pipelines["__default__"].nodes) == sum(len(pipelines[name].nodes) for name in four)
 
 
@@ -174,7 +182,7 @@ HEAVY = ("torch", "mlflow", "lightning", "kornia", "scipy", "matplotlib", "sklea
     ("what", "absent"),
     [
         ("import lesion_segmentation.cli, lesion_segmentation.settings", (*HEAVY, "pandas", "kedro_datasets")),
-        ("from kedro.framework.project import pipelines; assert len(dict(pipelines)) == 7", HEAVY),
+        ("from kedro.framework.project import pipelines; assert len(dict(pipelines)) == 9", HEAVY),
         ("import lesion_segmentation.datasets", ("torch", "mlflow", "lightning", "kornia", "scipy")),
     ],
 )

@@ -8,6 +8,7 @@ from lesion_segmentation.datasets.earlier import EarlierNetworks
 from lesion_segmentation.datasets.folder import OwnCases
 from lesion_segmentation.datasets.joined import JoinedCases
 from lesion_segmentation.datasets.network import EncoderFolder, NetworkDataset, TrainingCheckpoint
+from lesion_segmentation.datasets.predictions import Pictures, Predictions, TrueMasks
 from lesion_segmentation.datasets.run_artifact import RunArtifact
 from lesion_segmentation.datasets.synthetic import SyntheticCases
 from lesion_segmentation.datasets.whole import Figure, Record, Table, Text
@@ -20,10 +21,13 @@ __all__ = [
     "JoinedCases",
     "NetworkDataset",
     "OwnCases",
+    "Pictures",
+    "Predictions",
     "Record",
     "RunArtifact",
     "SyntheticCases",
     "Table",
     "Text",
     "TrainingCheckpoint",
+    "TrueMasks",
 ]

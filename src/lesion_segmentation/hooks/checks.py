@@ -89,6 +89,8 @@ class InputHooks:
         files = [file_of(catalog, name) for name in pipeline.all_outputs()]
         _check_folders({path.parent for path in files if path is not None} | {self._project})
         _check_hardware(pipeline.inputs(), self._parameters)
+        if "params:inference" in pipeline.inputs():
+            _open_store(self._store())
         if "params:training" in pipeline.inputs():
             settings, size = (
                 TrainingSettings(**self._parameters["training"]),

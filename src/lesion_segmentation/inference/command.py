@@ -5,10 +5,10 @@ from pathlib import Path
 
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.files import replacing
-from lesion_segmentation.inference.folder import PredictionFolder
+from lesion_segmentation.inference.folder import PredictionFolder, read_tables
 from lesion_segmentation.inference.pictures import PictureFile, list_pictures, take_part
 from lesion_segmentation.inference.settings import InferenceSettings
-from lesion_segmentation.inference.truth import SCORES, SUMMARY, find_truth, score_folder, summarise_scores
+from lesion_segmentation.inference.truth import SCORES, SUMMARY, find_truth, score_pictures, summarise_scores
 
 
 @dataclass(frozen=True)
@@ -45,15 +45,13 @@ def predict_request(request: Request, weights: Path, settings: InferenceSettings
     Raises:
         InputError: The weights cannot be used, or the target holds masks of others.
     """
-    from lesion_segmentation.inference.loading import describe_masks, make_predictor
-    from lesion_segmentation.inference.stream import predict_folder
+    from lesion_segmentation.inference.stream import prepare
     from lesion_segmentation.model import load_network
 
-    network = load_network(weights)
-    predictor = make_predictor(network, settings)
-    folder = PredictionFolder(request.target, describe_masks(network, predictor))
+    predictions = prepare(load_network(weights), request.pictures, settings)
+    folder = PredictionFolder(request.target, predictions.made_by)
     folder.claim()
-    counts = predict_folder(predictor, request.pictures, folder, settings)
+    counts = predictions.write_to(folder)
     if request.truth:
         write_scores(request)
     return counts
@@ -61,7 +59,7 @@ def predict_request(request: Request, weights: Path, settings: InferenceSettings
 
 def write_scores(request: Request) -> None:
     """The whole metric report, as two tables in the folder of predictions."""
-    scores = score_folder(request.target, request.truth, request.pictures)
+    scores = score_pictures(read_tables(request.target), request.truth)
     for name, table in ((SCORES, scores), (SUMMARY, summarise_scores(scores))):
         with replacing(request.target / name) as path:
             table.to_csv(path, index=False)

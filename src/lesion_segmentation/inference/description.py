@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-from scipy.ndimage import label
 
 SMALLEST, LARGEST = 0.01, 0.99
 """Shares of the picture: PH2's lesions are 3% to 98% of it, ISIC 2018's 0.3% to 99%."""
@@ -36,6 +35,8 @@ def describe_prediction(probability: np.ndarray, mask: np.ndarray, image: np.nda
         touches_border; parts that touch neither at a side nor at a corner; confidence, the mean over pixels of the
         probability of what the pixel was called; entropy, the mean over pixels in bits; flag, words of RULES.
     """
+    from scipy.ndimage import label  # commands that predict nothing start without it
+
     height, width = mask.shape
     area = int(mask.sum())
     inside = probability.astype(np.float64).clip(1e-7, 1 - 1e-7)

@@ -6,10 +6,12 @@ import os
 import socket
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from filelock import FileLock
 from PIL import Image
 
@@ -144,6 +146,30 @@ class PredictionFolder:
             dead = number.isdigit() and not is_alive(int(number))
             if dead and (not others or time.time() - path.stat().st_mtime > LONG):
                 path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class PredictionTables:
+    """What a folder of predictions holds: where it is, a row a picture, and picture and reason of those that failed."""
+
+    target: Path
+    table: pd.DataFrame
+    failures: pd.DataFrame
+
+
+def read_tables(target: Path) -> PredictionTables:
+    """The tables that finish wrote.
+
+    Raises:
+        InputError: They are not there.
+    """
+    if not (target / TABLE).is_file():
+        raise InputError(f"{target} holds no predictions: {TABLE} is missing.")
+    texts = {"picture": str, "flag": str}
+    table = pd.read_csv(target / TABLE, dtype=texts, keep_default_na=False, na_values={"left": "", "top": ""})
+    failures = target / FAILURES
+    failed = pd.read_csv(failures, dtype=str) if failures.is_file() else pd.DataFrame(columns=["picture", "reason"])
+    return PredictionTables(target, table, failed)
 
 
 def _this_machine() -> str:

@@ -12,10 +12,12 @@ from tqdm.auto import tqdm
 
 from lesion_segmentation.inference.description import describe_prediction
 from lesion_segmentation.inference.folder import PredictionFolder
+from lesion_segmentation.inference.loading import describe_masks, make_predictor
 from lesion_segmentation.inference.pictures import PictureFile, read_picture
 from lesion_segmentation.inference.settings import InferenceSettings
 
 if TYPE_CHECKING:
+    from lesion_segmentation.model import Network
     from lesion_segmentation.prediction import Prediction, Predictor
 
 READERS, WRITERS = 2, 2
@@ -38,6 +40,26 @@ class Failure:
 
     file: PictureFile
     reason: str
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Predictions of files that are yet to be made, and what their masks depend on."""
+
+    predictor: "Predictor"
+    files: Sequence[PictureFile]
+    settings: InferenceSettings
+    made_by: dict[str, Any]
+
+    def write_to(self, folder: PredictionFolder) -> tuple[int, int]:
+        """Make them, in a folder that was claimed; gives the numbers of pictures that are done and that failed."""
+        return predict_folder(self.predictor, self.files, folder, self.settings)
+
+
+def prepare(network: "Network", files: Sequence[PictureFile], settings: InferenceSettings) -> Predictions:
+    """Get a network ready for these files."""
+    predictor = make_predictor(network, settings)
+    return Predictions(predictor, files, settings, describe_masks(network, predictor))
 
 
 def predict_pictures(predictor: "Predictor", files: Iterable[PictureFile]) -> Iterator[Predicted | Failure]:

@@ -1,6 +1,6 @@
 """Predicted masks beside true ones, at the pictures' own size."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from lesion_segmentation.errors import InputError
 from lesion_segmentation.evaluation.borders import DISTANCE_METRICS, score_distances
 from lesion_segmentation.evaluation.cases import CASE_METRICS, score_case
 from lesion_segmentation.evaluation.intervals import mean_with_interval
+from lesion_segmentation.inference.folder import PredictionTables
 from lesion_segmentation.inference.pictures import PictureFile
 
 SCORES, SUMMARY = "scores.csv", "score_summary.csv"
@@ -35,8 +36,8 @@ def find_truth(folder: Path, pictures: Sequence[PictureFile]) -> dict[str, Path]
     return {picture.name: found[Path(picture.stem).name] for picture in pictures}
 
 
-def score_folder(target: Path, truth: dict[str, Path], pictures: Sequence[PictureFile]) -> pd.DataFrame:
-    """Score each mask of a folder of predictions.
+def score_pictures(predictions: PredictionTables, truth: Mapping[str, Path]) -> pd.DataFrame:
+    """Score each mask of a folder of predictions that a true mask is at hand for.
 
     Returns:
         picture, the CASE_METRICS as fractions, and distances of borders in pixels and in percent of the diagonal.
@@ -45,21 +46,19 @@ def score_folder(target: Path, truth: dict[str, Path], pictures: Sequence[Pictur
         InputError: True masks are damaged or of another size than their picture; all are named.
     """
     rows, problems = [], []
-    for picture in pictures:
-        place = target / f"{picture.stem}_mask.png"
-        if not place.is_file():  # it failed
-            continue
+    for name in [name for name in predictions.table["picture"] if name in truth]:
+        place = predictions.target / f"{name.removesuffix(Path(name).suffix)}_mask.png"
         with Image.open(place) as predicted:
             mask = np.asarray(predicted) > 0
         try:
-            true = to_mask(open_picture(truth[picture.name]))
+            true = to_mask(open_picture(truth[name]))
         except (ValueError, OSError, SyntaxError) as error:
-            problems.append(f"{truth[picture.name]}: {error}")
+            problems.append(f"{truth[name]}: {error}")
             continue
         if true.shape != mask.shape:
-            problems.append(f"{picture.name}: the mask is {true.shape[::-1]}, the picture {mask.shape[::-1]}")
+            problems.append(f"{name}: the mask is {true.shape[::-1]}, the picture {mask.shape[::-1]}")
             continue
-        rows.append({"picture": picture.name, **score_case(mask, true), **score_distances(mask, true)})
+        rows.append({"picture": name, **score_case(mask, true), **score_distances(mask, true)})
     if problems:
         raise InputError.from_problems("Some true masks cannot be used", problems, "The predictions are finished.")
     return pd.DataFrame(rows)

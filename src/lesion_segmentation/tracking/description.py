@@ -47,7 +47,11 @@ def describe_run(command: str, run_params: Mapping[str, Any], parameters: Mappin
     """
     environment = "base" if run_params.get("env") in (None, "local") else str(run_params["env"])
     selection = _selection(run_params)
-    runtime = flatten(run_params.get("runtime_params") or {})
+    given = dict(run_params.get("runtime_params") or {})
+    if given.pop("places", None):  # names of a user's files stand in no record
+        command = "predict IN OUT"
+        given = {name: value for name, value in given.items() if name != "data_root"}
+    runtime = flatten(given)
     kedro_command = _kedro_command(command, run_params, runtime)
     commit, changed = _git(root, "rev-parse", "HEAD"), _git(root, "status", "--porcelain")
     clean = changed in ("", UNKNOWN)
@@ -66,7 +70,7 @@ def describe_run(command: str, run_params: Mapping[str, Any], parameters: Mappin
         tags["mlflow.source.git.commit"] = commit
     if "training" in parameters:
         tags["seed"] = str(parameters["training"]["seed"])
-    what = [word for word in (command, selection) if word not in ("run", "all")]
+    what = [word for word in (command.split()[0], selection) if word not in ("run", "all")]
     words = [*_differences(parameters, runtime), environment, *what]
     return Description(f"{' '.join(words)} {datetime.now():%m-%d %H:%M}", tags)
 
@@ -95,7 +99,7 @@ def _selection(run_params: Mapping[str, Any]) -> str:
 
 def _kedro_command(command: str, run_params: Mapping[str, Any], runtime: Mapping[str, Any]) -> str:
     """The command that makes this run, also where it was begun from Python; lists cannot be given on a command line."""
-    words = ["kedro", command]
+    words = ["kedro", *command.split()]
     if run_params.get("env"):
         words += ["--env", str(run_params["env"])]
     for name in ("pipeline_names", *_SELECTIONS):

@@ -1,0 +1,37 @@
+"""What must be imported late (torch)."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pandas as pd
+
+from lesion_segmentation.inference.folder import PredictionTables
+from lesion_segmentation.inference.pictures import PictureFile
+from lesion_segmentation.inference.settings import InferenceSettings
+
+
+def prepare_predictions(
+    earlier_networks: Callable[[str], Any], pictures: tuple[Sequence[PictureFile], str], settings: InferenceSettings
+) -> Any:
+    """The predictions of these pictures, which are made one after the other as they are saved."""
+    from lesion_segmentation.inference.stream import prepare
+
+    files, weights = pictures
+    return prepare(earlier_networks(weights), files, settings)
+
+
+def count_predictions(predictions: PredictionTables) -> dict[str, float]:
+    """How many pictures are done, failed and flagged, and means over those that are done."""
+    table = predictions.table
+    counts = {
+        "pictures": len(table),
+        "failed": len(predictions.failures),
+        "flagged": int((table["flag"] != "").sum()),
+    }
+    means = {f"mean_{name}": float(table[name].mean()) for name in ("confidence", "lesion_percent") if len(table)}
+    return counts | means
+
+
+def list_scores(picture_score_summary: pd.DataFrame) -> dict[str, float]:
+    """The means of all scores, by name."""
+    return {f"mean_{row.metric}": float(row.score) for row in picture_score_summary.itertuples()}
