@@ -19,6 +19,7 @@ from lesion_segmentation.script import (
     UserPath,
     audit_command,
     check_data_command,
+    export_command,
     prediction_options,
     read_settings,
     tell,
@@ -73,6 +74,7 @@ run.callback = _plain_errors(_run_what_is_there)
 cli.add_command(run)
 cli.add_command(check_data_command)
 cli.add_command(audit_command)
+cli.add_command(export_command)
 
 
 def _find_project() -> Path:

@@ -9,10 +9,11 @@ def cut_mask(probability: np.ndarray, threshold: float, single_lesion: bool = Fa
     With `single_lesion` only its largest part is kept, with its holes filled: every mask of PH2 is of that kind.
     """
     mask = probability > threshold
-    return _keep_largest(mask) if single_lesion and mask.any() else mask
+    return keep_largest(mask) if single_lesion else mask
 
 
-def _keep_largest(mask: np.ndarray) -> np.ndarray:
+def keep_largest(mask: np.ndarray) -> np.ndarray:
+    """A mask (H, W) with its largest part alone, holes filled; as it is where it is empty."""
     from scipy.ndimage import binary_fill_holes, label
 
     parts, count = label(mask, np.ones((3, 3)))  # pixels that touch at a corner belong together

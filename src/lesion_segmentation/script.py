@@ -106,6 +106,21 @@ def predict_command(source: Path, target: Path, part: str | None, truth: Path | 
     tell(*predict_request(request, options["weights"], settings), target)
 
 
+@main.command("export")
+@click.argument("target", metavar="OUT.onnx", type=UserPath())
+@click.option("--weights", type=UserPath(), required=True, help="A weights file that a training wrote.")
+@plain_errors
+def export_command(target: Path, weights: Path) -> None:
+    """Write the network with everything before and behind it as one ONNX file, OUT.onnx."""
+    from lesion_segmentation.export import export_onnx
+    from lesion_segmentation.model import load_network
+
+    if target.suffix != ".onnx":
+        raise InputError(f"{target} is no .onnx. Name a file such as network.onnx.")
+    export_onnx(load_network(weights), target)
+    click.echo(f"{target}: pictures, uint8 (N, H, W, 3), to masks and probabilities, (N, H, W)")
+
+
 @main.command("check-data")
 @click.argument("images", type=UserPath())
 @click.argument("masks", type=UserPath())

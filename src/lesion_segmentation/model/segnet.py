@@ -165,7 +165,7 @@ def unpool(x: Tensor, indices: Tensor, size: torch.Size) -> Tensor:
     places = _as_rows(indices)
     if x.shape[1] != indices.shape[1]:
         places = places.repeat(1, 1, x.shape[1] // indices.shape[1])
-    rows = values.new_zeros(len(x), size.numel(), x.shape[1]).scatter_(1, places, values)
+    rows = values.new_zeros(x.shape[0], size[0] * size[1], x.shape[1]).scatter_(1, places, values)
     return rows.unflatten(1, tuple(size)).permute(0, 3, 1, 2)
 
 
