@@ -22,6 +22,7 @@ from lesion_segmentation.script import (
     export_command,
     prediction_options,
     read_settings,
+    serve_command,
     tell,
 )
 from lesion_segmentation.selection import check_environment, check_selection
@@ -75,6 +76,7 @@ cli.add_command(run)
 cli.add_command(check_data_command)
 cli.add_command(audit_command)
 cli.add_command(export_command)
+cli.add_command(serve_command)
 
 
 def _find_project() -> Path:

@@ -106,6 +106,25 @@ def predict_command(source: Path, target: Path, part: str | None, truth: Path | 
     tell(*predict_request(request, options["weights"], settings), target)
 
 
+@main.command("serve")
+@click.option("--weights", type=UserPath(), required=True, help="A weights file that a training wrote.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 answers other machines, too.")
+@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
+@click.option("--token", envvar="LESION_TOKEN", help="Asked of whoever wants a prediction; also LESION_TOKEN.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@plain_errors
+def serve_command(weights: Path, host: str, port: int, token: str | None, device: str) -> None:
+    """Serve predictions over HTTP, and a page for people at http://HOST:PORT/."""
+    from lesion_segmentation.inference import InferenceSettings, load_predictor
+    from lesion_segmentation.serving import ServiceSettings
+    from lesion_segmentation.serving.server import serve
+
+    settings = ServiceSettings(token=token)
+    predictor = load_predictor(weights, InferenceSettings(device=device, batch_size=settings.batch_size))
+    click.echo(f"The page: http://{host}:{port}/")
+    serve(predictor, settings, host, port)
+
+
 @main.command("export")
 @click.argument("target", metavar="OUT.onnx", type=UserPath())
 @click.option("--weights", type=UserPath(), required=True, help="A weights file that a training wrote.")

@@ -1,0 +1,266 @@
+"""The service: the same masks as everywhere, bounds, plain sentences."""
+
+import base64
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from http.client import HTTPConnection
+
+import numpy as np
+import pytest
+from PIL import Image
+from serving.conftest import small_predictor
+
+from lesion_segmentation.data.sources import synthetic
+from lesion_segmentation.model import save_network
+from lesion_segmentation.serving import server as server_module
+
+PICTURE = synthetic.draw_case(5).image
+
+
+def encode(image: np.ndarray = PICTURE, kind: str = "PNG") -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, kind)
+    return file.getvalue()
+
+
+def post(port, body, content_type="image/png", path="/predict", **headers):
+    connection = HTTPConnection("127.0.0.1", port, timeout=60)
+    given = {name.replace("_", "-"): value for name, value in headers.items()}
+    connection.request("POST", path, body, {"Content-Type": content_type, **given})
+    answer = connection.getresponse()
+    content = answer.read()
+    connection.close()
+    return answer.status, json.loads(content) if "json" in answer.headers["content-type"] else content
+
+
+def get(port, path):
+    connection = HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request("GET", path)
+    answer = connection.getresponse()
+    return answer.status, answer.read().decode(), answer.headers
+
+
+def form(content: bytes, name: str = "file") -> tuple[bytes, str]:
+    head = f'--xyz\r\nContent-Disposition: form-data; name="{name}"; filename="miller.png"\r\n\r\n'.encode()
+    return head + content + b"\r\n--xyz--\r\n", "multipart/form-data; boundary=xyz"
+
+
+def test_the_mask_is_the_predictors_as_a_form_as_a_body_and_as_a_png(serve):
+    port, (expected,) = serve(), small_predictor()([PICTURE])
+    for body, content_type in ((encode(), "image/png"), (encode(kind="BMP"), "image/bmp"), form(encode())):
+        status, answer = post(port, body, content_type, path="/predict?probability=true")
+        assert status == 200
+        mask = np.asarray(Image.open(io.BytesIO(base64.b64decode(answer["mask"]))))
+        assert np.array_equal(mask == 255, expected.mask)
+        assert answer["lesion_area"] == expected.mask.sum()
+        grey = np.asarray(Image.open(io.BytesIO(base64.b64decode(answer["probability"]))))
+        assert np.abs(grey / 255 - expected.probability).max() < 0.003
+        for line in answer["contour"]:
+            assert line[0] == line[-1]
+    status, content = post(port, encode(), Accept="image/png")
+    assert status == 200
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(content))) == 255, expected.mask)
+
+
+def test_callers_at_once_get_their_own_masks(serve):
+    port, pictures = serve(), [synthetic.draw_case(number).image for number in range(1, 13)]
+    found = {}
+
+    def ask(number):
+        found[number] = post(port, encode(pictures[number]), Accept="image/png")[1]
+
+    threads = [threading.Thread(target=ask, args=[number]) for number in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for number, expected in enumerate(small_predictor()(pictures)):
+        assert np.array_equal(np.asarray(Image.open(io.BytesIO(found[number]))) == 255, expected.mask)
+
+
+def bad_requests():
+    whole = encode()
+    large = encode(np.zeros((2000, 2000, 3), dtype=np.uint8))
+    clear = io.BytesIO()
+    Image.new("RGBA", (9, 9)).save(clear, "PNG")
+    return {
+        "no picture": (b"hello", "image/png", 415, "no picture"),
+        "another type": (b"{}", "application/json", 415, "application/json"),
+        "truncated": (whole[: len(whole) // 2], "image/png", 422, "damaged"),
+        "transparent": (clear.getvalue(), "image/png", 422, "transparent"),
+        "too many pixels": (large, "image/png", 413, "2000 x 2000"),
+        "too many bytes": (b"x" * 2_000_001, "image/png", 413, "larger than"),
+        "form without a file": (b'--xyz\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--xyz--\r\n',
+                                "multipart/form-data; boundary=xyz", 422, "no file"),
+        "form without a boundary": (b"x", "multipart/form-data", 422, "cannot be read"),
+        "empty": (b"", "image/png", 415, "no picture"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", bad_requests())
+def test_a_bad_request_is_answered_in_a_sentence(serve, name, capfd):
+    body, content_type, status, words = bad_requests()[name]
+    port = serve(most_bytes=2_000_000, most_pixels=3_000_000)
+    found, answer = post(port, body, content_type)
+    assert (found, words in answer["detail"]) == (status, True), answer
+    assert "Traceback" not in json.dumps(answer)
+    assert post(port, encode())[0] == 200
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_body_without_end_and_a_slow_one_are_cut_off(serve):
+    port = serve(most_bytes=100_000, seconds=1)
+    head = "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as endless:
+        endless.sendall(head.encode())
+        try:
+            for _ in range(200):
+                endless.sendall(b"1000\r\n" + b"x" * 0x1000 + b"\r\n")
+        except OSError:  # it was closed meanwhile
+            pass
+        assert b" 413 " in endless.recv(4096)
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as slow:
+        slow.sendall(head.replace("Transfer-Encoding: chunked", "Content-Length: 5000").encode() + b"x")
+        assert b" 408 " in slow.recv(4096)
+    assert post(port, encode(PICTURE[:50, :50]))[0] == 200
+
+
+def test_a_silent_connection_is_closed(serve, monkeypatch):
+    monkeypatch.setattr(server_module, "HEADER_SECONDS", 0.3)
+    port = serve()
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as silent:
+        assert silent.recv(10) == b""
+
+
+def test_more_than_may_wait_are_refused_and_who_goes_away_is_dropped(serve):
+    predictor, free, seen = small_predictor(), threading.Event(), []
+
+    class Slow:
+        metadata, batch_size, threshold = predictor.metadata, 1, predictor.threshold
+        test_time_augmentation, single_lesion = predictor.test_time_augmentation, predictor.single_lesion
+
+        def __call__(self, images):
+            seen.append(len(images))
+            free.wait(30)
+            return predictor(images)
+
+    port = serve(Slow(), most_waiting=2, seconds=20)
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(post(port, encode())[0])) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.3)
+    assert post(port, encode())[0] == 429
+    free.set()
+    for thread in threads:
+        thread.join()
+    assert found == [200, 200, 200]
+    free.clear()
+    holder = threading.Thread(target=lambda: post(port, encode()))
+    holder.start()
+    time.sleep(0.3)
+    leaving = socket.create_connection(("127.0.0.1", port))
+    body = encode()
+    leaving.sendall(
+        f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        + body
+    )
+    time.sleep(0.3)
+    leaving.close()
+    time.sleep(0.8)
+    before = len(seen)
+    free.set()
+    holder.join()
+    time.sleep(0.3)
+    assert len(seen) == before
+
+
+def test_what_takes_too_long_is_given_up(serve):
+    predictor = small_predictor()
+
+    class Slow:
+        metadata, batch_size, threshold = predictor.metadata, 1, predictor.threshold
+        test_time_augmentation, single_lesion = predictor.test_time_augmentation, predictor.single_lesion
+
+        def __call__(self, images):
+            time.sleep(1)
+            return predictor(images)
+
+    port = serve(Slow(), seconds=0.4)
+    assert post(port, encode())[0] == 503
+
+
+def test_a_token_is_asked_for_where_there_is_one(serve):
+    port = serve(token="open sesame")
+    assert post(port, encode())[0] == 401
+    assert post(port, encode(), Authorization="Bearer wrong")[0] == 401
+    assert post(port, encode(), Authorization="Bearer open sesame")[0] == 200
+    assert get(port, "/health")[0] == 200
+    assert json.loads(get(port, "/version")[1])["needs_token"] is True
+
+
+def test_what_an_operator_reads_tells_numbers_and_no_names(serve, capfd):
+    port = serve()
+    post(port, *form(encode()))
+    post(port, b"no", "image/png")
+    figures = get(port, "/metrics")[1]
+    assert 'lesion_answers_total{status="200"} 1.0' in figures
+    assert 'lesion_answers_total{status="415"} 1.0' in figures
+    assert "lesion_seconds_count 1.0" in figures
+    assert "miller" not in figures + capfd.readouterr().err
+    status, page, _ = get(port, "/docs")
+    assert status == 200
+    assert "https://" not in page.replace("https://swagger.io", "")
+    assert get(port, "/swagger/swagger-ui-bundle.js")[0] == 200
+    assert "/predict" in json.loads(get(port, "/openapi.json")[1])["paths"]
+    assert get(port, "/static/../app.py")[0] == 404
+    assert get(port, "/")[2]["content-security-policy"].startswith("default-src 'self'")
+
+
+def test_sigterm_lets_what_was_begun_end(tmp_path):
+    weights = tmp_path / "network.safetensors"
+    from lesion_segmentation.model import NetworkMetadata, build_network
+
+    save_network(build_network(NetworkMetadata("segnet", {"width": 0.0625}, (64, 96))), weights)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-c", "from lesion_segmentation.script import main; main()", "serve", "--weights"]
+    process = subprocess.Popen([*command, str(weights), "--port", str(port)], stderr=subprocess.PIPE, text=True)
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        try:
+            assert get(port, "/health")[0] == 200
+            break
+        except OSError:
+            time.sleep(0.1)
+    found, stop = [], threading.Event()
+
+    def ask():
+        while not stop.is_set():
+            try:
+                found.append(post(port, encode())[0])
+            except OSError:  # no longer answering
+                return
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    time.sleep(1)
+    os.kill(process.pid, signal.SIGTERM)
+    errors = process.communicate(timeout=60)[1]
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert len(found) > 4
+    assert set(found) <= {200, 503}
+    assert found.count(200) > 0
+    assert process.returncode in (0, -signal.SIGTERM)
+    assert "Traceback" not in errors
