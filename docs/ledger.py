@@ -20,9 +20,11 @@ from lesion_segmentation.evaluation.intervals import mean_interval
 from lesion_segmentation.paper.tables import PAPER_TABLE_II
 
 DOCS = Path(__file__).parent
-LEDGER = DOCS / "results" / "ledger"
+RESULTS = DOCS / "results"
+LEDGER = RESULTS / "ledger"
 DOCUMENT = DOCS / "reproduction.md"
 SCORES = ("accuracy", "precision", "recall", "iou", "dice")
+PAIRED = ("dice", "iou", "accuracy")
 CASE_COLUMNS = ["subset", "case_id", "sample_id", *SCORES, "loss", "tp", "fp", "fn", "tn"]
 FAITHFUL = "leaky_w100_e40_nearest_s0"
 
@@ -47,6 +49,10 @@ CAUSES = {
     "no batch norm on the logit against one": ("paper_w025_nologitnorm", "paper_w025"),
     "constant learning rate against the decaying one": ("paper_w025_nodecay", "paper_w025"),
     "true weight decay of 0.0005 against the decaying rate": ("paper_w025_weightdecay", "paper_w025"),
+    "width 1.0: against a quarter": ("paper_w100_e40_nearest", "paper_w025"),
+    "width 1.0: the leak": ("leaky_w100_e40_nearest", "paper_w100_e40_nearest"),
+    "width 1.0: unpooling by indices against nearest": ("paper_w100_e40_indices", "paper_w100_e40_nearest"),
+    "width 1.0: 100 epochs against 40": ("paper_w100_e100_nearest", "paper_w100_e40_nearest"),
 }
 
 
@@ -150,15 +156,29 @@ def causes() -> str:
         if not seeds:
             continue
         cells = []
-        for score in ("dice", "iou", "accuracy"):
+        for score in PAIRED:
             means = [
                 pd.concat([_cases_of(f"{name}_s{seed}")[score] for seed in seeds], axis=1).mean(axis=1)
                 for name in (changed, reference)
             ]
-            difference = 100 * (means[0] - means[1])
-            low, high = mean_interval(difference.to_numpy())
-            cells.append(f"{difference.mean():+.2f} ({low:+.2f} to {high:+.2f})")
+            cells.append(_difference(*means))
         lines.append(f"| {words} | {', '.join(map(str, seeds))} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def base_beside_cpu() -> str:
+    """conf/base, one seed, beside the mean of three of conf/cpu: the same 50 cases, paired, over four views."""
+    three = [pd.read_csv(RESULTS / f"segnet_cpu_seed{seed}_tta.csv").set_index("case_id") for seed in range(3)]
+    lines = ["| recipe | Dice | IoU | accuracy |", "|---|---|---|---|"]
+    means = {score: pd.concat([each[score] for each in three], axis=1).mean(axis=1) for score in PAIRED}
+    lines.append(f"| conf/cpu, three seeds | {' | '.join(f'{100 * means[score].mean():.2f}' for score in PAIRED)} |")
+    for name in ("base_w100_e100_s0", "base_w025_e100_s0"):
+        cases = _cases_of(name)
+        if cases is None:
+            continue
+        lines.append(f"| {name} | {' | '.join(f'{100 * cases[score].mean():.2f}' for score in PAIRED)} |")
+        cells = [_difference(cases[score], means[score]) for score in PAIRED]
+        lines.append(f"| that, less conf/cpu | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -182,6 +202,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "curve": curve,
     "correct_scores": correct_scores,
     "causes": causes,
+    "base_beside_cpu": base_beside_cpu,
     "best_by_epoch": best_by_epoch,
 }
 
@@ -201,6 +222,13 @@ def _cases_of(name: str) -> pd.DataFrame | None:
         return None
     table = pd.read_csv(path)
     return table[table["subset"] == "test"].set_index("case_id").sort_index()
+
+
+def _difference(changed: pd.Series, reference: pd.Series) -> str:
+    """In percent points, paired by case, with its interval."""
+    difference = 100 * (changed - reference)
+    low, high = mean_interval(difference.to_numpy())
+    return f"{difference.mean():+.2f} ({low:+.2f} to {high:+.2f})"
 
 
 def _with_interval(row: pd.Series, score: str) -> str:
