@@ -106,6 +106,8 @@ def test_the_same_bytes_whatever_the_batch_the_order_and_the_way(pictures, weigh
     assert predict_folder(predictor, files[::-1], folder, settings) == (18, 0)
     assert masks_of(tmp_path / "reversed") == masks_of(reference)
     (alone,) = predictor([np.asarray(Image.open(files[0].path))])
+    (read,) = predictor([files[0].path])
+    assert np.array_equal(read.mask, alone.mask)
     assert np.array_equal(alone.mask, np.asarray(Image.open(reference / f"{files[0].stem}_mask.png")) == 255)
 
 

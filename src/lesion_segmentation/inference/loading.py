@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any
 from lesion_segmentation.inference.settings import InferenceSettings
 
 if TYPE_CHECKING:
+    from lesion_segmentation.inference.reading import ReadingPredictor
     from lesion_segmentation.model import Network
     from lesion_segmentation.prediction import Predictor
 
 
-def load_predictor(weights: str | Path, settings: InferenceSettings | None = None) -> "Predictor":
+def load_predictor(weights: str | Path, settings: InferenceSettings | None = None) -> "ReadingPredictor":
     """Read a weights file and prepare it once.
 
     Example:
         predictor = load_predictor("network.safetensors")
-        masks = [prediction.mask for prediction in predictor(pictures)]
+        masks = [prediction.mask for prediction in predictor(["a.jpg", "b.png"])]
 
     Args:
         weights: A file that a training wrote.
@@ -30,13 +31,13 @@ def load_predictor(weights: str | Path, settings: InferenceSettings | None = Non
     return make_predictor(load_network(weights), settings or InferenceSettings())
 
 
-def make_predictor(network: "Network", settings: InferenceSettings) -> "Predictor":
+def make_predictor(network: "Network", settings: InferenceSettings) -> "ReadingPredictor":
     """A network prepared as asked for."""
     from lesion_segmentation.hardware import keep_freed_memory
-    from lesion_segmentation.prediction import Predictor
+    from lesion_segmentation.inference.reading import ReadingPredictor
 
     keep_freed_memory()
-    return Predictor(
+    return ReadingPredictor(
         network,
         device=settings.device,
         precision=settings.precision,
