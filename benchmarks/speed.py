@@ -78,7 +78,8 @@ def run_epochs(network: Network, batch: int, hardware: Hardware) -> Callable[[],
     trainer = Trainer(fabric, network, settings, steps=settings.epochs)
     images, masks = draw_pictures(batch)
     pixels, truths = images.permute(0, 3, 1, 2).to(fabric.device), masks[:, None].to(fabric.device)
-    train, none = Pictures(pixels, truths, [""] * len(pixels)), Pictures(pixels[:0], truths[:0], [])
+    which = torch.zeros(len(pixels), dtype=torch.long)
+    train, none = Pictures(pixels, truths, [""] * len(pixels), which), Pictures(pixels[:0], truths[:0], [], which[:0])
     return lambda: trainer.run_epoch(1, train, none, [""] * len(train))
 
 

@@ -49,6 +49,7 @@ def prediction_options(function: Callable[..., Any]) -> Callable[..., Any]:
             click.argument("source", metavar="IN", type=UserPath()),
             click.argument("target", metavar="OUT", type=UserPath()),
             click.option("--threshold", type=float, help="Probabilities above it are lesion; by default the weights'."),
+            click.option("--outline", help="Whose way of outlining, of a network that knows several, such as PH2."),
             click.option("--overlays", is_flag=True, help="Write pictures with the lesion's outline, too."),
             click.option("--probabilities", is_flag=True, help="Write probabilities as grey pictures, too."),
             click.option("--no-tta", is_flag=True, help="Predict each picture once, not its mirror images."),
@@ -71,7 +72,9 @@ def read_settings(options: dict[str, Any]) -> Any:
     from lesion_segmentation.group import find_problems
     from lesion_segmentation.inference.settings import InferenceSettings
 
-    given = {name: options[name] for name in ("threshold", "overlays", "probabilities", "device", "batch_size")}
+    given = {
+        name: options[name] for name in ("threshold", "outline", "overlays", "probabilities", "device", "batch_size")
+    }
     given["test_time_augmentation"] = "none" if options["no_tta"] else None
     problems = find_problems("", InferenceSettings, given)
     if problems:
@@ -111,16 +114,19 @@ def predict_command(source: Path, target: Path, part: str | None, truth: Path | 
 @click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 answers other machines, too.")
 @click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
 @click.option("--token", envvar="LESION_TOKEN", help="Asked of whoever wants a prediction; also LESION_TOKEN.")
+@click.option("--outline", help="Whose way of outlining, of a network that knows several, such as PH2.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @plain_errors
-def serve_command(weights: Path, host: str, port: int, token: str | None, device: str) -> None:
+def serve_command(weights: Path, host: str, port: int, token: str | None, outline: str | None, device: str) -> None:
     """Serve predictions over HTTP, and a page for people at http://HOST:PORT/."""
     from lesion_segmentation.inference import InferenceSettings, load_predictor
     from lesion_segmentation.serving import ServiceSettings
     from lesion_segmentation.serving.server import serve
 
     settings = ServiceSettings(token=token)
-    predictor = load_predictor(weights, InferenceSettings(device=device, batch_size=settings.batch_size))
+    predictor = load_predictor(
+        weights, InferenceSettings(device=device, outline=outline, batch_size=settings.batch_size)
+    )
     click.echo(f"The page: http://{host}:{port}/")
     serve(predictor, settings, host, port)
 
@@ -128,15 +134,16 @@ def serve_command(weights: Path, host: str, port: int, token: str | None, device
 @main.command("export")
 @click.argument("target", metavar="OUT.onnx", type=UserPath())
 @click.option("--weights", type=UserPath(), required=True, help="A weights file that a training wrote.")
+@click.option("--outline", help="Whose way of outlining, of a network that knows several, such as PH2.")
 @plain_errors
-def export_command(target: Path, weights: Path) -> None:
+def export_command(target: Path, weights: Path, outline: str | None) -> None:
     """Write the network with everything before and behind it as one ONNX file, OUT.onnx."""
     from lesion_segmentation.export import export_onnx
     from lesion_segmentation.model import load_network
 
     if target.suffix != ".onnx":
         raise InputError(f"{target} is no .onnx. Name a file such as network.onnx.")
-    export_onnx(load_network(weights), target)
+    export_onnx(load_network(weights), target, outline)
     click.echo(f"{target}: pictures, uint8 (N, H, W, 3), to masks and probabilities, (N, H, W)")
 
 

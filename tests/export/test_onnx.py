@@ -46,7 +46,7 @@ def make_network(name="segnet", **metadata):
 
 
 def open_session(network, tmp_path) -> onnxruntime.InferenceSession:
-    export_onnx(network, tmp_path / "network.onnx", {"licence": "as tested"})
+    export_onnx(network, tmp_path / "network.onnx", facts={"licence": "as tested"})
     return onnxruntime.InferenceSession(tmp_path / "network.onnx", providers=["CPUExecutionProvider"])
 
 

@@ -27,12 +27,13 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 
-def export_onnx(network: Network, path: Path, facts: dict[str, str] | None = None) -> None:
+def export_onnx(network: Network, path: Path, outline: str | None = None, facts: dict[str, str] | None = None) -> None:
     """Write the whole of it to `path`; float32, for onnxruntime from version 1.18 on.
 
     Args:
         network: As load_network returns it; left as and where it is.
         path: Of the file, which is replaced as a whole.
+        outline: Whose experts' way of outlining it has, where the network knows several; by default the first.
         facts: Written to the file's metadata beside the network's own.
 
     Raises:
@@ -46,8 +47,10 @@ def export_onnx(network: Network, path: Path, facts: dict[str, str] | None = Non
             f"These weights resize with {metadata.resizing}, which the exported file does not know: its masks would be "
             "others. Train with image_size.resizing=cubic, the default."
         )
-    model = _join(metadata, _export_network(network))
-    for name, value in {**describe(metadata), **(facts or {})}.items():
+    number = network.find_outline(outline)
+    model = _join(metadata, _export_network(network, number))
+    said = {"outline": network.outlines[number]} if network.outlines else {}
+    for name, value in {**describe(metadata), **said, **(facts or {})}.items():
         entry = model.metadata_props.add()
         entry.key, entry.value = name, value
     with replacing(path) as temporary:
@@ -78,20 +81,24 @@ def describe(metadata: NetworkMetadata) -> dict[str, str]:
 class _Averaged(nn.Module):
     """Scaled pictures (N, 3, h, w) to the mean probability (N, 1, h, w) over their views."""
 
-    def __init__(self, network: Network, views: tuple[View, ...], temperature: float) -> None:
+    def __init__(self, network: Network, views: tuple[View, ...], temperature: float, number: int) -> None:
         super().__init__()
-        self.network, self.views, self.temperature = network, views, temperature
+        self.network, self.views, self.temperature, self.number = network, views, temperature, number
 
     def forward(self, scaled: Tensor) -> Tensor:
-        maps = [view.undo((self.network(view.show(scaled)) / self.temperature).sigmoid()) for view in self.views]
+        maps = [view.undo((self._forward(view.show(scaled)) / self.temperature).sigmoid()) for view in self.views]
         return torch.stack(maps).mean(dim=0)
 
+    def _forward(self, scaled: Tensor) -> Tensor:
+        logits: Tensor = self.network(scaled)
+        return logits[:, self.number : self.number + 1]
 
-def _export_network(network: Network) -> "ModelProto":
+
+def _export_network(network: Network, number: int) -> "ModelProto":
     metadata = network.metadata
     assert metadata.input_size is not None
     fused = fuse_batch_norms(network).float().cpu()
-    averaged = _Averaged(fused, VIEWS[metadata.test_time_augmentation], metadata.temperature).eval()
+    averaged = _Averaged(fused, VIEWS[metadata.test_time_augmentation], metadata.temperature, number).eval()
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():

@@ -44,6 +44,7 @@ def make_predictor(network: "Network", settings: InferenceSettings) -> "ReadingP
         test_time_augmentation=settings.test_time_augmentation,
         batch_size=settings.batch_size,
         threshold=settings.threshold,
+        outline=settings.outline,
     )
 
 
@@ -60,4 +61,5 @@ def describe_masks(network: "Network", predictor: "Predictor") -> dict[str, Any]
         "threshold": predictor.threshold,
         "test_time_augmentation": predictor.test_time_augmentation,
         "single_lesion": predictor.single_lesion,
+        "outline": predictor.outline,
     }

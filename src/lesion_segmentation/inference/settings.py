@@ -14,6 +14,7 @@ class InferenceSettings(Group):
     Attributes:
         threshold: Probabilities above it are lesion.
         test_time_augmentation: Over which views the mean is predicted.
+        outline: Whose experts' way of outlining is asked for, where the network knows several.
         overlays, probabilities: Whether pictures with the mask's outline, and probabilities as grey pictures, are
             written, too.
         device: `auto` takes a GPU where there is one.
@@ -23,6 +24,7 @@ class InferenceSettings(Group):
 
     threshold: float | None = Field(None, ge=0, le=1)
     test_time_augmentation: TestTimeAugmentation | None = None
+    outline: str | None = None
     overlays: bool = False
     probabilities: bool = False
     device: Literal["auto", "cpu", "cuda"] = "auto"

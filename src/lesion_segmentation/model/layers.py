@@ -62,7 +62,7 @@ def require_maps(network: Network, height: int, width: int) -> None:
     Raises:
         InputError: It does not give one map of the picture's size for each picture.
     """
-    wanted = (2, 1, height, width)
+    wanted = (2, network.maps, height, width)
     for training in (True, False):
         try:
             with torch.no_grad():

@@ -111,7 +111,7 @@ _OPTIONS_OF_VERSION_1 = ("width", "unpooling", "logit_batch_norm")
 
 
 class Network(nn.Module):
-    """Any of the project's networks: scaled images (N, 3, H, W) to logits (N, 1, H, W), and its metadata.
+    """Any of the project's networks: scaled images (N, 3, H, W) to logits (N, maps, H, W), and its metadata.
 
     Attributes:
         metadata: What it is and how it is applied.
@@ -120,6 +120,29 @@ class Network(nn.Module):
 
     metadata: NetworkMetadata
     encoder: nn.Module
+
+    @property
+    def outlines(self) -> tuple[str, ...]:
+        """Sources with a map of their own; empty where there is one map for all."""
+        return tuple(self.metadata.options.get("outlines", ()))
+
+    @property
+    def maps(self) -> int:
+        """How many maps it gives a picture."""
+        return max(1, len(self.outlines))
+
+    def find_outline(self, name: str | None) -> int:
+        """The number of the map of a source; the first for None.
+
+        Raises:
+            InputError: It has no map of its own.
+        """
+        if name is None:
+            return 0
+        if name not in self.outlines:
+            known = ", ".join(self.outlines) or "none: it has one map for all"
+            raise InputError(f"The outline asked for is {name!r}; this network knows {known}")
+        return self.outlines.index(name)
 
     @property
     def title(self) -> str:

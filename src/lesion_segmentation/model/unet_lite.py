@@ -20,6 +20,7 @@ class UNetLiteOptions(Group):
 
     encoder: Variant = "lite0"
     decoder: tuple[Channels, Channels, Channels, Channels] = (128, 96, 64, 48)
+    outlines: tuple[str, ...] = ()
 
 
 class UNetLite(Network):
@@ -28,13 +29,19 @@ class UNetLite(Network):
     Args:
         encoder: `lite0` (2,958,848 parameters) or `lite2` (4,357,952).
         decoder: Channels of the decoder's stages, the deepest first.
+        outlines: Sources whose experts outline in ways of their own; each gets a map of its own.
     """
 
     encoder: EfficientNetLite
 
-    def __init__(self, encoder: Variant = "lite0", decoder: tuple[int, int, int, int] = (128, 96, 64, 48)) -> None:
+    def __init__(
+        self,
+        encoder: Variant = "lite0",
+        decoder: tuple[int, int, int, int] = (128, 96, 64, 48),
+        outlines: tuple[str, ...] = (),
+    ) -> None:
         super().__init__()
-        options = UNetLiteOptions(encoder=encoder, decoder=decoder)
+        options = UNetLiteOptions(encoder=encoder, decoder=decoder, outlines=outlines)
         self.metadata = NetworkMetadata("unet_lite", options.model_dump(mode="json"))
         self.encoder = EfficientNetLite(encoder)
         *skips, deepest = self.encoder.channels
@@ -42,10 +49,10 @@ class UNetLite(Network):
         for skip, channels in zip(reversed(skips), options.decoder, strict=True):
             self.decoder.append(nn.Sequential(*_block(deepest + skip, channels), *_block(channels, channels)))
             deepest = channels
-        self.head = nn.Conv2d(deepest, 1, 1)
+        self.head = nn.Conv2d(deepest, self.maps, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Scaled images (N, 3, H, W), H and W at least 32, to logits (N, 1, H, W)."""
+        """Scaled images (N, 3, H, W), H and W at least 32, to logits (N, maps, H, W)."""
         size = x.shape[2:]
         *skips, y = self.encoder(x)
         for skip, stage in zip(reversed(skips), self.decoder, strict=True):

@@ -41,9 +41,10 @@ class Predictor:
         single_lesion: Whether of each mask the largest part alone is kept, with its holes filled.
         batch_size: Pictures that are predicted at once; the masks do not depend on it.
         threshold: Probabilities above it are lesion.
+        outline: Whose experts' way of outlining is asked for, where the network knows several; by default the first.
 
     Raises:
-        InputError: A GPU is asked for and there is none.
+        InputError: A GPU is asked for and there is none, or the network does not know the outline.
         ValueError: An argument is none of those above.
     """
 
@@ -56,6 +57,7 @@ class Predictor:
         single_lesion: bool | None = None,
         batch_size: int = 10,
         threshold: float | None = None,
+        outline: str | None = None,
     ) -> None:
         said = network.metadata
         views = said.test_time_augmentation if test_time_augmentation is None else test_time_augmentation
@@ -65,6 +67,8 @@ class Predictor:
             raise ValueError(f"test_time_augmentation is {views!r}, expected one of: {', '.join(VIEWS)}")
         hardware = choose_hardware(device if device == "auto" else torch.device(device).type, precision)
         self.metadata = said
+        self._map = network.find_outline(outline)
+        self.outline = network.outlines[self._map] if network.outlines else None
         self.test_time_augmentation = views
         self.views = VIEWS[views]
         self.single_lesion = said.single_lesion if single_lesion is None else single_lesion
@@ -113,7 +117,7 @@ class Predictor:
 
     def _forward(self, scaled: Tensor) -> Tensor:
         logits: Tensor = self._network(scaled.to(self._dtype, memory_format=torch.channels_last))
-        return (logits.float() / self.metadata.temperature).sigmoid()
+        return (logits[:, self._map : self._map + 1].float() / self.metadata.temperature).sigmoid()
 
 
 def predict(

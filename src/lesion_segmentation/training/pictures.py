@@ -8,14 +8,20 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from lesion_segmentation.errors import InputError
+
 
 @dataclass(frozen=True)
 class Pictures:
-    """images: uint8 (N, 3, H, W); masks: uint8 (N, 1, H, W), 0 or 1; both on the training device; sources: N names."""
+    """images: uint8 (N, 3, H, W); masks: uint8 (N, 1, H, W), 0 or 1; both on the training device; sources: N names.
+
+    outlines: which map of the network each is learned by, (N,).
+    """
 
     images: Tensor
     masks: Tensor
     sources: Sequence[str]
+    outlines: Tensor
 
     def __len__(self) -> int:
         return len(self.images)
@@ -30,11 +36,16 @@ def load_pictures(
     masks: Mapping[str, np.ndarray],
     samples: pd.DataFrame,
     device: torch.device | str,
+    outlines: Sequence[str] = (),
 ) -> Pictures:
-    """All pictures of a subset as two tensors on the device: ten thousand of 192 x 256 take two gigabytes."""
+    """All pictures of a subset as two tensors on the device: ten thousand of 192 x 256 take two gigabytes.
+
+    Raises:
+        InputError: A source has none of the outlines that the network knows.
+    """
     ids = list(samples["sample_id"])
     if not ids:
-        return Pictures(torch.empty(0, 3, 0, 0), torch.empty(0, 1, 0, 0), [])
+        return Pictures(torch.empty(0, 3, 0, 0), torch.empty(0, 1, 0, 0), [], torch.empty(0, dtype=torch.long))
     height, width, _ = images[ids[0]].shape
     stacked = torch.empty(len(ids), 3, height, width, dtype=torch.uint8)
     stacked_masks = torch.empty(len(ids), 1, height, width, dtype=torch.uint8)
@@ -42,4 +53,14 @@ def load_pictures(
         stacked.numpy()[number] = images[sample_id].transpose(2, 0, 1)
         stacked_masks.numpy()[number, 0] = masks[sample_id]
     sources = list(samples["source"]) if "source" in samples else [""] * len(ids)
-    return Pictures(stacked.to(device), stacked_masks.to(device), sources)
+    which = torch.tensor(_find_outlines(sources, outlines)).to(device)
+    return Pictures(stacked.to(device), stacked_masks.to(device), sources, which)
+
+
+def _find_outlines(sources: Sequence[str], outlines: Sequence[str]) -> list[int]:
+    unknown = sorted(set(sources) - set(outlines)) if outlines else []
+    if unknown:
+        raise InputError(
+            f"training.options.outlines are {', '.join(outlines)}, but there are pictures of {', '.join(unknown)}"
+        )
+    return [outlines.index(source) if outlines else 0 for source in sources]

@@ -108,9 +108,10 @@ class Trainer:
         for first in range(0, len(order), self.settings.batch_size):
             chosen = slice(first, first + self.settings.batch_size)
             pixels, masks = train.batch(order[chosen])
+            outlines = train.outlines[order[chosen]]
             if changes is not None:
                 pixels, masks = apply_changes(pixels, masks, changes.take(chosen))
-            finite.append(self.step(pixels, masks, tally))
+            finite.append(self.step(pixels, masks, tally, outlines))
         self._require_finite(torch.stack(finite), epoch, learning_rate, order, sample_ids)
         row = {"epoch": epoch, "learning_rate": learning_rate}
         row |= {f"train_{name}": score for name, score in tally.scores().items()}
@@ -118,9 +119,12 @@ class Trainer:
             row |= {f"validation_{name}": score for name, score in self.validate(validation).items()}
         return row | {"seconds": time.perf_counter() - start}
 
-    def step(self, pixels: Tensor, masks: Tensor, tally: Tally) -> Tensor:
-        """One update on pixels (n, 3, H, W), 0 to 255, and masks (n, 1, H, W); gives whether the loss was finite."""
-        logits = self.network(self._scale(pixels))
+    def step(self, pixels: Tensor, masks: Tensor, tally: Tally, outlines: Tensor | None = None) -> Tensor:
+        """One update on pixels (n, 3, H, W), 0 to 255, and masks (n, 1, H, W); gives whether the loss was finite.
+
+        Of a network with several maps, `outlines` (n,) says which one learns each picture.
+        """
+        logits = _choose_maps(self.network(self._scale(pixels)), outlines)
         loss = self.loss(logits, masks)
         self.fabric.backward(loss)
         self.optimiser.step()
@@ -149,6 +153,7 @@ class Trainer:
             pixels, masks = validation.batch(indices)
             with self.fabric.autocast():
                 logits = self.averaged.network(self._scale(pixels)).float()
+            logits = _choose_maps(logits, validation.outlines[indices])
             tally.add(logits, masks)
             if self.settings.validation_scores:
                 maps.append(logits[:, 0].sigmoid())
@@ -194,3 +199,10 @@ class Trainer:
             f"the loss was no longer finite in epoch {epoch} (learning rate {learning_rate:.2g}), first on the batch "
             f"of {batch}; {kept}. Lower training.learning_rate."
         )
+
+
+def _choose_maps(logits: Tensor, outlines: Tensor | None) -> Tensor:
+    """Of logits (n, maps, H, W) the one of each picture, (n, 1, H, W)."""
+    if outlines is None or logits.shape[1] == 1:
+        return logits
+    return logits.gather(1, outlines[:, None, None, None].expand(-1, 1, *logits.shape[2:]))
