@@ -12,7 +12,7 @@ from lesion_segmentation.files import expand_home
 
 
 class EarlierNetworks(AbstractDataset[NoReturn, Any]):
-    """Loads as a function from where a network is, a weights file or the id of an MLflow run, to the network."""
+    """Loads as a function from where a network is to the network: a file, an MLflow run's id, or models:/name@alias."""
 
     def __init__(self, metadata: dict[str, Any] | None = None) -> None:
         self.metadata = metadata
@@ -32,7 +32,7 @@ class EarlierNetworks(AbstractDataset[NoReturn, Any]):
 
 
 def find_network(place: str) -> Any:
-    """Read a weights file, or the network that an MLflow run logged; the store is the one that runs go to.
+    """Read a weights file, or the network that an MLflow run logged or that is registered in the store of the runs.
 
     Raises:
         InputError: There is neither.
@@ -40,10 +40,23 @@ def find_network(place: str) -> Any:
     from lesion_segmentation.model import load_network
 
     path = expand_home(place)
-    if path.is_file() or path.suffix:
+    registered = place.startswith("models:/")
+    if not registered and (path.is_file() or path.suffix):
         return load_network(path)
     with tempfile.TemporaryDirectory() as folder:
-        return load_network(_download(place, Path(folder)))
+        return load_network((_download_registered if registered else _download)(place, Path(folder)))
+
+
+def _download_registered(uri: str, folder: Path) -> Path:
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    try:
+        found = Path(download_artifacts(uri, dst_path=str(folder)))
+        return next(found.rglob("network.safetensors"))
+    except (MlflowException, OSError, StopIteration) as error:
+        cause = (str(error).splitlines() or ["it holds none"])[0][:200]
+        raise InputError(f"MLflow's registry gives no network for {uri} ({cause}).") from error
 
 
 def _download(run_id: str, folder: Path) -> Path:

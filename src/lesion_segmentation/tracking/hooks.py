@@ -22,6 +22,7 @@ from lesion_segmentation.evaluation.tables import SCORES, at_network_threshold
 from lesion_segmentation.parameters import SETTINGS
 from lesion_segmentation.tracking.description import describe_run, flatten
 from lesion_segmentation.tracking.origins import record_origin
+from lesion_segmentation.tracking.registry import register_network
 from lesion_segmentation.tracking.run import TrackedRun, begin_run
 from lesion_segmentation.tracking.signals import SignalGuard
 from lesion_segmentation.tracking.store import probe, resolve_experiment, resolve_uri
@@ -156,6 +157,7 @@ class TrackingHooks:
             return
         for name in sorted(self._made):
             self._upload(catalog.get(name))
+        self._register(catalog)
         self._run.end("FINISHED")
         unsent = self._run.keep_unsent(self._root / "08_reporting")
         self._release_signals()
@@ -164,6 +166,19 @@ class TrackingHooks:
                 f"MLflow did not take all of this run: {len(self._run.outbox.waiting)} messages are in {unsent}. "
                 f"All files are whole where the catalog has them. To send the rest later: kedro send-run {unsent}"
             )
+
+    def _register(self, catalog: DataCatalog) -> None:
+        """What `reporting.register` asks for, once MLflow has all of the run."""
+        assert self._run is not None
+        assert self._context is not None
+        name = self._context.config_loader["parameters"]["reporting"].get("register")
+        if not name or not {"network", "case_metrics", "table_ii"} <= self._made:
+            return
+        if self._run.outbox.flush() is not None:
+            logger.warning("MLflow has not all of this run yet, so its network is not registered as %s.", name)
+            return
+        scores = scores_of_test(catalog.load("table_ii"))
+        register_network(self._run.client, self._run.run_id, name, scores, catalog.load("case_metrics"))
 
     def _upload(self, dataset: Any) -> None:
         assert self._run is not None

@@ -1,0 +1,55 @@
+"""Versions of a network in MLflow's registry, and the champion among them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+
+from lesion_segmentation.datasets.earlier import find_network
+from lesion_segmentation.errors import InputError
+from lesion_segmentation.tracking.registry import register_network
+
+
+@pytest.fixture
+def registered(finished, tmp_path, monkeypatch):
+    """A store with one finished run of the demo, and its case_metrics."""
+    import mlflow
+
+    uri = f"sqlite:///{finished / 'mlflow.db'}"
+    mlflow.set_tracking_uri(uri)
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("ph2-segnet-demo")
+    run = client.search_runs([experiment.experiment_id])[0]
+    cases = pd.read_csv(finished / "data" / "demo" / "08_reporting" / "case_metrics.csv", dtype={"mask_hash": str})
+    return client, run.info.run_id, cases
+
+
+def changed(cases: pd.DataFrame, by: float) -> pd.DataFrame:
+    noise = np.where(np.arange(len(cases)) % 2, 0.001, -0.001)
+    return cases.assign(dice=cases["dice"] + by + noise)
+
+
+def test_the_champion_changes_only_for_what_is_better_on_the_same_cases(registered):
+    client, run_id, cases = registered
+    name = "lesions-of-a-test"
+
+    def champion() -> str:
+        return str(client.get_model_version_by_alias(name, "champion").version)
+
+    register_network(client, run_id, name, {"test_dice": 0.5}, cases)
+    assert champion() == "1"
+    assert client.get_model_version(name, "1").tags["test_dice"] == "0.5"
+    for by, expected in ((0.0, "1"), (-0.1, "1"), (0.1, "4")):
+        register_network(client, run_id, name, {}, changed(cases, by))
+        assert champion() == expected
+    register_network(client, run_id, name, {}, changed(cases, 0.3).assign(mask_hash="others"))
+    assert champion() == "4"
+    told = [client.get_model_version(name, str(number)).tags["compared_with_champion"] for number in range(1, 6)]
+    assert told[0] == "the first of its name"
+    assert told[1].startswith("not shown to be better than version 1")
+    assert told[3].startswith("better than version 1: Dice +")
+    assert told[4].startswith("not comparable with version 4")
+    network = find_network(f"models:/{name}@champion")
+    assert network.metadata.source == "synthetic"
+    with pytest.raises(InputError, match="registry gives no network"):
+        find_network("models:/nobody@champion")
