@@ -151,7 +151,7 @@ def test_each_pipeline_is_a_box_and_the_default_is_all_four():
 
 def test_reporting_opens_in_parts_that_tags_select():
     reporting = register_pipelines()["reporting"]
-    parts = {"prediction", "scores", "tables", "figures", "page"}
+    parts = {"prediction", "scores", "tables", "figures", "page", "export"}
     assert {node.namespace for node in reporting.nodes} == {f"reporting.{part}" for part in parts}
     for part in parts:
         chosen = reporting.filter(tags=[part])

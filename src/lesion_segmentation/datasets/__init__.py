@@ -11,7 +11,7 @@ from lesion_segmentation.datasets.network import EncoderFolder, NetworkDataset, 
 from lesion_segmentation.datasets.predictions import Pictures, Predictions, TrueMasks
 from lesion_segmentation.datasets.run_artifact import RunArtifact
 from lesion_segmentation.datasets.synthetic import SyntheticCases
-from lesion_segmentation.datasets.whole import Figure, Record, Table, Text
+from lesion_segmentation.datasets.whole import Figure, OptionalFile, Record, Table, Text
 
 __all__ = [
     "CaseArrays",
@@ -20,6 +20,7 @@ __all__ = [
     "Figure",
     "JoinedCases",
     "NetworkDataset",
+    "OptionalFile",
     "OwnCases",
     "Pictures",
     "Predictions",

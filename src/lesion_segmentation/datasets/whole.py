@@ -94,6 +94,20 @@ class Record(JSONDataset):
             JSONDataset(filepath=str(path), save_args=self._save_args).save(data)
 
 
+class OptionalFile(WholeFile):
+    """Bytes in a file, which is not there where there are none."""
+
+    def load(self) -> bytes:
+        return self._filepath.read_bytes() if self._filepath.is_file() else b""
+
+    def save(self, data: bytes) -> None:
+        if not data:
+            self._filepath.unlink(missing_ok=True)  # else it would be an earlier network's
+            return
+        with replacing(self._filepath) as path:
+            path.write_bytes(data)
+
+
 class Text(WholeFile):
     """A text, UTF-8."""
 

@@ -1,5 +1,5 @@
 """One file that holds the whole way from a picture to a mask."""
 
-from lesion_segmentation.export.onnx_file import export_onnx
+from lesion_segmentation.export.onnx_file import export_onnx, make_onnx
 
-__all__ = ["export_onnx"]
+__all__ = ["export_onnx", "make_onnx"]

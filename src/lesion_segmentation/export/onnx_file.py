@@ -28,11 +28,20 @@ if TYPE_CHECKING:
 
 
 def export_onnx(network: Network, path: Path, outline: str | None = None, facts: dict[str, str] | None = None) -> None:
-    """Write the whole of it to `path`; float32, for onnxruntime from version 1.18 on.
+    """Write the whole of it to `path`, which is replaced as a whole.
+
+    Args, errors: As make_onnx.
+    """
+    content = make_onnx(network, outline, facts)
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def make_onnx(network: Network, outline: str | None = None, facts: dict[str, str] | None = None) -> bytes:
+    """The file's content; float32, for onnxruntime from version 1.18 on.
 
     Args:
         network: As load_network returns it; left as and where it is.
-        path: Of the file, which is replaced as a whole.
         outline: Whose experts' way of outlining it has, where the network knows several; by default the first.
         facts: Written to the file's metadata beside the network's own.
 
@@ -53,8 +62,8 @@ def export_onnx(network: Network, path: Path, outline: str | None = None, facts:
     for name, value in {**describe(metadata), **said, **(facts or {})}.items():
         entry = model.metadata_props.add()
         entry.key, entry.value = name, value
-    with replacing(path) as temporary:
-        temporary.write_bytes(model.SerializeToString())
+    content: bytes = model.SerializeToString()
+    return content
 
 
 def describe(metadata: NetworkMetadata) -> dict[str, str]:

@@ -143,7 +143,8 @@ class TrackingHooks:
             self._run.log_metrics({f"cross_validation_{row.metric}": row.score for row in data.itertuples()})
         if self._catalog is not None and _mark_of(self._catalog.get(dataset_name)) == "metric":
             self._run.log_metrics(data if isinstance(data, Mapping) else {dataset_name: data})
-        if self._catalog is not None and (path := file_of(self._catalog, dataset_name)) is not None:
+        path = None if self._catalog is None else file_of(self._catalog, dataset_name)
+        if path is not None and path.exists():
             record_origin(path, self._run.run_id)
 
     @hook_impl
@@ -183,7 +184,7 @@ class TrackingHooks:
     def _upload(self, dataset: Any) -> None:
         assert self._run is not None
         match _mark_of(dataset):
-            case "artifact":
+            case "artifact" if Path(str(dataset._filepath)).exists():
                 self._run.log_artifact(Path(str(dataset._filepath)))
             case "model":
                 self._run.log_model(Path(str(dataset._filepath)))

@@ -152,3 +152,12 @@ def _require_own_data(network: Any, pictures: Arrays, scored_samples: pd.DataFra
             "The network does not belong to what stands here", problems,
             "Train again (kedro run), or go back to the parameters that it was trained with.",
         )  # fmt: skip
+
+
+def export_network(network: Any, reporting: ReportingSettings) -> bytes:
+    """The network as one ONNX file, where it is asked for."""
+    if not reporting.export:
+        return b""
+    from lesion_segmentation.export import make_onnx
+
+    return make_onnx(network)

@@ -30,6 +30,7 @@ def create_pipeline(table: str = "table_ii", layers: str = "architecture#table")
         part("tables", _tabulate(table)),
         part("figures", _draw(layers)),
         part("page", _write(table)),
+        part("export", _export()),
     ]
     return sum(parts, start=Pipeline([]))
 
@@ -104,6 +105,10 @@ def _draw(layers: str) -> list[Node]:
             name="draw_enhanced_predictions",
         ),
     ]
+
+
+def _export() -> list[Node]:
+    return [Node(nodes.export_network, ["network", "params:reporting"], "exported_network", name="export_network")]
 
 
 def _write(table: str) -> list[Node]:
