@@ -20,8 +20,9 @@ from lesion_segmentation.script import (
     audit_command,
     check_data_command,
     export_command,
+    given_settings,
+    predict_plainly,
     prediction_options,
-    read_settings,
     serve_command,
     tell,
 )
@@ -132,17 +133,16 @@ def predict_command(source: Path, target: Path, part: str | None, truth: Path | 
 
     Runs the pipeline `inference`; MLflow gets its parameters and counts, no name of a file.
     """
-    from lesion_segmentation.inference.command import check_request, predict_request
-
-    settings = read_settings(options)
-    request = check_request(source, target, part, truth)
     if options["no_tracking"]:
-        tell(*predict_request(request, Path(options["weights"]), settings), target)
+        predict_plainly(source, target, part, truth, options)
         return
     from lesion_segmentation.experiments.inference import run_inference
+    from lesion_segmentation.inference.command import check_request
 
+    given = given_settings(options)
+    request = check_request(source, target, part, truth)
     places = {"source": source, "target": target, "weights": options["weights"], "part": part, "truth": truth}
-    tell(*run_inference(_find_project(), options["env"], places, settings), target)
+    tell(*run_inference(_find_project(), options["env"], places, request.chosen, given), target)
 
 
 @cli.command("cross-validate")

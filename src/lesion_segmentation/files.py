@@ -18,22 +18,22 @@ _USERS_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.ER
 
 
 @contextmanager
-def replacing(path: Path, sweep: bool = True) -> Iterator[Path]:
+def replacing(path: Path, beside: Path | None = None) -> Iterator[Path]:
     """A temporary file beside `path` that takes its place only when all was written.
 
     Args:
         path: Of the file.
-        sweep: Remove what killed writers of it left, for which all names of its folder are read.
+        beside: The temporary file, in the same file system; whoever names one removes what a kill leaves of it.
 
     Raises:
         InputError: There is no space or no permission; what stood at `path` is as it was.
     """
     # A name of its own, so that two writers do not meet; what a kill left is swept by the next one.
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}-{next(_COUNTER)}.partial{path.suffix}")
+    temporary = beside or path.with_name(f".{path.stem}.{os.getpid()}-{next(_COUNTER)}.partial{path.suffix}")
     _UNFINISHED.add(temporary)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if sweep:
+        if beside is None:
             _sweep(path)
         yield temporary
         os.replace(temporary, path)

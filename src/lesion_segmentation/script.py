@@ -1,6 +1,7 @@
 """`lesion-segmentation`: the commands that need neither Kedro nor MLflow."""
 
 import functools
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -53,8 +54,8 @@ def prediction_options(function: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--overlays", is_flag=True, help="Write pictures with the lesion's outline, too."),
             click.option("--probabilities", is_flag=True, help="Write probabilities as grey pictures, too."),
             click.option("--no-tta", is_flag=True, help="Predict each picture once, not its mirror images."),
-            click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
-            click.option("--batch-size", type=int, default=8, show_default=True),
+            click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="By default auto."),
+            click.option("--batch-size", type=int, help="By default 8."),
             click.option("--part", metavar="K/N", help="Only the K-th of N parts of the pictures; parts share OUT."),
             click.option("--truth", type=UserPath(), help="True masks: score the predictions with them."),
         )
@@ -63,23 +64,22 @@ def prediction_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def read_settings(options: dict[str, Any]) -> Any:
-    """The options as the settings of a prediction.
+def given_settings(options: dict[str, Any]) -> dict[str, Any]:
+    """What of the settings of a prediction the command names.
 
     Raises:
-        InputError: One cannot be; all are named.
+        InputError: A value cannot be; all are named.
     """
     from lesion_segmentation.group import find_problems
     from lesion_segmentation.inference.settings import InferenceSettings
 
-    given = {
-        name: options[name] for name in ("threshold", "outline", "overlays", "probabilities", "device", "batch_size")
-    }
-    given["test_time_augmentation"] = "none" if options["no_tta"] else None
+    names = ("threshold", "outline", "overlays", "probabilities", "device", "batch_size")
+    given = {name: options[name] for name in names if options[name] is not None and options[name] is not False}
+    given |= {"test_time_augmentation": "none"} if options["no_tta"] else {}
     problems = find_problems("", InferenceSettings, given)
     if problems:
         raise InputError.from_problems("These options cannot be", [each.lstrip(".") for each in problems], "")
-    return InferenceSettings(**given)
+    return given
 
 
 def tell(done: int, failed: int, target: Path) -> None:
@@ -102,11 +102,17 @@ def main() -> None:
 @plain_errors
 def predict_command(source: Path, target: Path, part: str | None, truth: Path | None, **options: Any) -> None:
     """Predict a mask for the picture IN, or for all pictures of the folder IN, into the folder OUT."""
+    predict_plainly(source, target, part, truth, options)
+
+
+def predict_plainly(source: Path, target: Path, part: str | None, truth: Path | None, options: dict[str, Any]) -> None:
+    """`predict` without Kedro and MLflow."""
+    from lesion_segmentation.inference import InferenceSettings
     from lesion_segmentation.inference.command import check_request, predict_request
 
-    settings = read_settings(options)
+    settings = InferenceSettings(**given_settings(options))
     request = check_request(source, target, part, truth)
-    tell(*predict_request(request, options["weights"], settings), target)
+    tell(*predict_request(request, expand_home(options["weights"]), settings), target)
 
 
 @main.command("serve")
@@ -123,6 +129,8 @@ def serve_command(weights: Path, host: str, port: int, token: str | None, outlin
     from lesion_segmentation.serving import ServiceSettings
     from lesion_segmentation.serving.server import serve
 
+    if token == "" or os.environ.get("LESION_TOKEN") == "":
+        raise InputError("The token is empty, which would let everybody in. Name one, or leave it out.")
     settings = ServiceSettings(token=token)
     predictor = load_predictor(
         weights, InferenceSettings(device=device, outline=outline, batch_size=settings.batch_size)

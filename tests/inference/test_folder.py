@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -20,11 +21,11 @@ from lesion_segmentation.inference import (
     PredictionFolder,
     list_pictures,
     load_predictor,
-    predict_folder,
     take_part,
 )
 from lesion_segmentation.inference.description import COLUMNS, describe_prediction
-from lesion_segmentation.inference.loading import describe_masks
+from lesion_segmentation.inference.pictures import Chosen
+from lesion_segmentation.inference.stream import prepare
 from lesion_segmentation.model import NetworkMetadata, build_network, load_network, save_network
 from lesion_segmentation.script import SOME_FAILED, main
 
@@ -99,11 +100,9 @@ def test_the_same_bytes_whatever_the_batch_the_order_and_the_way(pictures, weigh
         assert masks_of(out) == masks_of(reference)
         pd.testing.assert_frame_equal(table_of(out), table_of(reference))
     files = list_pictures(pictures)
-    network, settings = load_network(weights), InferenceSettings(batch_size=4)
-    predictor = load_predictor(weights, settings)
-    folder = PredictionFolder(tmp_path / "reversed", describe_masks(network, predictor))
-    folder.claim()
-    assert predict_folder(predictor, files[::-1], folder, settings) == (18, 0)
+    predictor = load_predictor(weights, InferenceSettings(batch_size=4))
+    turned = prepare(load_network(weights), Chosen(files[::-1], files), InferenceSettings(batch_size=4))
+    assert turned.write_to(tmp_path / "reversed") == (18, 0)
     assert masks_of(tmp_path / "reversed") == masks_of(reference)
     (alone,) = predictor([np.asarray(Image.open(files[0].path))])
     (read,) = predictor([files[0].path])
@@ -193,21 +192,15 @@ main(["predict", {str(pictures)!r}, {str(out)!r}, "--weights", {str(weights)!r},
         process.wait()
         seen = sum(path.read_bytes().count(b"\n") for path in journals.glob("*.jsonl"))
     assert 3 < seen < 18
-    cut = sorted(journals.glob("*.jsonl"))[0]
-    with cut.open("a") as file:
-        file.write('{"picture": "case0.png", "wid')  # as a kill in the middle of a line leaves it
+    cut = max(journals.glob("*.jsonl"), key=lambda path: path.stat().st_size)
+    os.truncate(cut, cut.stat().st_size - 20)  # as a kill in the middle of a line leaves it
     assert run("predict", pictures, out, "--weights", weights)[0] == 0
     assert masks_of(out) == masks_of(reference)
     pd.testing.assert_frame_equal(table_of(out), table_of(reference))
-    rows = [
-        json.loads(line)
-        for path in journals.glob("*.jsonl")
-        for line in path.read_text().splitlines()
-        if line.endswith("}")
-    ]
-    names = [row["picture"] for row in rows]
-    assert sorted(set(names)) == sorted(names) == [file.name for file in list_pictures(pictures)]
-    assert not list(out.rglob("*.partial*"))
+    lines = [line for path in journals.glob("*.jsonl") for line in path.read_text().splitlines()]
+    names = [json.loads(line)["picture"] for line in lines if line.endswith("}")]
+    assert sorted(names) == [file.name for file in list_pictures(pictures)]
+    assert not list(out.rglob("*unfinished*")) + list(out.rglob("*.partial*"))
 
 
 def test_truths_are_scored_at_the_pictures_own_size(pictures, weights, tmp_path):
@@ -251,18 +244,116 @@ def test_a_row_says_where_the_lesion_is_and_what_looks_odd():
     assert full["flag"] == "fills"
 
 
-def test_another_process_may_not_lose_its_unfinished_file(tmp_path):
+def test_only_what_a_killed_process_of_this_machine_left_is_removed(tmp_path):
     folder = PredictionFolder(tmp_path / "out", {"weights": "a"})
     folder.claim()
-    alive, dead = (folder.target / f".x.{pid}-0.partial.png" for pid in (os.getpid(), 2**22 - 1))
-    for path in (alive, dead):
+    host = socket.gethostname()
+    left = {
+        name: folder.target / ".predictions" / f"unfinished-{name}-ab-0.png"
+        for name in (f"{host}-{os.getpid()}", f"{host}-{2**22 - 1}", f"{host}-2-{2**22 - 1}", f"elsewhere-{2**22 - 1}")
+    }
+    for path in left.values():
         path.touch()
-    (folder.target / ".predictions" / "elsewhere-7.jsonl").touch()
     folder.claim()
-    assert dead.exists()  # it may be another machine's
-    (folder.target / ".predictions" / "elsewhere-7.jsonl").unlink()
-    folder.claim()
-    assert (alive.exists(), dead.exists()) == (True, False)
+    assert [path.exists() for path in left.values()] == [True, False, True, True]
+
+
+def test_another_picture_under_the_same_name_is_predicted_anew(pictures, weights, tmp_path):
+    out = tmp_path / "out"
+    run("predict", pictures, out, "--weights", weights)
+    Image.fromarray(np.zeros((31, 77, 3), dtype=np.uint8)).save(pictures / "case0.png")
+    assert run("predict", pictures, out, "--weights", weights)[0] == 0
+    assert Image.open(out / "case0_mask.png").size == (77, 31)
+    table = table_of(out).set_index("picture")
+    assert (len(table), table.loc["case0.png", "width"]) == (18, 77)
+
+
+def test_what_is_asked_for_later_is_made_later(pictures, weights, tmp_path):
+    out = tmp_path / "out"
+    run("predict", pictures, out, "--weights", weights)
+    run("predict", pictures, out, "--weights", weights, "--overlays")
+    assert len(list(out.rglob("*_overlay.png"))) == 18
+    assert len(table_of(out)) == 18
+
+
+def test_files_that_are_no_predictions_are_not_written_over(pictures, weights, tmp_path):
+    truth = tmp_path / "truth"
+    (truth / "ward").mkdir(parents=True)
+    for path in pictures.rglob("*.png"):
+        place = truth / path.relative_to(pictures).with_name(f"{path.stem}_mask.png")
+        Image.fromarray(np.full(np.asarray(Image.open(path)).shape[:2], 255, dtype=np.uint8)).save(place)
+    before = masks_of(truth)
+    told = run("predict", pictures, truth, "--weights", weights)[1]
+    assert "would be written over" in told
+    for out in (truth, truth / "below", tmp_path):
+        told = run("predict", pictures, out, "--weights", weights, "--truth", truth)[1]
+        assert "would mix" in told
+    assert masks_of(truth) == before
+
+
+def test_each_part_scores_all_that_is_there(pictures, weights, tmp_path):
+    truth, out = tmp_path / "truth", tmp_path / "out"
+    truth.mkdir()
+    for path in pictures.rglob("*.png"):
+        Image.fromarray(np.full(np.asarray(Image.open(path)).shape[:2], 255, dtype=np.uint8)).save(truth / path.name)
+    for part in ("1/2", "2/2"):
+        assert run("predict", pictures, out, "--weights", weights, "--truth", truth, "--part", part)[0] == 0
+    assert len(pd.read_csv(out / "scores.csv")) == 18
+
+
+def test_failures_that_are_no_longer_there_are_no_longer_told(pictures, weights, tmp_path):
+    out = tmp_path / "out"
+    (pictures / "bad.png").write_bytes(b"no")
+    assert (
+        run("predict", pictures, out, "--weights", weights, "--part", "1/2")[0] == SOME_FAILED
+    )  # bad.png is its first
+    assert run("predict", pictures, out, "--weights", weights, "--part", "2/2")[0] == 0
+    (pictures / "bad.png").unlink()
+    assert run("predict", pictures, out, "--weights", weights)[0] == 0
+    assert pd.read_csv(out / "failures.csv").empty
+
+
+def test_what_was_done_counts_whatever_is_said_of_it_later(tmp_path):
+    Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
+    (file,) = list_pictures(tmp_path / "a.png")
+    folders = [PredictionFolder(tmp_path / "out", {"weights": "a"}) for _ in range(2)]
+    folders[0].claim()
+    folders[0].note(file, {"lesion_area": 5, "flag": ""})
+    folders[1].fail(file, "read too early")
+    assert folders[1].finish([file], [file]) == (1, 0)
+    assert folders[1].left([file]) == []
+
+
+@pytest.mark.parametrize("name", ["a" * 250 + ".png", os.fsdecode(b"m\xfcller.png")])
+def test_a_strange_name_costs_itself_at_most(name, weights, tmp_path):
+    pictures, out = tmp_path / "in", tmp_path / "out"
+    pictures.mkdir()
+    for each in (name, "plain.png"):
+        Image.new("RGB", (40, 40)).save(pictures / each, "PNG")
+    code, told = run("predict", pictures, out, "--weights", weights)
+    assert code == (SOME_FAILED if len(name) > 200 else 0), told
+    assert (out / "plain_mask.png").is_file()
+
+
+def test_a_picture_that_is_too_small_for_old_weights_costs_itself(tmp_path):
+    network = build_network(NetworkMetadata("segnet", {"width": 0.0625}))
+    save_network(network, tmp_path / "old.safetensors")
+    pictures = tmp_path / "in"
+    pictures.mkdir()
+    for side in (20, 64):
+        Image.new("RGB", (side, side)).save(pictures / f"{side}.png")
+    assert run("predict", pictures, tmp_path / "out", "--weights", tmp_path / "old.safetensors")[0] == SOME_FAILED
+    assert "32 x 32" in (tmp_path / "out" / "failures.csv").read_text()
+
+
+def test_all_pictures_bad_leaves_empty_tables(weights, tmp_path):
+    pictures, truth = tmp_path / "in", tmp_path / "truth"
+    pictures.mkdir(), truth.mkdir()
+    (pictures / "a.png").write_bytes(b"no")
+    Image.new("L", (9, 9)).save(truth / "a.png")
+    code, _ = run("predict", pictures, tmp_path / "out", "--weights", weights, "--truth", truth)
+    assert code == SOME_FAILED
+    assert pd.read_csv(tmp_path / "out" / "scores.csv").empty
 
 
 def test_a_damaged_record_is_told(tmp_path):

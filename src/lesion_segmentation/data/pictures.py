@@ -3,12 +3,71 @@
 Pillow's own `convert` clips 16 bits to 8, mixes colours of transparent pixels in, and ignores how a camera was held.
 """
 
+import warnings
+from pathlib import Path
+from typing import IO
+
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
+"""Of pictures of strangers: Pillow would hand others to programs of the machine, PostScript for one."""
 
 _PLAIN = ("1", "L", "RGB", "P", "YCbCr")
 _DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _WITH_ALPHA = ("RGBA", "LA", "PA", "La", "RGBa")
+
+
+class NoPicture(ValueError):
+    """The file is none of FORMATS."""
+
+
+class TooLarge(ValueError):
+    """The picture has more pixels than are read."""
+
+
+def count_pixels(source: IO[bytes]) -> int:
+    """Of a stranger's picture, by its header; 0 where it is none of FORMATS."""
+    Image.init()  # else Pillow knows only some of FORMATS
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(source, formats=FORMATS) as picture:
+                return picture.width * picture.height
+    except Exception:  # reading says what is wrong with it
+        return 0
+
+
+def read_rgb(source: Path | IO[bytes], most_pixels: int) -> np.ndarray:
+    """A stranger's picture as it is looked at, uint8 (H, W, 3); of the two that some cameras write the first.
+
+    Raises:
+        NoPicture: It is none of FORMATS.
+        TooLarge: It has more pixels, by its header.
+        ValueError: It is damaged, of a kind that is not read, or of several pages; in words.
+        MemoryError: There is too little.
+    """
+    Image.init()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(source, formats=FORMATS) as picture:
+                width, height = picture.size
+                if width * height > most_pixels:
+                    raise TooLarge(f"it has {width} x {height} pixels, {most_pixels:,} are read at most")
+                pages = getattr(picture, "n_frames", 1)
+                if pages > 1 and picture.format != "MPO":
+                    raise ValueError(f"it has {pages} pages, one is expected")
+                return to_rgb(picture)
+    except Image.DecompressionBombError as error:
+        raise TooLarge(f"it has more than {most_pixels:,} pixels") from error
+    except UnidentifiedImageError as error:
+        raise NoPicture(f"it is no picture that can be read ({', '.join(FORMATS)})") from error
+    except (ValueError, MemoryError):
+        raise
+    except Exception as error:  # Pillow's readers raise almost anything for damaged files
+        cause = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"it is damaged ({cause[:150]})") from error
 
 
 def to_rgb(picture: Image.Image) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 from kedro.io import AbstractDataset
 
 from lesion_segmentation.errors import InputError
-from lesion_segmentation.inference.folder import PredictionFolder, PredictionTables, read_tables
+from lesion_segmentation.inference.folder import PredictionTables, read_tables
 
 
 class _Place(AbstractDataset[Any, Any]):
@@ -37,10 +37,9 @@ class Pictures(_Place):
     """Loads as the pictures' files, and the name of the weights that are to predict them."""
 
     def load(self) -> Any:
-        from lesion_segmentation.inference.pictures import list_pictures, take_part
+        from lesion_segmentation.inference.pictures import choose_pictures
 
-        files = take_part(list_pictures(Path(self._place("source"))), self._places.get("part"))
-        return files, self._place("weights")
+        return choose_pictures(Path(self._place("source")), self._places.get("part")), self._place("weights")
 
     def save(self, data: NoReturn) -> NoReturn:
         """Not possible: they are the user's."""
@@ -51,11 +50,10 @@ class TrueMasks(_Place):
     """Loads as a mapping from a picture's name to the file of its true mask."""
 
     def load(self) -> dict[str, Path]:
-        from lesion_segmentation.inference.pictures import list_pictures, take_part
+        from lesion_segmentation.inference.pictures import list_pictures
         from lesion_segmentation.inference.truth import find_truth
 
-        files = take_part(list_pictures(Path(self._place("source"))), self._places.get("part"))
-        return find_truth(Path(self._place("truth")), files)
+        return find_truth(Path(self._place("truth")), list_pictures(Path(self._place("source"))))
 
     def save(self, data: NoReturn) -> NoReturn:
         """Not possible: they are the user's."""
@@ -70,6 +68,4 @@ class Predictions(_Place):
 
     def save(self, data: Any) -> None:
         """Predict what is not there yet."""
-        folder = PredictionFolder(Path(self._place("target")), data.made_by)
-        folder.claim()
-        data.write_to(folder)
+        data.write_to(Path(self._place("target")))

@@ -95,15 +95,13 @@ class Record(JSONDataset):
 
 
 class OptionalFile(WholeFile):
-    """Bytes in a file, which is not there where there are none."""
+    """Bytes in a file, which is empty where there are none."""
 
     def load(self) -> bytes:
-        return self._filepath.read_bytes() if self._filepath.is_file() else b""
+        with readable(self._filepath):
+            return self._filepath.read_bytes()
 
     def save(self, data: bytes) -> None:
-        if not data:
-            self._filepath.unlink(missing_ok=True)  # else it would be an earlier network's
-            return
         with replacing(self._filepath) as path:
             path.write_bytes(data)
 

@@ -89,6 +89,7 @@ class InputHooks:
         files = [file_of(catalog, name) for name in pipeline.all_outputs()]
         _check_folders({path.parent for path in files if path is not None} | {self._project})
         _check_hardware(pipeline.inputs(), self._parameters)
+        _check_export(pipeline, self._parameters)
         if "params:inference" in pipeline.inputs():
             _open_store(self._store())
         if "params:training" in pipeline.inputs():
@@ -168,6 +169,13 @@ def _check_hardware(inputs: set[str], parameters: Mapping[str, Any]) -> None:
     for name in asked_for:
         if parameters[name]["device"] == "cuda" and not torch.cuda.is_available():
             raise InputError(f"{name}.device is cuda, but PyTorch finds no GPU. Ask for auto or cpu.")
+
+
+def _check_export(pipeline: Pipeline, parameters: Mapping[str, Any]) -> None:
+    """Refuse at once to export what resizes in a way that the file could not."""
+    asked_for = "network" in pipeline.all_outputs() and "exported_network" in pipeline.all_outputs()
+    if asked_for and parameters["reporting"]["export"] and parameters["image_size"]["resizing"] == "lanczos":
+        raise InputError("reporting.export is true, but image_size.resizing is lanczos, which ONNX does not know.")
 
 
 def _open_store(tracking_uri: str) -> None:

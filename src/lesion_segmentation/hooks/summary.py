@@ -45,7 +45,7 @@ class SummaryHooks:
     @hook_impl(trylast=True)
     def after_pipeline_run(self, run_params: dict[str, Any], catalog: DataCatalog) -> None:
         """Print the scores, how to look at the run, and where its files are."""
-        files = {name: path for name in sorted(self._made) if (path := file_of(catalog, name)) and path.exists()}
+        files = {name: path for name in sorted(self._made) if (path := file_of(catalog, name)) and path.stat().st_size}
         if not files:
             return
         lines = ["", "Done."]

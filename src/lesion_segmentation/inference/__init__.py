@@ -5,7 +5,7 @@ torch is imported only where a network is loaded, so that a command that refuses
 
 from lesion_segmentation.inference.folder import PredictionFolder
 from lesion_segmentation.inference.loading import load_predictor
-from lesion_segmentation.inference.pictures import PictureFile, list_pictures, take_part
+from lesion_segmentation.inference.pictures import PictureFile, choose_pictures, list_pictures, take_part
 from lesion_segmentation.inference.settings import InferenceSettings
 from lesion_segmentation.inference.stream import Failure, Predicted, predict_folder, predict_pictures
 
@@ -15,6 +15,7 @@ __all__ = [
     "PictureFile",
     "Predicted",
     "PredictionFolder",
+    "choose_pictures",
     "list_pictures",
     "load_predictor",
     "predict_folder",

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.files import replacing
-from lesion_segmentation.inference.folder import PredictionFolder, read_tables
-from lesion_segmentation.inference.pictures import PictureFile, list_pictures, take_part
+from lesion_segmentation.inference.folder import read_tables
+from lesion_segmentation.inference.pictures import Chosen, choose_pictures
 from lesion_segmentation.inference.settings import InferenceSettings
 from lesion_segmentation.inference.truth import SCORES, SUMMARY, find_truth, score_pictures, summarise_scores
 
@@ -16,12 +16,12 @@ class Request:
     """What is asked for: checked as far as it can be without a network.
 
     Attributes:
-        pictures: To be predicted, those of this part.
+        chosen: The pictures to be predicted, and all that there are.
         target: The folder of predictions.
         truth: Name of each picture to its true mask, where there are any.
     """
 
-    pictures: list[PictureFile]
+    chosen: Chosen
     target: Path
     truth: dict[str, Path]
 
@@ -32,15 +32,20 @@ def check_request(source: Path, target: Path, part: str | None = None, truth: Pa
     Raises:
         InputError: There are no pictures, two would have one mask, the target lies among them, or truths are missing.
     """
-    inside = source.is_dir() and target.resolve().is_relative_to(source.resolve())
-    if inside:
+    if source.is_dir() and target.resolve().is_relative_to(source.resolve()):
         raise InputError(f"{target} lies in {source}: its masks would be taken for pictures. Name a folder elsewhere.")
-    pictures = take_part(list_pictures(source), part)
-    return Request(pictures, target, find_truth(truth, pictures) if truth is not None else {})
+    if truth is not None and _overlap(target.resolve(), truth.resolve()):
+        raise InputError(f"{target} and the true masks in {truth} would mix. Name a folder elsewhere.")
+    chosen = choose_pictures(source, part)
+    return Request(chosen, target, find_truth(truth, chosen.listed) if truth is not None else {})
+
+
+def _overlap(one: Path, other: Path) -> bool:
+    return one.is_relative_to(other) or other.is_relative_to(one)
 
 
 def predict_request(request: Request, weights: Path, settings: InferenceSettings) -> tuple[int, int]:
-    """Predict, and score where truths are given; gives the numbers of pictures that are done and that failed.
+    """Predict, and score where truths are given; gives how many of the pictures are done, and how many failed.
 
     Raises:
         InputError: The weights cannot be used, or the target holds masks of others.
@@ -48,10 +53,7 @@ def predict_request(request: Request, weights: Path, settings: InferenceSettings
     from lesion_segmentation.inference.stream import prepare
     from lesion_segmentation.model import load_network
 
-    predictions = prepare(load_network(weights), request.pictures, settings)
-    folder = PredictionFolder(request.target, predictions.made_by)
-    folder.claim()
-    counts = predictions.write_to(folder)
+    counts = prepare(load_network(weights), request.chosen, settings).write_to(request.target)
     if request.truth:
         write_scores(request)
     return counts

@@ -1,14 +1,16 @@
-"""A folder of predictions: whole files, a journal of what is done, and tables that are made of it."""
+"""A folder of predictions: whole files, journals of what is done, and tables that are made of them."""
 
 import csv
+import itertools
 import json
 import os
+import secrets
 import socket
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pandas as pd
@@ -24,43 +26,122 @@ JOURNALS = ".predictions"
 MADE_BY = "predictions.json"
 TABLE, FAILURES = "predictions.csv", "failures.csv"
 FORMAT_VERSION = 1
-LONG = 600
-"""Seconds after which nobody still writes a file that has not been finished."""
+UNFINISHED = "unfinished-"
+ANY_NAME = "surrogateescape"
+"""A file's name may hold bytes that are no UTF-8."""
 
 
 class PredictionFolder:
     """Where predictions go; several processes may write to it, each its own part of the pictures.
 
     A picture is done when its line stands in a journal, which happens after all its files are whole. So whatever kills
-    a process, the next one goes on with the pictures that have no line.
+    a process, the next one goes on with the pictures that have no line. Each process has a journal of its own.
 
     Args:
         target: The folder, made if it is not there.
         made_by: What the masks depend on: a folder holds those of one network and one way of cutting.
+        kinds: Which files each picture gets: mask, and perhaps overlay and probability.
     """
 
-    def __init__(self, target: Path, made_by: Mapping[str, Any]) -> None:
+    def __init__(self, target: Path, made_by: Mapping[str, Any], kinds: Sequence[str] = ("mask",)) -> None:
         self.target, self.made_by = target, {"format_version": FORMAT_VERSION, **made_by}
-        self._journal: Any = None
+        self.kinds = sorted(kinds)
+        self._name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        self._numbers = itertools.count()
+        self._journal: IO[str] | None = None
 
-    def claim(self) -> None:
+    def claim(self, pictures: Sequence[PictureFile] = ()) -> None:
         """Make the folder, or see that it is of the same network.
 
         Raises:
-            InputError: It is of another network or threshold, or cannot be written.
+            InputError: It is of another network or threshold, cannot be written, or holds other files under the names
+                that the masks of these pictures would have.
         """
-        if self.target.exists() and not self.target.is_dir():
-            raise InputError(f"{self.target} is a file, expected a folder for the masks.")
-        try:
+        with _in_words(self.target):
             (self.target / JOURNALS).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"{self.target} cannot be made: {error.strerror}") from error
-        place = self.target / MADE_BY
+            with self.locked():
+                if not (self.target / MADE_BY).is_file():
+                    self._require_free(pictures)
+                    with replacing(self.target / MADE_BY) as path:
+                        path.write_text(json.dumps(self.made_by, indent=2))
+            self._require_same()
+            self._sweep()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Alone among the processes that write here."""
         with FileLock(self.target / JOURNALS / "lock"):
-            if not place.is_file():
-                with replacing(place) as path:
-                    path.write_text(json.dumps(self.made_by, indent=2))
-        found = _read_record(place)
+            yield
+
+    def left(self, pictures: Sequence[PictureFile]) -> list[PictureFile]:
+        """Those that are not done: also those whose file is another than it was, or that lack a kind of file."""
+        done = {
+            hash((row["picture"], tuple(row.get("source", ()))))
+            for _, _, row in self._rows()
+            if "failed" not in row and set(self.kinds) <= set(row.get("kinds", ()))
+        }
+        return [picture for picture in pictures if hash((picture.name, picture.fingerprint)) not in done]
+
+    def write_files(self, picture: PictureFile, arrays: Mapping[str, np.ndarray]) -> None:
+        """Write the pictures `<stem>_<kind>.png` of uint8 arrays; any thread may.
+
+        Raises:
+            InputError: The disk is full, or there is no permission.
+        """
+        for kind, array in arrays.items():
+            beside = self.target / JOURNALS / f"{UNFINISHED}{self._name}-{next(self._numbers)}.png"
+            with replacing(self.target / f"{picture.stem}_{kind}.png", beside) as path:
+                Image.fromarray(array).save(path, "PNG", compress_level=1)
+
+    def note(self, picture: PictureFile, row: Mapping[str, Any]) -> None:
+        """Note that a picture is done, once all its files are there."""
+        self._note(picture, {"kinds": self.kinds, **row})
+
+    def fail(self, picture: PictureFile, reason: str) -> None:
+        """Note that a picture could not be predicted; the next call tries again."""
+        self._note(picture, {"failed": reason})
+
+    def finish(self, listed: Sequence[PictureFile], asked_for: Sequence[PictureFile]) -> tuple[int, int]:
+        """Write the tables of all parts.
+
+        Args:
+            listed: All pictures that there are: what failed and is no longer there is no longer told.
+            asked_for: Those of this call.
+
+        Returns:
+            How many of those that were asked for are done, and how many failed.
+        """
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
+        names = {picture.name for picture in listed}
+        with _in_words(self.target), self.locked():
+            index = self._index()
+            failed = {name for name, entry in index.items() if entry.failed}
+            done = sorted(set(index) - failed)
+            _write_table(self.target / TABLE, COLUMNS, self._read(index, done))
+            told = sorted(failed & names)
+            if told or (self.target / FAILURES).exists():
+                reasons = ({**row, "reason": row["failed"]} for row in self._read(index, told))
+                _write_table(self.target / FAILURES, ("picture", "reason"), reasons)
+        mine = {picture.name for picture in asked_for}
+        return len(mine & set(done)), len(mine & failed)
+
+    def _require_free(self, pictures: Sequence[PictureFile]) -> None:
+        taken = [
+            f"{picture.stem}_{kind}.png"
+            for picture in pictures
+            for kind in self.kinds
+            if os.path.exists(self.target / f"{picture.stem}_{kind}.png")  # a name that is too long is not there
+        ]
+        if taken:
+            raise InputError.from_problems(
+                f"{self.target} holds files that are no predictions and would be written over", taken,
+                "Name another folder.",
+            )  # fmt: skip
+
+    def _require_same(self) -> None:
+        found = _read_record(self.target / MADE_BY)
         differ = [
             f"{name}: {found.get(name)} there, {self.made_by.get(name)} now"
             for name in sorted({*found, *self.made_by})
@@ -70,82 +151,73 @@ class PredictionFolder:
             raise InputError.from_problems(
                 f"{self.target} holds masks that were made in another way", differ, "Name another folder."
             )
-        self._sweep()
 
-    def done(self) -> set[str]:
-        """Names of the pictures that need not be predicted again."""
-        return {row["picture"] for row in self._rows() if "failed" not in row}
+    def _note(self, picture: PictureFile, row: Mapping[str, Any]) -> None:
+        with _in_words(self.target):
+            if self._journal is None:
+                self._journal = (self.target / JOURNALS / f"{self._name}.jsonl").open(
+                    "x", encoding="utf-8", errors=ANY_NAME
+                )
+            said = {"picture": picture.name, "source": picture.fingerprint, "order": picture.order(), **row}
+            self._journal.write(json.dumps(said) + "\n")
+            self._journal.flush()
 
-    def left(self, pictures: Sequence[PictureFile]) -> list[PictureFile]:
-        """Those that are not done."""
-        done = self.done()
-        return [picture for picture in pictures if picture.name not in done]
+    def _journals(self) -> list[Path]:
+        return sorted((self.target / JOURNALS).glob("*.jsonl"))
 
-    def write_files(self, picture: PictureFile, arrays: Mapping[str, np.ndarray]) -> None:
-        """Write the pictures `<stem>_<kind>.png` of uint8 arrays; any thread may.
+    def _rows(self) -> Iterator[tuple[int, int, dict[str, Any]]]:
+        """Number of the journal, place in it, and row; a line that a kill cut is as if it were not there."""
+        for number, path in enumerate(self._journals()):
+            with path.open("rb") as journal:
+                place = 0
+                for line in journal:
+                    row = _parse(line)
+                    if row is not None:
+                        yield number, place, row
+                    place += len(line)
 
-        Raises:
-            InputError: The disk is full, or there is no permission.
-        """
-        for kind, array in arrays.items():
-            place = self.target / f"{picture.stem}_{kind}.png"
-            with replacing(place, sweep=False) as path:
-                Image.fromarray(array).save(path, "PNG", compress_level=1)
+    def _index(self) -> dict[str, "_Entry"]:
+        """Where the row of each picture stands that counts: the last one, but that of the same file no failure."""
+        index: dict[str, _Entry] = {}
+        for number, place, row in self._rows():
+            entry = _Entry(row.get("order", 0), "failed" in row, hash(tuple(row.get("source", ()))), number, place)
+            former = index.get(row["picture"])
+            if former is None or entry.counts_before(former):
+                index[row["picture"]] = entry
+        return index
 
-    def note(self, picture: PictureFile, row: Mapping[str, Any]) -> None:
-        """Note that a picture is done, once all its files are there."""
-        self._note({"picture": picture.name, **row})
-
-    def fail(self, picture: PictureFile, reason: str) -> None:
-        """Note that a picture could not be predicted; the next call tries again."""
-        self._note({"picture": picture.name, "failed": reason})
-
-    def finish(self) -> tuple[int, int]:
-        """Write the tables of all parts; gives the numbers of pictures that are done and that failed."""
-        if self._journal is not None:
-            self._journal.close()
-            self._journal = None
-        with FileLock(self.target / JOURNALS / "lock"):
-            last = {row["picture"]: row for row in self._rows()}
-            done = [last[name] for name in sorted(last) if "failed" not in last[name]]
-            failed = [last[name] for name in sorted(last) if "failed" in last[name]]
-            _write_table(self.target / TABLE, COLUMNS, done)
-            reasons = [{"picture": row["picture"], "reason": row["failed"]} for row in failed]
-            if reasons or (self.target / FAILURES).exists():
-                _write_table(self.target / FAILURES, ("picture", "reason"), reasons)
-        return len(done), len(failed)
-
-    def _note(self, row: Mapping[str, Any]) -> None:
-        if self._journal is None:
-            place = self.target / JOURNALS / f"{_this_machine()}{os.getpid()}.jsonl"
-            self._journal = place.open("a", encoding="utf-8")
-        self._journal.write(json.dumps(row) + "\n")
-        self._journal.flush()
-
-    def _rows(self) -> list[dict[str, Any]]:
-        """Of all journals; a line that a kill cut is as if it were not there."""
-        rows: list[dict[str, Any]] = []
-        journals = sorted((self.target / JOURNALS).glob("*.jsonl"), key=lambda path: path.stat().st_mtime_ns)
-        for journal in journals:
-            for line in journal.read_text(encoding="utf-8", errors="replace").splitlines():
-                try:
-                    row = json.loads(line)
-                except ValueError:
-                    continue
-                if isinstance(row, dict) and "picture" in row:
-                    rows.append(row)
-        return rows
+    def _read(self, index: Mapping[str, "_Entry"], names: Sequence[str]) -> Iterator[dict[str, Any]]:
+        files = [path.open("rb") for path in self._journals()]
+        try:
+            for name in names:
+                entry = index[name]
+                files[entry.journal].seek(entry.place)
+                yield _parse(files[entry.journal].readline()) or {}
+        finally:
+            for file in files:
+                file.close()
 
     def _sweep(self) -> None:
-        """Remove what killed writers left; where other machines write, too, only what is old."""
-        others = [
-            path for path in (self.target / JOURNALS).glob("*.jsonl") if not path.name.startswith(_this_machine())
-        ]
-        for path in self.target.rglob(".*.partial*"):
-            number = path.name.partition(".partial")[0].rpartition(".")[2].partition("-")[0]
-            dead = number.isdigit() and not is_alive(int(number))
-            if dead and (not others or time.time() - path.stat().st_mtime > LONG):
+        """Remove what processes of this machine left that were killed."""
+        mine = f"{UNFINISHED}{socket.gethostname()}-"
+        for path in (self.target / JOURNALS).glob(f"{mine}*"):
+            number = path.name.removeprefix(mine).partition("-")[0]
+            if number.isdigit() and not is_alive(int(number)):
                 path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class _Entry:
+    order: int
+    failed: bool
+    source: int
+    journal: int
+    place: int
+
+    def counts_before(self, other: "_Entry") -> bool:
+        if self.source == other.source and self.failed != other.failed:
+            return other.failed
+        return self.order >= other.order
 
 
 @dataclass(frozen=True)
@@ -161,19 +233,47 @@ def read_tables(target: Path) -> PredictionTables:
     """The tables that finish wrote.
 
     Raises:
-        InputError: They are not there.
+        InputError: They are not there, or damaged.
     """
-    if not (target / TABLE).is_file():
-        raise InputError(f"{target} holds no predictions: {TABLE} is missing.")
-    texts = {"picture": str, "flag": str}
-    table = pd.read_csv(target / TABLE, dtype=texts, keep_default_na=False, na_values={"left": "", "top": ""})
+    texts = {"picture": str, "flag": str, "reason": str}
+    options: dict[str, Any] = {"dtype": texts, "keep_default_na": False, "encoding_errors": "replace"}
     failures = target / FAILURES
-    failed = pd.read_csv(failures, dtype=str) if failures.is_file() else pd.DataFrame(columns=["picture", "reason"])
+    try:
+        table = pd.read_csv(target / TABLE, **options)
+        failed = pd.read_csv(failures, **options) if failures.is_file() else pd.DataFrame(columns=["picture", "reason"])
+    except FileNotFoundError as error:
+        raise InputError(f"{target} holds no predictions: {TABLE} is missing.") from error
+    except ValueError as error:
+        raise InputError(f"The tables in {target} are damaged ({error}). Predict once more.") from error
     return PredictionTables(target, table, failed)
 
 
-def _this_machine() -> str:
-    return f"{socket.gethostname()}-"
+@contextmanager
+def _in_words(target: Path) -> Iterator[None]:
+    """What the file system refuses, in a sentence.
+
+    Raises:
+        InputError: Instead of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{target} cannot be used: {error.strerror or error} ({error.filename or target})") from error
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line.decode("utf-8", ANY_NAME))
+    except ValueError:
+        return None
+    usable = isinstance(row, dict) and isinstance(row.get("picture"), str) and _is_usable(row)
+    return row if usable else None
+
+
+def _is_usable(row: Mapping[str, Any]) -> bool:
+    lists: Collection[Any] = (row.get("source", []), row.get("kinds", []))
+    return all(isinstance(each, list) and not any(isinstance(part, (list, dict)) for part in each) for each in lists) \
+        and isinstance(row.get("order", 0), int)  # fmt: skip
 
 
 def _read_record(place: Path) -> dict[str, Any]:
@@ -186,8 +286,8 @@ def _read_record(place: Path) -> dict[str, Any]:
     return found
 
 
-def _write_table(place: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    with replacing(place) as path, path.open("w", encoding="utf-8", newline="") as file:
+def _write_table(place: Path, columns: Sequence[str], rows: Iterator[Mapping[str, Any]]) -> None:
+    with replacing(place) as path, path.open("w", encoding="utf-8", errors=ANY_NAME, newline="") as file:
         writer = csv.DictWriter(file, columns, extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rows)

@@ -1,6 +1,7 @@
 """A predictor in one line, and what its masks depend on."""
 
 import hashlib
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,8 +50,8 @@ def make_predictor(network: "Network", settings: InferenceSettings) -> "ReadingP
 
 
 def describe_masks(network: "Network", predictor: "Predictor") -> dict[str, Any]:
-    """What the masks of a folder depend on: weights, threshold, views and rule."""
-    digest = hashlib.sha256()
+    """What the masks of a folder depend on: weights and what they say, threshold, views, rule, outline, precision."""
+    digest = hashlib.sha256(json.dumps(network.metadata.to_dict(), sort_keys=True).encode())
     for name, tensor in sorted(network.own_state().items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
@@ -62,4 +63,5 @@ def describe_masks(network: "Network", predictor: "Predictor") -> dict[str, Any]
         "test_time_augmentation": predictor.test_time_augmentation,
         "single_lesion": predictor.single_lesion,
         "outline": predictor.outline,
+        "precision": predictor.precision,
     }

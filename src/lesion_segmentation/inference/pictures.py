@@ -1,22 +1,21 @@
-"""Which pictures are asked for, and reading one of them."""
+"""Which pictures are asked for."""
 
 import re
-import warnings
+import time
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
-from lesion_segmentation.data.pictures import to_rgb
+from lesion_segmentation.data.pictures import read_rgb
 from lesion_segmentation.data.sources.folder import ENDINGS
 from lesion_segmentation.errors import InputError
 
-MOST_PIXELS = 150_000_000
+MOST_PIXELS = 100_000_000
 """A picture of more is refused: it would take gigabytes."""
-OUTPUT = re.compile(r"_(mask|overlay|probability)$")
 
 
 @dataclass(frozen=True)
@@ -26,15 +25,27 @@ class PictureFile:
     Attributes:
         path: Where it is.
         name: Its place below the folder that was asked for, with /; of a single picture its file name.
+        fingerprint: Bytes and time of change: of another file under the same name they differ.
     """
 
     path: Path
     name: str
+    fingerprint: tuple[int, ...] = field(default=(), compare=False)
+
+    @classmethod
+    def at(cls, path: Path, name: str) -> "PictureFile":
+        found = path.stat()
+        return cls(path, name, (found.st_size, found.st_mtime_ns))
 
     @property
     def stem(self) -> str:
         """The name without its ending: what its outputs are called by."""
         return self.name.removesuffix(Path(self.name).suffix)
+
+    @staticmethod
+    def order() -> int:
+        """By which what is said of a picture later is told from what was said earlier."""
+        return time.time_ns()
 
 
 def list_pictures(source: Path) -> list[PictureFile]:
@@ -44,17 +55,17 @@ def list_pictures(source: Path) -> list[PictureFile]:
         InputError: There is nothing, or two pictures would have one mask.
     """
     if source.is_file():
-        return [PictureFile(source, source.name)]
+        return [PictureFile.at(source, source.name)]
     if not source.is_dir():
         raise InputError(f"{source} is not there. Expected a picture or a folder with pictures.")
     files = sorted(path for path in source.rglob("*") if path.suffix.lower() in ENDINGS and path.is_file())
-    pictures = [PictureFile(path, path.relative_to(source).as_posix()) for path in files]
+    pictures = [PictureFile.at(path, path.relative_to(source).as_posix()) for path in files]
     if not pictures:
         raise InputError(f"{source}: no picture found; expected {', '.join(ENDINGS)}")
     alike = defaultdict(list)
     for picture in pictures:
         alike[picture.stem].append(picture.name)
-    problems = [f"{' and '.join(names)}" for names in alike.values() if len(names) > 1]
+    problems = [" and ".join(names) for names in alike.values() if len(names) > 1]
     if problems:
         raise InputError.from_problems(
             "Some pictures differ in their ending alone, and their masks would have one name",
@@ -62,6 +73,23 @@ def list_pictures(source: Path) -> list[PictureFile]:
             "Rename one of each, or put them into different folders.",
         )
     return pictures
+
+
+class Chosen(NamedTuple):
+    """The pictures of one call, and all that there are."""
+
+    files: list[PictureFile]
+    listed: list[PictureFile]
+
+
+def choose_pictures(source: Path, part: str | None = None) -> Chosen:
+    """A picture, or those of a folder, of which a part is chosen.
+
+    Raises:
+        InputError: As list_pictures and take_part.
+    """
+    listed = list_pictures(source)
+    return Chosen(take_part(listed, part), listed)
 
 
 def take_part(pictures: Sequence[PictureFile], part: str | None) -> list[PictureFile]:
@@ -84,25 +112,14 @@ def read_picture(path: Path) -> np.ndarray:
     Raises:
         ValueError: It is no picture, damaged, of a kind that is not read, or too large; in words.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as picture:
-                width, height = picture.size
-                if width * height > MOST_PIXELS:
-                    raise ValueError(f"it has {width} x {height} pixels, {MOST_PIXELS:,} are read at most")
-                pages = getattr(picture, "n_frames", 1)
-                if pages > 1:
-                    raise ValueError(f"it has {pages} pages, one is expected")
-                return to_rgb(picture)
-    except Image.DecompressionBombError as error:
-        raise ValueError(f"it is larger than {MOST_PIXELS:,} pixels") from error
-    except UnidentifiedImageError as error:
-        raise ValueError("it is no picture that can be read") from error
-    except MemoryError as error:
-        raise ValueError("it needs more memory than there is") from error
-    except ValueError:
-        raise
-    except Exception as error:  # Pillow's readers raise almost anything for damaged files
-        cause = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"it is damaged ({cause[:150]})") from error
+    return read_rgb(path, MOST_PIXELS)
+
+
+def require_side(image: np.ndarray, input_size: tuple[int, int] | None) -> None:
+    """Refuse what is too small for a network that does not resize.
+
+    Raises:
+        ValueError: Says what is needed.
+    """
+    if input_size is None and min(image.shape[:2]) < 32:
+        raise ValueError(f"it is {image.shape[1]} x {image.shape[0]}, and these old weights need 32 x 32 at least")

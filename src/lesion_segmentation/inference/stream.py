@@ -2,9 +2,10 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from tqdm.auto import tqdm
 from lesion_segmentation.inference.description import describe_prediction
 from lesion_segmentation.inference.folder import PredictionFolder
 from lesion_segmentation.inference.loading import describe_masks, make_predictor
-from lesion_segmentation.inference.pictures import PictureFile, read_picture
+from lesion_segmentation.inference.pictures import Chosen, PictureFile, read_picture, require_side
 from lesion_segmentation.inference.settings import InferenceSettings
 
 if TYPE_CHECKING:
@@ -47,19 +48,31 @@ class Predictions:
     """Predictions of files that are yet to be made, and what their masks depend on."""
 
     predictor: "Predictor"
-    files: Sequence[PictureFile]
+    chosen: Chosen
     settings: InferenceSettings
     made_by: dict[str, Any]
 
-    def write_to(self, folder: PredictionFolder) -> tuple[int, int]:
-        """Make them, in a folder that was claimed; gives the numbers of pictures that are done and that failed."""
-        return predict_folder(self.predictor, self.files, folder, self.settings)
+    def write_to(self, target: Path) -> tuple[int, int]:
+        """Make them in a folder; gives how many of the chosen pictures are done, and how many failed.
+
+        Raises:
+            InputError: The folder holds masks of others, or cannot be written.
+        """
+        folder = PredictionFolder(target, self.made_by, kinds_of(self.settings))
+        folder.claim(self.chosen.files)
+        predict_folder(self.predictor, self.chosen.files, folder, self.settings)
+        return folder.finish(self.chosen.listed, self.chosen.files)
 
 
-def prepare(network: "Network", files: Sequence[PictureFile], settings: InferenceSettings) -> Predictions:
-    """Get a network ready for these files."""
+def kinds_of(settings: InferenceSettings) -> list[str]:
+    """Which files each picture gets."""
+    return ["mask", *(["overlay"] if settings.overlays else []), *(["probability"] if settings.probabilities else [])]
+
+
+def prepare(network: "Network", chosen: Chosen, settings: InferenceSettings) -> Predictions:
+    """Get a network ready for these pictures."""
     predictor = make_predictor(network, settings)
-    return Predictions(predictor, files, settings, describe_masks(network, predictor))
+    return Predictions(predictor, chosen, settings, describe_masks(network, predictor))
 
 
 def predict_pictures(predictor: "Predictor", files: Iterable[PictureFile]) -> Iterator[Predicted | Failure]:
@@ -68,7 +81,7 @@ def predict_pictures(predictor: "Predictor", files: Iterable[PictureFile]) -> It
     failures: deque[Failure] = deque()
 
     def read() -> Iterator[np.ndarray]:
-        for file, image in _read_ahead(files, 2 * predictor.batch_size):
+        for file, image in _read_ahead(files, 2 * predictor.batch_size, predictor.metadata.input_size):
             if isinstance(image, np.ndarray):
                 waiting.append((file, image))
                 yield image
@@ -88,11 +101,11 @@ def predict_pictures(predictor: "Predictor", files: Iterable[PictureFile]) -> It
 
 def predict_folder(
     predictor: "Predictor", files: Sequence[PictureFile], folder: PredictionFolder, settings: InferenceSettings
-) -> tuple[int, int]:
+) -> None:
     """Predict what is left of the files into a folder that was claimed; a bar shows pictures a second and what is left.
 
-    Returns:
-        How many pictures of the folder are done, and how many failed.
+    Raises:
+        InputError: The disk is full, or there is no permission.
     """
     left = folder.left(files)
     bar = tqdm(total=len(files), initial=len(files) - len(left), unit="picture", desc="predicting", smoothing=0.05)
@@ -103,17 +116,30 @@ def predict_folder(
                 folder.fail(each.file, each.reason)
             else:
                 for done in write(_finish, each, folder, settings):
-                    folder.note(*done)
+                    _note(folder, *done)
             bar.update()
         for done in write():
-            folder.note(*done)
-    return folder.finish()
+            _note(folder, *done)
+
+
+def _note(folder: PredictionFolder, file: PictureFile, row: Mapping[str, Any] | str) -> None:
+    if isinstance(row, str):
+        folder.fail(file, row)
+    else:
+        folder.note(file, row)
 
 
 def _finish(
     each: Predicted, folder: PredictionFolder, settings: InferenceSettings
-) -> tuple[PictureFile, dict[str, Any]]:
-    """Write the files of a picture; gives its row."""
+) -> tuple[PictureFile, dict[str, Any] | str]:
+    """Write the files of a picture; gives its row, or why it has none: a name that is too long, say."""
+    try:
+        return each.file, _write(each, folder, settings)
+    except (OSError, ValueError, MemoryError) as error:  # a full disk is an InputError
+        return each.file, (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _write(each: Predicted, folder: PredictionFolder, settings: InferenceSettings) -> dict[str, Any]:
     probability, mask = each.prediction
     row = {**describe_prediction(probability, mask, each.image), "seconds": round(each.seconds, 4)}
     arrays = {"mask": np.where(mask, 255, 0).astype(np.uint8)}
@@ -122,7 +148,7 @@ def _finish(
     if settings.probabilities:
         arrays["probability"] = np.round(255 * probability).astype(np.uint8)
     folder.write_files(each.file, arrays)
-    return each.file, row
+    return row
 
 
 def draw_outline(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -134,13 +160,15 @@ def draw_outline(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.where(border[..., None], np.array(OUTLINE, dtype=np.uint8), image)
 
 
-def _read_ahead(files: Iterable[PictureFile], ahead: int) -> Iterator[tuple[PictureFile, np.ndarray | str]]:
+def _read_ahead(
+    files: Iterable[PictureFile], ahead: int, input_size: tuple[int, int] | None
+) -> Iterator[tuple[PictureFile, np.ndarray | str]]:
     """Each file with its picture, or with what is wrong with it; so many are read before they are asked for."""
     with ThreadPoolExecutor(READERS) as readers:
         queue: deque[tuple[PictureFile, Future[np.ndarray | str]]] = deque()
         try:
             for file in files:
-                queue.append((file, readers.submit(_read, file)))
+                queue.append((file, readers.submit(_read, file, input_size)))
                 if len(queue) > ahead:
                     first, future = queue.popleft()
                     yield first, future.result()
@@ -152,11 +180,15 @@ def _read_ahead(files: Iterable[PictureFile], ahead: int) -> Iterator[tuple[Pict
                 future.cancel()
 
 
-def _read(file: PictureFile) -> np.ndarray | str:
+def _read(file: PictureFile, input_size: tuple[int, int] | None) -> np.ndarray | str:
     try:
-        return read_picture(file.path)
+        image = read_picture(file.path)
+        require_side(image, input_size)
+    except MemoryError:
+        return "it needs more memory than there is"
     except (ValueError, OSError) as error:
         return str(error)
+    return image
 
 
 def _bounded(pool: ThreadPoolExecutor, most: int) -> Callable[..., Iterator[Any]]:

@@ -48,11 +48,14 @@ def score_pictures(predictions: PredictionTables, truth: Mapping[str, Path]) -> 
     rows, problems = [], []
     for name in [name for name in predictions.table["picture"] if name in truth]:
         place = predictions.target / f"{name.removesuffix(Path(name).suffix)}_mask.png"
+        if not place.is_file():
+            problems.append(f"{name}: {place.name} is no longer there")
+            continue
         with Image.open(place) as predicted:
             mask = np.asarray(predicted) > 0
         try:
             true = to_mask(open_picture(truth[name]))
-        except (ValueError, OSError, SyntaxError) as error:
+        except (ValueError, OSError, SyntaxError, Image.DecompressionBombError) as error:
             problems.append(f"{truth[name]}: {error}")
             continue
         if true.shape != mask.shape:
@@ -61,7 +64,7 @@ def score_pictures(predictions: PredictionTables, truth: Mapping[str, Path]) -> 
         rows.append({"picture": name, **score_case(mask, true), **score_distances(mask, true)})
     if problems:
         raise InputError.from_problems("Some true masks cannot be used", problems, "The predictions are finished.")
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["picture", *CASE_METRICS, *DISTANCE_METRICS])
 
 
 def summarise_scores(scores: pd.DataFrame) -> pd.DataFrame:
@@ -71,4 +74,4 @@ def summarise_scores(scores: pd.DataFrame) -> pd.DataFrame:
         for metric in (*CASE_METRICS, *DISTANCE_METRICS)
         if len(scores)
     ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["metric", "n", "score", "low", "high"])

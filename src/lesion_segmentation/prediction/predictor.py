@@ -73,7 +73,7 @@ class Predictor:
         self.views = VIEWS[views]
         self.single_lesion = said.single_lesion if single_lesion is None else single_lesion
         self.threshold = said.threshold if threshold is None else threshold
-        self.batch_size = batch_size
+        self.batch_size, self.precision = batch_size, hardware.precision
         self._device = torch.device(hardware.device if device == "auto" else device)
         self._dtype = torch.bfloat16 if hardware.precision == "bf16-mixed" else torch.float32
         self._scaling = Scaling(self.metadata, self._device)

@@ -2,14 +2,13 @@
 
 import base64
 import io
-import warnings
 from typing import Any
 
 import contourpy
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from lesion_segmentation.data.pictures import to_rgb
+from lesion_segmentation.data.pictures import NoPicture, TooLarge, read_rgb
 from lesion_segmentation.inference.description import describe_prediction
 from lesion_segmentation.prediction import Prediction
 from lesion_segmentation.serving.limits import Refusal
@@ -22,25 +21,15 @@ def decode(content: bytes, most_pixels: int) -> np.ndarray:
         Refusal: It is no picture (415), too large (413), damaged or of a kind that is not read (422).
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(content)) as picture:
-                width, height = picture.size
-                if width * height > most_pixels:
-                    raise Refusal(413, f"The picture has {width} x {height} pixels, {most_pixels:,} are read at most.")
-                return to_rgb(picture)
-    except Refusal:
-        raise
-    except UnidentifiedImageError:
-        raise Refusal(415, "The file is no picture that can be read.") from None
-    except Image.DecompressionBombError:
-        raise Refusal(413, f"The picture has more than {most_pixels:,} pixels.") from None
+        return read_rgb(io.BytesIO(content), most_pixels)
+    except NoPicture as error:
+        raise Refusal(415, f"The file cannot be used: {error}.") from None
+    except TooLarge as error:
+        raise Refusal(413, f"The picture cannot be used: {error}.") from None
     except MemoryError:
         raise Refusal(503, "There is too little memory for this picture just now.") from None
     except ValueError as error:
         raise Refusal(422, f"The picture cannot be used: {error}.") from None
-    except Exception:  # Pillow's readers raise almost anything for damaged files
-        raise Refusal(422, "The picture is damaged.") from None
 
 
 def describe(image: np.ndarray, prediction: Prediction, with_probability: bool) -> dict[str, Any]:

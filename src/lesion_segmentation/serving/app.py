@@ -2,9 +2,13 @@
 
 import asyncio
 import hmac
+import io
+import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +22,16 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lesion_segmentation import __version__
+from lesion_segmentation.data.pictures import count_pixels
 from lesion_segmentation.errors import InputError
-from lesion_segmentation.prediction import Predictor
+from lesion_segmentation.inference.pictures import require_side
+from lesion_segmentation.prediction import Prediction, Predictor
 from lesion_segmentation.serving.answers import decode, describe, to_png
-from lesion_segmentation.serving.batching import Batcher, Full
-from lesion_segmentation.serving.limits import Refusal, find_picture, read_body
+from lesion_segmentation.serving.batching import Batcher
+from lesion_segmentation.serving.limits import Refusal, Room, find_picture, read_body
 from lesion_segmentation.serving.settings import ServiceSettings
 
+logger = logging.getLogger(__name__)
 PAGE = Path(__file__).parent / "page"
 NOTICE = "For research. Not a medical device."
 HEADERS = {
@@ -50,12 +57,12 @@ BODY = {
 class _Figures:
     """What Prometheus may read; of pictures their number alone."""
 
-    def __init__(self, batcher: Batcher) -> None:
+    def __init__(self, room: Room) -> None:
         self.registry = CollectorRegistry()
         self.answers = Counter("lesion_answers", "Answers to /predict", ["status"], registry=self.registry)
         self.seconds = Histogram("lesion_seconds", "Seconds until a mask was there", registry=self.registry)
-        waiting = Gauge("lesion_waiting", "Pictures that wait for the network", registry=self.registry)
-        waiting.set_function(lambda: batcher.waiting)
+        waiting = Gauge("lesion_waiting", "Pictures at hand", registry=self.registry)
+        waiting.set_function(lambda: room.pictures)
 
 
 class _Guard:
@@ -84,18 +91,21 @@ def create_app(predictor: Predictor, settings: ServiceSettings) -> FastAPI:
         predictor: Prepared, with the batch size of the settings.
         settings: Its bounds.
     """
-    batcher = Batcher(predictor, settings.most_waiting)
-    figures = _Figures(batcher)
+    batcher = Batcher(predictor)
+    room = Room(settings.most_waiting, 4 * settings.most_pixels)
+    figures = _Figures(room)
+    hands = ThreadPoolExecutor(2, "pictures")
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         batcher.start()
         yield
         await batcher.stop()
+        hands.shutdown()
 
     app = FastAPI(title="Lesion segmentation", version=__version__, description=NOTICE, docs_url=None, redoc_url=None,
                   lifespan=lifespan)  # fmt: skip
-    _add_pages(app, predictor, needs_token=settings.token is not None)
+    _add_pages(app, predictor, batcher, needs_token=settings.token is not None)
 
     app.add_middleware(_Guard, figures=figures)
 
@@ -115,39 +125,62 @@ def create_app(predictor: Predictor, settings: ServiceSettings) -> FastAPI:
         """A picture to its mask: as JSON with area, box, contour and confidence, or with `Accept: image/png` alone."""
         _require_token(request, settings.token)
         start = time.perf_counter()
-        content = await find_picture(request, await read_body(request, settings.most_bytes, settings.seconds))
-        image, prediction = await _predict(request, content, batcher, settings)
+        as_png = request.headers.get("accept", "").partition(";")[0].strip() == "image/png"
+        try:
+            with room.picture():
+                body = await read_body(request, settings.most_bytes, settings.seconds)
+                content = await find_picture(request, body)
+                async with asyncio.timeout(settings.seconds):
+                    answer = await _answer(request, content, as_png, probability)
+        except Refusal:
+            raise
+        except TimeoutError:
+            raise Refusal(503, "The prediction took too long. Try again later.") from None
+        except InputError as error:  # too little memory
+            raise Refusal(503, str(error)) from None
+        except Exception as error:
+            logger.error("An answer failed: %s", type(error).__name__)  # what it says may hold what a caller sent
+            raise Refusal(500, "The server could not answer this.") from None
         figures.seconds.observe(time.perf_counter() - start)
-        if request.headers.get("accept", "").partition(";")[0].strip() == "image/png":
-            return Response(await asyncio.to_thread(to_png, 255 * prediction.mask), media_type="image/png")
-        answer = await asyncio.to_thread(describe, image, prediction, probability)
+        if isinstance(answer, bytes):
+            return Response(answer, media_type="image/png")
         answer |= {"threshold": predictor.threshold, "seconds": round(time.perf_counter() - start, 4), "notice": NOTICE}
         return JSONResponse(answer)
+
+    async def _answer(request: Request, content: bytes, as_png: bool, probability: bool) -> Any:
+        in_thread = partial(asyncio.get_running_loop().run_in_executor, hands)
+        with room.of(await in_thread(count_pixels, io.BytesIO(content))):
+            image = await in_thread(_decode, content, settings.most_pixels, predictor.metadata.input_size)
+            prediction = await _until_gone(request, batcher.predict(image))
+            if as_png:
+                return await in_thread(to_png, 255 * prediction.mask)
+            return await in_thread(describe, image, prediction, probability)
 
     return app
 
 
-async def _predict(request: Request, content: bytes, batcher: Batcher, settings: ServiceSettings) -> Any:
-    """The picture and its prediction, unless the caller goes away or it takes too long.
+def _decode(content: bytes, most_pixels: int, input_size: tuple[int, int] | None) -> np.ndarray:
+    image = decode(content, most_pixels)
+    try:
+        require_side(image, input_size)
+    except ValueError as error:
+        raise Refusal(422, f"The picture cannot be used: {error}.") from None
+    return image
+
+
+async def _until_gone(request: Request, prediction: Coroutine[Any, Any, Prediction]) -> Prediction:
+    """The prediction, unless the caller goes away meanwhile.
 
     Raises:
-        Refusal: Too many wait (429), it took too long or there is too little memory (503), or the picture cannot be.
+        Refusal: It did (499).
     """
-    image: np.ndarray = await asyncio.to_thread(decode, content, settings.most_pixels)
-    task = asyncio.create_task(batcher.predict(image))
+    task = asyncio.create_task(prediction)
     try:
-        async with asyncio.timeout(settings.seconds):
-            while not task.done():
-                await asyncio.wait({task}, timeout=0.25)
-                if not task.done() and await request.is_disconnected():
-                    raise Refusal(499, "The caller went away.")
-            return image, task.result()
-    except TimeoutError:
-        raise Refusal(503, "The prediction took too long. Try again later.") from None
-    except Full:
-        raise Refusal(429, "Too many pictures wait already. Try again later.") from None
-    except InputError as error:  # too little memory
-        raise Refusal(503, str(error)) from None
+        while not task.done():
+            await asyncio.wait({task}, timeout=0.25)
+            if not task.done() and await request.is_disconnected():
+                raise Refusal(499, "The caller went away.")
+        return task.result()
     finally:
         task.cancel()
 
@@ -160,7 +193,7 @@ def _require_token(request: Request, token: str | None) -> None:
         raise Refusal(401, "A token is needed: Authorization: Bearer <token>.")
 
 
-def _add_pages(app: FastAPI, predictor: Predictor, needs_token: bool) -> None:
+def _add_pages(app: FastAPI, predictor: Predictor, batcher: Batcher, needs_token: bool) -> None:
     import swagger_ui_bundle  # type: ignore[import-untyped]
 
     app.mount("/static", StaticFiles(directory=PAGE), name="static")
@@ -185,6 +218,8 @@ def _add_pages(app: FastAPI, predictor: Predictor, needs_token: bool) -> None:
     @app.get("/health")
     async def health() -> dict[str, str]:
         """Whether it can predict."""
+        if not batcher.is_alive:
+            raise Refusal(503, "The network does not answer.")
         return {"status": "ok"}
 
     @app.get("/version")

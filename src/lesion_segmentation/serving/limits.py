@@ -1,6 +1,8 @@
 """Bodies of bounded bytes that come in bounded time, in memory alone."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from fastapi import Request
 
@@ -11,6 +13,47 @@ class Refusal(Exception):
     def __init__(self, status: int, sentence: str) -> None:
         super().__init__(sentence)
         self.status, self.sentence = status, sentence
+
+
+class Room:
+    """How many pictures, and how many of their pixels, may be at hand at once."""
+
+    def __init__(self, most_pictures: int, most_pixels: int) -> None:
+        self.pictures, self.pixels = 0, 0
+        self._most_pictures, self._most_pixels = most_pictures, most_pixels
+
+    @contextmanager
+    def picture(self) -> Iterator[None]:
+        """Room for a picture.
+
+        Raises:
+            Refusal: There is none (429).
+        """
+        if self.pictures >= self._most_pictures:
+            raise FULL
+        self.pictures += 1
+        try:
+            yield
+        finally:
+            self.pictures -= 1
+
+    @contextmanager
+    def of(self, pixels: int) -> Iterator[None]:
+        """Room for so many pixels; a picture alone always has it.
+
+        Raises:
+            Refusal: There is none (429).
+        """
+        if self.pixels and self.pixels + pixels > self._most_pixels:
+            raise FULL
+        self.pixels += pixels
+        try:
+            yield
+        finally:
+            self.pixels -= pixels
+
+
+FULL = Refusal(429, "Too many pictures wait already. Try again later.")
 
 
 async def read_body(request: Request, most_bytes: int, seconds: float) -> bytes:

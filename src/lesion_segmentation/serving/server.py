@@ -12,23 +12,45 @@ from lesion_segmentation.serving.app import create_app
 from lesion_segmentation.serving.settings import ServiceSettings
 
 HEADER_SECONDS = 10.0
-"""A connection that has not sent the head of its first request by then is closed: uvicorn alone would wait for ever."""
+"""A connection on which no request's head is complete by then is closed: uvicorn alone would wait for ever."""
 
 
 class ImpatientProtocol(H11Protocol):
-    """HTTP/1.1 whose connections may not stay silent."""
+    """HTTP/1.1 whose connections may neither stay silent nor send a head slowly."""
+
+    _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._silent = asyncio.get_running_loop().call_later(HEADER_SECONDS, self._close_if_silent)
+        self._watch()
 
-    def _close_if_silent(self) -> None:
-        if self.cycle is None and not self.transport.is_closing():
-            self.transport.close()
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._silent.cancel()
+        self._stop_watching()
         super().connection_lost(exc)
+
+    @property
+    def _is_busy(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _watch(self) -> None:
+        if self._is_busy:
+            self._stop_watching()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(HEADER_SECONDS, self._close_if_idle)
+
+    def _stop_watching(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None
+
+    def _close_if_idle(self) -> None:
+        self._timer = None
+        if not self._is_busy and not self.transport.is_closing():
+            self.transport.close()
 
 
 def serve(predictor: Predictor, settings: ServiceSettings, host: str, port: int) -> None:

@@ -18,7 +18,7 @@ class ServiceSettings(Group):
         connections: Open at once; more are answered 503.
     """
 
-    token: str | None = None
+    token: str | None = Field(None, min_length=1)
     most_bytes: int = Field(25_000_000, ge=1)
     most_pixels: int = Field(50_000_000, ge=1)
     most_waiting: int = Field(64, ge=1)

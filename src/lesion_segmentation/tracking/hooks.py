@@ -144,7 +144,7 @@ class TrackingHooks:
         if self._catalog is not None and _mark_of(self._catalog.get(dataset_name)) == "metric":
             self._run.log_metrics(data if isinstance(data, Mapping) else {dataset_name: data})
         path = None if self._catalog is None else file_of(self._catalog, dataset_name)
-        if path is not None and path.exists():
+        if path is not None:
             record_origin(path, self._run.run_id)
 
     @hook_impl
@@ -158,8 +158,8 @@ class TrackingHooks:
             return
         for name in sorted(self._made):
             self._upload(catalog.get(name))
-        self._register(catalog)
         self._run.end("FINISHED")
+        self._register(catalog)
         unsent = self._run.keep_unsent(self._root / "08_reporting")
         self._release_signals()
         if unsent is not None:
@@ -178,13 +178,17 @@ class TrackingHooks:
         if self._run.outbox.flush() is not None:
             logger.warning("MLflow has not all of this run yet, so its network is not registered as %s.", name)
             return
-        scores = scores_of_test(catalog.load("table_ii"))
-        register_network(self._run.client, self._run.run_id, name, scores, catalog.load("case_metrics"))
+        scores, cases = scores_of_test(catalog.load("table_ii")), catalog.load("case_metrics")
+        try:
+            register_network(self._run.client, self._run.run_id, name, scores, cases)
+        except Exception as error:  # MLflow's and its stores' are of many kinds; the run is whole already
+            cause = (str(error).splitlines() or [type(error).__name__])[0]
+            logger.warning("The network is not registered as %s (%s).", name, cause)
 
     def _upload(self, dataset: Any) -> None:
         assert self._run is not None
         match _mark_of(dataset):
-            case "artifact" if Path(str(dataset._filepath)).exists():
+            case "artifact" if Path(str(dataset._filepath)).stat().st_size:
                 self._run.log_artifact(Path(str(dataset._filepath)))
             case "model":
                 self._run.log_model(Path(str(dataset._filepath)))

@@ -46,7 +46,10 @@ def _why_champion(client: Any, name: str, case_metrics: pd.DataFrame) -> str:
 
     try:
         champion = client.get_model_version_by_alias(name, CHAMPION)
-    except MlflowException:
+    except MlflowException as error:
+        missing = error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+        if not missing or "alias" not in str(error).lower():
+            raise
         return "the first of its name"
     earlier = client.get_model_version(name, champion.version).tags.get("run_id") or champion.run_id
     try:
@@ -54,10 +57,10 @@ def _why_champion(client: Any, name: str, case_metrics: pd.DataFrame) -> str:
             path = client.download_artifacts(earlier, "case_metrics.csv", folder)
             baseline = Table(filepath=str(Path(path))).load()
         table = compare_runs(pair_cases(baseline, case_metrics)).set_index(["subset", "metric"])
-    except (InputError, MlflowException, OSError) as error:
+        row = table.loc[(headline_subset(case_metrics), METRIC)]
+    except (InputError, MlflowException, OSError, KeyError) as error:
         first = (str(error).splitlines() or [""])[0]
         return f"not comparable with version {champion.version}, which stays the champion ({first})"
-    row = table.loc[(headline_subset(case_metrics), METRIC)]
     told = (
         f"Dice {100 * row['difference']:+.2f} ({100 * row['low']:+.2f} to {100 * row['high']:+.2f}) on {row['n']} cases"
     )

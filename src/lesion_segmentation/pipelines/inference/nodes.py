@@ -1,23 +1,23 @@
 """What must be imported late (torch)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
 
 from lesion_segmentation.inference.folder import PredictionTables
-from lesion_segmentation.inference.pictures import PictureFile
+from lesion_segmentation.inference.pictures import Chosen
 from lesion_segmentation.inference.settings import InferenceSettings
 
 
 def prepare_predictions(
-    earlier_networks: Callable[[str], Any], pictures: tuple[Sequence[PictureFile], str], settings: InferenceSettings
+    earlier_networks: Callable[[str], Any], pictures: tuple[Chosen, str], settings: InferenceSettings
 ) -> Any:
     """The predictions of these pictures, which are made one after the other as they are saved."""
     from lesion_segmentation.inference.stream import prepare
 
-    files, weights = pictures
-    return prepare(earlier_networks(weights), files, settings)
+    chosen, weights = pictures
+    return prepare(earlier_networks(weights), chosen, settings)
 
 
 def count_predictions(predictions: PredictionTables) -> dict[str, float]:

@@ -13,10 +13,12 @@ const find = (id) => document.getElementById(id);
 const entries = [];
 let version = { threshold: 0.5, single_lesion: false };
 let running = Promise.resolve();
+let moved = false;  // until then masks are the answer's own
 
 fetch("/version").then((response) => response.json()).then((found) => {
   version = found;
   find("threshold").value = found.threshold;
+  find("shown").textContent = found.threshold.toFixed(2);
   document.querySelector(".token").hidden = !found.needs_token;
   showThreshold();
 }).catch(() => tell("The server does not answer."));
@@ -41,8 +43,9 @@ async function predict(file) {
     });
     const answer = await response.json();
     if (!response.ok) { tell(`${name}: ${answer.detail}`); return; }
-    const [picture, probability] = await Promise.all([readPicture(file), readGrey(answer)]);
-    show({ name, answer, picture, probability });
+    const [picture, probability, own] = await Promise.all([
+      readPicture(file), readGrey(answer.probability, answer), readGrey(answer.mask, answer)]);
+    show({ name, answer, picture, probability, own });
     tell(`${name}: ${Math.round(10 * answer.lesion_percent) / 10}% of the picture is lesion.`);
   } catch {
     tell(`${name}: the server does not answer.`);
@@ -53,9 +56,9 @@ async function readPicture(file) {
   try { return await createImageBitmap(file); } catch { return null; }  // a kind that this browser does not show
 }
 
-async function readGrey(answer) {
+async function readGrey(png, answer) {
   const image = new Image();
-  image.src = `data:image/png;base64,${answer.probability}`;
+  image.src = `data:image/png;base64,${png}`;
   await image.decode();
   const canvas = new OffscreenCanvas(answer.width, answer.height);
   const context = canvas.getContext("2d");
@@ -81,6 +84,7 @@ function show(entry) {
 }
 
 function cut(entry) {
+  if (!moved) return entry.own.map((value) => (value ? 1 : 0));
   const level = Number(find("threshold").value) * 255;
   const mask = new Uint8Array(entry.probability.length);
   for (let i = 0; i < mask.length; i++) mask[i] = entry.probability[i] > level ? 1 : 0;
@@ -202,7 +206,7 @@ function showThreshold() {
 
 const drop = find("drop");
 find("files").addEventListener("change", (event) => { add(event.target.files); event.target.value = ""; });
-find("threshold").addEventListener("input", showThreshold);
+find("threshold").addEventListener("input", () => { moved = true; showThreshold(); });
 find("table").addEventListener("click", saveTable);
 find("clear").addEventListener("click", () => {
   entries.length = 0;
