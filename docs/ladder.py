@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
+import marked_tables
 import pandas as pd
 
 from lesion_segmentation.evaluation.intervals import mean_interval
@@ -141,12 +141,8 @@ TABLES: dict[str, Callable[[], str]] = {"ladder": ladder, "steps": steps, "worst
 
 
 def rebuild(text: str) -> str:
-    """The document with every table between its marks made anew."""
-    for name, make in TABLES.items():
-        before, mark, rest = text.partition(f"<!-- table {name} -->\n")
-        if mark:
-            text = f"{before}{mark}{make()}\n<!-- end -->{rest.partition('<!-- end -->')[2]}"
-    return text
+    """The document with its tables made anew."""
+    return marked_tables.rebuild(text, TABLES)
 
 
 def _read_try(name: str) -> pd.DataFrame | None:
@@ -169,12 +165,7 @@ def _with_intervals(cases: pd.DataFrame) -> list[str]:
 def _differences(cases: pd.DataFrame, reference: pd.DataFrame) -> list[str]:
     """Of the cases that both have, with intervals."""
     both = cases.index.intersection(reference.index)
-    cells = []
-    for score in SCORES:
-        difference = 100 * (cases.loc[both, score] - reference.loc[both, score])
-        low, high = mean_interval(np.asarray(difference))
-        cells.append(f"{difference.mean():+.2f} ({low:+.2f} to {high:+.2f})")
-    return cells
+    return [marked_tables.tell_difference(cases.loc[both, score], reference.loc[both, score]) for score in SCORES]
 
 
 if __name__ == "__main__":

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import marked_tables
 import pandas as pd
 from safetensors import safe_open
 
-from lesion_segmentation.evaluation.intervals import mean_interval
 from lesion_segmentation.paper.tables import PAPER_TABLE_II
 
 DOCS = Path(__file__).parent
@@ -161,7 +161,7 @@ def causes() -> str:
                 pd.concat([_cases_of(f"{name}_s{seed}")[score] for seed in seeds], axis=1).mean(axis=1)
                 for name in (changed, reference)
             ]
-            cells.append(_difference(*means))
+            cells.append(marked_tables.tell_difference(*means))
         lines.append(f"| {words} | {', '.join(map(str, seeds))} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -177,7 +177,7 @@ def base_beside_cpu() -> str:
         if cases is None:
             continue
         lines.append(f"| {name} | {' | '.join(f'{100 * cases[score].mean():.2f}' for score in PAIRED)} |")
-        cells = [_difference(cases[score], means[score]) for score in PAIRED]
+        cells = [marked_tables.tell_difference(cases[score], means[score]) for score in PAIRED]
         lines.append(f"| that, less conf/cpu | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -208,12 +208,8 @@ TABLES: dict[str, Callable[[], str]] = {
 
 
 def rebuild(text: str) -> str:
-    """The document with every table between its marks made anew."""
-    for name, make in TABLES.items():
-        before, mark, rest = text.partition(f"<!-- table {name} -->\n")
-        if mark:
-            text = f"{before}{mark}{make()}\n<!-- end -->{rest.partition('<!-- end -->')[2]}"
-    return text
+    """The document with its tables made anew."""
+    return marked_tables.rebuild(text, TABLES)
 
 
 def _cases_of(name: str) -> pd.DataFrame | None:
@@ -222,13 +218,6 @@ def _cases_of(name: str) -> pd.DataFrame | None:
         return None
     table = pd.read_csv(path)
     return table[table["subset"] == "test"].set_index("case_id").sort_index()
-
-
-def _difference(changed: pd.Series, reference: pd.Series) -> str:
-    """In percent points, paired by case, with its interval."""
-    difference = 100 * (changed - reference)
-    low, high = mean_interval(difference.to_numpy())
-    return f"{difference.mean():+.2f} ({low:+.2f} to {high:+.2f})"
 
 
 def _with_interval(row: pd.Series, score: str) -> str:

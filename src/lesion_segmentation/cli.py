@@ -124,7 +124,7 @@ def fetch_encoders_command(names: tuple[str, ...]) -> None:
 
 @cli.command("predict")
 @prediction_options
-@click.option("--weights", required=True, help="A weights file, or the id of the MLflow run that logged a network.")
+@click.option("--weights", required=True, help="A weights file, the id of an MLflow run, or models:/name@alias.")
 @click.option("--env", "-e", help="As of kedro run.")
 @click.option("--no-tracking", is_flag=True, help="Leave Kedro's pipeline and MLflow out: the same masks, sooner.")
 @_plain_errors

@@ -32,18 +32,17 @@ def export_onnx(network: Network, path: Path, outline: str | None = None, facts:
 
     Args, errors: As make_onnx.
     """
-    content = make_onnx(network, outline, facts)
+    content = make_onnx(network, outline)
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 
 
-def make_onnx(network: Network, outline: str | None = None, facts: dict[str, str] | None = None) -> bytes:
+def make_onnx(network: Network, outline: str | None = None) -> bytes:
     """The file's content; float32, for onnxruntime from version 1.18 on.
 
     Args:
         network: As load_network returns it; left as and where it is.
         outline: Whose experts' way of outlining it has, where the network knows several; by default the first.
-        facts: Written to the file's metadata beside the network's own.
 
     Raises:
         InputError: The network resizes with a filter that ONNX has not, has no input size, or cannot be exported.
@@ -59,7 +58,7 @@ def make_onnx(network: Network, outline: str | None = None, facts: dict[str, str
     number = network.find_outline(outline)
     model = _join(metadata, _export_network(network, number))
     said = {"outline": network.outlines[number]} if network.outlines else {}
-    for name, value in {**describe(metadata), **said, **(facts or {})}.items():
+    for name, value in {**describe(metadata), **said}.items():
         entry = model.metadata_props.add()
         entry.key, entry.value = name, value
     content: bytes = model.SerializeToString()

@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import socket
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -158,7 +159,7 @@ class PredictionFolder:
                 self._journal = (self.target / JOURNALS / f"{self._name}.jsonl").open(
                     "x", encoding="utf-8", errors=ANY_NAME
                 )
-            said = {"picture": picture.name, "source": picture.fingerprint, "order": picture.order(), **row}
+            said = {"picture": picture.name, "source": picture.fingerprint, "order": time.time_ns(), **row}
             self._journal.write(json.dumps(said) + "\n")
             self._journal.flush()
 

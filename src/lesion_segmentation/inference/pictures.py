@@ -1,7 +1,6 @@
 """Which pictures are asked for."""
 
 import re
-import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -41,11 +40,6 @@ class PictureFile:
     def stem(self) -> str:
         """The name without its ending: what its outputs are called by."""
         return self.name.removesuffix(Path(self.name).suffix)
-
-    @staticmethod
-    def order() -> int:
-        """By which what is said of a picture later is told from what was said earlier."""
-        return time.time_ns()
 
 
 def list_pictures(source: Path) -> list[PictureFile]:

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
+from lesion_segmentation.training.drawn import Drawn
+
 
 @dataclass(frozen=True)
-class Corners:
+class Corners(Drawn):
     """Random numbers for N pictures, each (N, 1, 1, 1).
 
     Attributes:
@@ -19,12 +21,6 @@ class Corners:
     radius: Tensor
     softness: Tensor
     darkness: Tensor
-
-    def to(self, device: torch.device) -> "Corners":
-        return Corners(**{name: value.to(device) for name, value in vars(self).items()})
-
-    def __getitem__(self, indices: Tensor | slice) -> "Corners":
-        return Corners(**{name: value[indices] for name, value in vars(self).items()})
 
 
 def draw_corners(count: int, share: float, generator: Generator) -> Corners:

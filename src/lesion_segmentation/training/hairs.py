@@ -6,9 +6,11 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from lesion_segmentation.training.drawn import Drawn
+
 
 @dataclass(frozen=True)
-class Hairs:
+class Hairs(Drawn):
     """Random numbers for N pictures with up to K hairs each.
 
     Attributes:
@@ -21,12 +23,6 @@ class Hairs:
     points: Tensor
     darkness: Tensor
     color: Tensor
-
-    def to(self, device: torch.device) -> "Hairs":
-        return Hairs(**{name: value.to(device) for name, value in vars(self).items()})
-
-    def __getitem__(self, indices: Tensor | slice) -> "Hairs":
-        return Hairs(**{name: value[indices] for name, value in vars(self).items()})
 
 
 def draw_hairs(count: int, most: int, generator: Generator) -> Hairs:
