@@ -92,10 +92,15 @@ def load_network(path: str | Path) -> Network:
         tensors, described = read_tensors(Path(path))
         with torch.device("meta"):  # so that what a file claims of its size takes no memory
             network = build_network(NetworkMetadata.from_dict(described))
-        network.load_own_state(tensors, assign=True)
+        network.load_own_state({name: _widen(tensor) for name, tensor in tensors.items()}, assign=True)
     except (InputError, RuntimeError, ValueError) as error:
         raise InputError(
             f"{path}: not a network of this project, or damaged ({error}). "
             "Train it again: kedro run --pipelines=training"
         ) from error
     return network.eval()
+
+
+def _widen(tensor: torch.Tensor) -> torch.Tensor:
+    """Weights may be kept in half precision; networks compute in float32, or as they are told."""
+    return tensor.float() if tensor.dtype == torch.float16 else tensor

@@ -23,6 +23,7 @@ class OnTheFlySettings(Group):
         flip: Mirror left and right, and up and down, each with probability 1/2.
         elastic: Fraction of height and width by which points of a grid of 5 x 5 are moved at most, smoothly between.
         hairs: At most so many dark curves are drawn over the picture.
+        pasted: Share of the pictures that get the lesion of another one, if that covers theirs.
         corners: Share of the pictures that get a round frame with dark corners, where masks end.
         brightness: Added, as a fraction of the range, from [-brightness, brightness].
         contrast: Factor from [1 - contrast, 1 + contrast] about the picture's mean.
@@ -38,6 +39,7 @@ class OnTheFlySettings(Group):
     elastic: float = Field(0, ge=0, le=0.1)
     hairs: int = Field(0, ge=0, le=100)
     corners: float = Field(0, ge=0, le=1)
+    pasted: float = Field(0, ge=0, le=1)
     brightness: float = Field(0.08, ge=0, le=0.5)
     contrast: float = Field(0.2, ge=0, lt=1)
     saturation: float = Field(0.2, ge=0, le=1)
