@@ -43,7 +43,8 @@ ROWS = (
     Row("isic", "ISIC 2018", "SegNet with skips and wide context, begun from ISIC 2018"),
     Row("imagenet", "ImageNet", "U-Net on EfficientNet-Lite2"),
     Row("imagenet_isic", "ImageNet, ISIC 2018", "U-Net on EfficientNet-Lite2, begun from ISIC 2018"),
-    Row("best", "ImageNet, ISIC 2018", "ensemble: the mean of the three rows above"),
+    Row("joint", "ImageNet, ISIC 2018", "U-Net on EfficientNet-Lite2, PH2 and ISIC 2018 in one training"),
+    Row("best", "ImageNet, ISIC 2018", "ensemble: the mean of isic, imagenet and imagenet_isic"),
     Row("isic_to_ph2", "ImageNet, ISIC 2018; PH2 never", "U-Net on EfficientNet-Lite2"),
 )
 STEPS = {
@@ -51,6 +52,7 @@ STEPS = {
     "ISIC 2018 first, SegNet with skips": ("isic", "scratch"),
     "ImageNet and U-Net on EfficientNet-Lite2, for SegNet with skips": ("imagenet", "scratch"),
     "ISIC 2018 after ImageNet": ("imagenet_isic", "imagenet"),
+    "both at once, a map each, instead of one after the other": ("joint", "imagenet_isic"),
     "the ensemble, for its best member": ("best", "imagenet_isic"),
     "one lesion kept": ("imagenet", "imagenet_all_parts"),
     "one lesion kept, after ISIC 2018": ("imagenet_isic", "imagenet_isic_all_parts"),
