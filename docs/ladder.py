@@ -41,6 +41,7 @@ ROWS = (
     Row("segnet", "nothing", "SegNet-v2, width 0.25, 200 epochs"),
     Row("scratch", "nothing", "SegNet with skips and wide context"),
     Row("isic", "ISIC 2018", "SegNet with skips and wide context, begun from ISIC 2018"),
+    Row("isic_joint", "ISIC 2018", "SegNet with skips and wide context, PH2 and ISIC 2018 in one training"),
     Row("imagenet", "ImageNet", "U-Net on EfficientNet-Lite2"),
     Row("imagenet_isic", "ImageNet, ISIC 2018", "U-Net on EfficientNet-Lite2, begun from ISIC 2018"),
     Row("joint", "ImageNet, ISIC 2018", "U-Net on EfficientNet-Lite2, PH2 and ISIC 2018 in one training"),
@@ -50,6 +51,7 @@ ROWS = (
 STEPS = {
     "skips and wide context in SegNet": ("scratch", "segnet"),
     "ISIC 2018 first, SegNet with skips": ("isic", "scratch"),
+    "ISIC 2018 beside, a map each, SegNet with skips": ("isic_joint", "scratch"),
     "ImageNet and U-Net on EfficientNet-Lite2, for SegNet with skips": ("imagenet", "scratch"),
     "ISIC 2018 after ImageNet": ("imagenet_isic", "imagenet"),
     "both at once, a map each, instead of one after the other": ("joint", "imagenet_isic"),
