@@ -172,7 +172,7 @@ def test_environments_only_override(env):
 
 def test_an_environment_keeps_the_keys_it_does_not_name():
     training = config("cpu", training={"epochs": 3})["parameters"]["training"]
-    assert (training["epochs"], training["width"], training["loss"]) == (3, 0.25, "bce_dice")
+    assert (training["epochs"], training["width"], training["loss"]) == (3, 0.25, "bce_iou")
 
 
 HEAVY = ("torch", "mlflow", "lightning", "kornia", "scipy", "matplotlib", "sklearn", "monai")

@@ -28,9 +28,8 @@ class SegNetSkipOptions(SegNetOptions):
     """What a SegNetSkip is built with."""
 
     skip: float = Field(0.25, gt=0, le=1)
-    context: Context = "none"
+    context: Context = "dilated"
     outlines: tuple[str, ...] = ()
-    bands: bool = False
 
 
 class SegNetSkip(Network):
@@ -43,7 +42,6 @@ class SegNetSkip(Network):
             Koltun, "Multi-scale context aggregation", 2016), `pooled` by means over the whole map and over its
             quarters (after Zhao et al., "Pyramid scene parsing", 2017); `none` is SegNet's.
         outlines: Sources whose experts outline in ways of their own; each gets a map of its own.
-        bands: Whether it also sees colours that do not depend on the light; its images must then be raw.
     """
 
     encoder: nn.ModuleList
@@ -54,20 +52,18 @@ class SegNetSkip(Network):
         unpooling: Literal["indices", "nearest"] = "indices",
         logit_batch_norm: bool = False,
         skip: float = 0.25,
-        context: Context = "none",
+        context: Context = "dilated",
         outlines: tuple[str, ...] = (),
-        bands: bool = False,
     ) -> None:
         super().__init__()
         options = SegNetSkipOptions(
             width=width, unpooling=unpooling, logit_batch_norm=logit_batch_norm, skip=skip, context=context,
-            outlines=outlines, bands=bands,
+            outlines=outlines,
         )  # fmt: skip
         self.metadata = NetworkMetadata("segnet_skip", options.model_dump(mode="json"))
-        self.bands = bands
         base = round(64 * width)
         self.encoder, self.across, self.decoder = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
-        channels, brought = 8 if bands else 3, []
+        channels, brought = 3, []
         for stage in ENCODER:
             self.encoder.append(blocks(channels, [unit * base for unit in stage]))
             channels = stage[-1] * base
@@ -88,8 +84,6 @@ class SegNetSkip(Network):
 
     def forward(self, x: Tensor) -> Tensor:
         """Scaled images (N, 3, H, W), H and W at least 32, to logits (N, maps, H, W)."""
-        if self.bands:
-            x = add_bands(x)
         kept = []
         for stage, across, pool in zip(self.encoder, self.across, self.pools, strict=True):
             features = stage(x)
@@ -104,19 +98,6 @@ class SegNetSkip(Network):
     def load_encoder(self, published: Mapping[str, Tensor]) -> None:
         """Take VGG16's thirteen convolutions, whose shapes are those of width 1.0; batch norms begin afresh."""
         self.take_encoder(published, name_as_vgg16())
-
-
-def add_bands(raw: Tensor) -> Tensor:
-    """Pixels (N, 3, H, W), 0 to 255, to (N, 8, H, W): scaled, by the mean colour of the picture, and chromaticities.
-
-    The last five do not change with the strength of the light (chromaticities) or with its colour (grey world, after
-    Buchsbaum, "A spatial processor model for object colour perception", 1980).
-    """
-    light = (raw.float() + 1) / 256
-    world = light / light.mean(dim=(2, 3), keepdim=True)
-    red, green, blue = light.log().unbind(dim=1)
-    chromaticities = torch.stack([red - green, blue - green], dim=1)
-    return torch.cat([(light - 0.6) / 0.2, (world - 1) / 0.25, chromaticities / 0.3], dim=1)
 
 
 class Dilated(nn.Module):

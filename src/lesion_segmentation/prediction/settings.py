@@ -22,7 +22,7 @@ class PredictionSettings(Group):
     """
 
     test_time_augmentation: TestTimeAugmentation = "four"
-    single_lesion: bool = False
+    single_lesion: bool = True
     outline: str | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"

@@ -14,7 +14,6 @@ from torch.nn import functional as F
 
 from lesion_segmentation.training.corners import Corners, draw_corners, paint_corners
 from lesion_segmentation.training.hairs import Hairs, draw_hairs, paint_hairs
-from lesion_segmentation.training.pasting import paste_lesions
 from lesion_segmentation.training.settings import OnTheFlySettings
 
 GRID = 5
@@ -32,7 +31,6 @@ class Changes:
         gain: (N, 3, 1, 1), factors on red, green and blue.
         displacement: (N, 2, GRID, GRID), where points of a grid come from beside that, in the same coordinates.
         hairs, corners: What is drawn over the pictures.
-        pasted: (N,), whether it gets the lesion of another one.
     """
 
     theta: Tensor
@@ -43,7 +41,6 @@ class Changes:
     displacement: Tensor | None = None
     hairs: Hairs | None = None
     corners: Corners | None = None
-    pasted: Tensor | None = None
 
     def to(self, device: torch.device) -> "Changes":
         return Changes(**{name: value.to(device) for name, value in self._drawn().items()})
@@ -83,7 +80,6 @@ def draw_changes(count: int, height: int, width: int, settings: OnTheFlySettings
         displacement=uniform(2 * settings.elastic, 2, GRID, GRID) if settings.elastic else None,
         hairs=draw_hairs(count, settings.hairs, generator) if settings.hairs else None,
         corners=draw_corners(count, settings.corners, generator) if settings.corners else None,
-        pasted=torch.rand(count, generator=generator) < settings.pasted if settings.pasted else None,
     )
 
 
@@ -105,8 +101,6 @@ def apply_changes(images: Tensor, masks: Tensor, changes: Changes) -> tuple[Tens
         grid = grid + smooth.permute(0, 2, 3, 1)
     both = F.grid_sample(both, grid, mode="bilinear", padding_mode="reflection", align_corners=True)
     moved, moved_masks = both[:, :3], (both[:, 3:] > 0.5).to(masks.dtype)
-    if changes.pasted is not None:
-        moved, moved_masks = paste_lesions(moved, moved_masks, changes.pasted)
     if changes.hairs is not None:
         moved = paint_hairs(moved, changes.hairs)
     if changes.corners is not None:

@@ -23,7 +23,6 @@ class OnTheFlySettings(Group):
         flip: Mirror left and right, and up and down, each with probability 1/2.
         elastic: Fraction of height and width by which points of a grid of 5 x 5 are moved at most, smoothly between.
         hairs: At most so many dark curves are drawn over the picture.
-        pasted: Share of the pictures that get the lesion of another one, if that covers theirs.
         corners: Share of the pictures that get a round frame with dark corners, where masks end.
         brightness: Added, as a fraction of the range, from [-brightness, brightness].
         contrast: Factor from [1 - contrast, 1 + contrast] about the picture's mean.
@@ -39,7 +38,6 @@ class OnTheFlySettings(Group):
     elastic: float = Field(0, ge=0, le=0.1)
     hairs: int = Field(0, ge=0, le=100)
     corners: float = Field(0, ge=0, le=1)
-    pasted: float = Field(0, ge=0, le=1)
     brightness: float = Field(0.08, ge=0, le=0.5)
     contrast: float = Field(0.2, ge=0, lt=1)
     saturation: float = Field(0.2, ge=0, le=1)
@@ -61,6 +59,7 @@ class TrainingSettings(Group):
             `encoder` as the encoder's weights expect.
         seen_per_epoch: Of data from several sources, by their names, how often each picture is seen in an epoch: 1
             where it is not named, 3 is three times, 0.25 a quarter of them drawn anew each time.
+        half_size: Share of the epochs, from the first on, that see pictures of half the height and width: it is quicker.
         epochs, batch_size, seed: A fixed schedule; the last averaged weights are what is kept.
         loss: `bce`; or its sum with 1 - soft Dice (`bce_dice`), 1 - soft IoU (`bce_iou`), or the Lovasz hinge
             (`bce_lovasz`).
@@ -80,8 +79,8 @@ class TrainingSettings(Group):
         on_the_fly: Changes to pictures while training.
     """
 
-    architecture: str = "segnet"
-    width: float | None = Field(1.0, ge=1 / 64, le=4)
+    architecture: str = "segnet_skip"
+    width: float | None = Field(0.25, ge=1 / 64, le=4)
     unpooling: Literal["indices", "nearest"] | None = "indices"
     logit_batch_norm: bool | None = False
     options: dict[str, Any] = Field(default_factory=dict)
@@ -89,10 +88,11 @@ class TrainingSettings(Group):
     begin_from: str | None = None
     scaling: Literal["raw", "standardised", "encoder"] = "standardised"
     seen_per_epoch: dict[str, Annotated[float, Field(gt=0, le=1000)]] = Field(default_factory=dict)
-    epochs: int = Field(100, ge=1, le=100_000)
+    half_size: float = Field(0, ge=0, lt=1)
+    epochs: int = Field(400, ge=1, le=100_000)
     batch_size: int = Field(10, ge=1, le=100_000)
     seed: Seed = 0
-    loss: Literal["bce", "bce_dice", "bce_iou", "bce_lovasz"] = "bce_dice"
+    loss: Literal["bce", "bce_dice", "bce_iou", "bce_lovasz"] = "bce_iou"
     optimiser: Literal["sgd", "adamw"] = "adamw"
     learning_rate: float = Field(0.002, gt=0)
     encoder_learning_rate: float | None = Field(None, gt=0)
