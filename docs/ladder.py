@@ -48,6 +48,13 @@ ROWS = (
     Row("best", "ImageNet, ISIC 2018", "ensemble: the mean of isic, imagenet and imagenet_isic"),
     Row("isic_to_ph2", "ImageNet, ISIC 2018; PH2 never", "U-Net on EfficientNet-Lite2"),
 )
+PAPER = {
+    "cpu": "conf/cpu: SegNet with skips, width 0.25, 200 epochs",
+    "width_1": "the same at width 1.0",
+    "pretrained": "conf/pretrained: U-Net on EfficientNet-Lite2, 25 epochs",
+}
+"""Recipes that were scored on the paper's 50 cases, three seeds each."""
+SEEDS = range(3)
 STEPS = {
     "skips and wide context in SegNet": ("scratch", "segnet"),
     "ISIC 2018 first, SegNet with skips": ("isic", "scratch"),
@@ -89,6 +96,32 @@ def ladder() -> str:
                 f"{_percent(cases['dice_native'])} |"
             )
     return "\n".join(lines)
+
+
+def paper() -> str:
+    """The paper's 50 cases: means over three seeds, and those of the cases that are in no fold for choosing."""
+    folds = pd.read_csv(RESULTS / "folds.csv").set_index("case_id")["fold"]
+    lines = [
+        "| recipe | views | Dice | IoU | accuracy | Dice of each seed "
+        "| Dice, the 32 of folds 2 to 4 | IoU | accuracy |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, words in PAPER.items():
+        for suffix, views in (("", "1"), ("_tta", "4")):
+            seeds = [pd.read_csv(RESULTS / f"paper_{name}_seed{seed}{suffix}.csv") for seed in SEEDS]
+            mean = _mean_of_seeds(name, suffix)
+            each = ", ".join(f"{100 * seed['dice'].mean():.2f}" for seed in seeds)
+            untouched = mean[~mean.index.map(folds).isin(CHOOSING)]
+            cells = [*_with_intervals(mean), each, *_with_intervals(untouched)]
+            lines.append(f"| {words} | {views} | {' | '.join(cells)} |")
+    difference = _differences(_mean_of_seeds("width_1", "_tta"), _mean_of_seeds("cpu", "_tta"))
+    lines.append(f"| width 1.0 less width 0.25, paired | 4 | {' | '.join(difference)} | | | | |")
+    return "\n".join(lines)
+
+
+def _mean_of_seeds(name: str, suffix: str) -> pd.DataFrame:
+    each = [pd.read_csv(RESULTS / f"paper_{name}_seed{seed}{suffix}.csv").set_index("case_id") for seed in SEEDS]
+    return sum(table[list(SCORES)] for table in each) / len(SEEDS)  # type: ignore[return-value]
 
 
 def steps() -> str:
@@ -141,7 +174,13 @@ def tries() -> str:
     return "\n".join(lines)
 
 
-TABLES: dict[str, Callable[[], str]] = {"ladder": ladder, "steps": steps, "worst": worst, "tries": tries}
+TABLES: dict[str, Callable[[], str]] = {
+    "ladder": ladder,
+    "paper": paper,
+    "steps": steps,
+    "worst": worst,
+    "tries": tries,
+}
 
 
 def rebuild(text: str) -> str:

@@ -15,6 +15,7 @@ from kedro.utils import find_kedro_project
 from kedro.validation.exceptions import ParameterValidationError
 
 from lesion_segmentation.errors import InputError
+from lesion_segmentation.released import WEIGHTS, read_figures
 from lesion_segmentation.script import (
     UserPath,
     audit_command,
@@ -124,7 +125,11 @@ def fetch_encoders_command(names: tuple[str, ...]) -> None:
 
 @cli.command("predict")
 @prediction_options
-@click.option("--weights", required=True, help="A weights file, the id of an MLflow run, or models:/name@alias.")
+@click.option(
+    "--weights",
+    default=str(WEIGHTS),
+    help="A weights file, the id of an MLflow run, or models:/name@alias; else the released network.",
+)
 @click.option("--env", "-e", help="As of kedro run.")
 @click.option("--no-tracking", is_flag=True, help="Leave Kedro's pipeline and MLflow out: the same masks, sooner.")
 @_plain_errors
@@ -143,6 +148,20 @@ def predict_command(source: Path, target: Path, part: str | None, truth: Path | 
     request = check_request(source, target, part, truth)
     places = {"source": source, "target": target, "weights": options["weights"], "part": part, "truth": truth}
     tell(*run_inference(_find_project(), options["env"], places, request.chosen, given), target)
+
+
+@cli.command("verify")
+@_plain_errors
+def verify_command() -> None:
+    """Score the released network on the PH2 that was brought in, and say whether its card's figures come out again."""
+    from lesion_segmentation.inference.verification import verify
+
+    table = verify(WEIGHTS, _find_project() / "data" / "01_raw" / "ph2", read_figures())
+    for row in table.itertuples():
+        verdict = "as the card says" if row.agrees else f"the card says {100 * row.expected:.2f}"
+        click.echo(f"{row.score}: {100 * row.found:.2f}, {verdict}")
+    if not table["agrees"].all():
+        raise InputError("The card's figures did not come out again: other weights, other pictures, or another Pillow.")
 
 
 @cli.command("cross-validate")

@@ -12,6 +12,7 @@ import click
 from lesion_segmentation import __version__
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.files import expand_home
+from lesion_segmentation.released import WEIGHTS
 
 SOME_FAILED = 3
 """Exit status where some pictures could not be read, and all others are done."""
@@ -28,6 +29,11 @@ class UserPath(click.Path):
             return super().convert(expand_home(value), *where)
         except InputError as error:
             self.fail(str(error), *where)
+
+
+weights_option = click.option(
+    "--weights", type=UserPath(), default=WEIGHTS, help="A weights file that a training wrote; else the released one."
+)
 
 
 def plain_errors(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -98,7 +104,7 @@ def main() -> None:
 
 @main.command("predict")
 @prediction_options
-@click.option("--weights", type=UserPath(), required=True, help="A weights file that a training wrote.")
+@weights_option
 @plain_errors
 def predict_command(source: Path, target: Path, part: str | None, truth: Path | None, **options: Any) -> None:
     """Predict a mask for the picture IN, or for all pictures of the folder IN, into the folder OUT."""
@@ -116,7 +122,7 @@ def predict_plainly(source: Path, target: Path, part: str | None, truth: Path | 
 
 
 @main.command("serve")
-@click.option("--weights", type=UserPath(), required=True, help="A weights file that a training wrote.")
+@weights_option
 @click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 answers other machines, too.")
 @click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
 @click.option("--token", envvar="LESION_TOKEN", help="Asked of whoever wants a prediction; also LESION_TOKEN.")
@@ -141,7 +147,7 @@ def serve_command(weights: Path, host: str, port: int, token: str | None, outlin
 
 @main.command("export")
 @click.argument("target", metavar="OUT.onnx", type=UserPath())
-@click.option("--weights", type=UserPath(), required=True, help="A weights file that a training wrote.")
+@weights_option
 @click.option("--outline", help="Whose way of outlining, of a network that knows several, such as PH2.")
 @plain_errors
 def export_command(target: Path, weights: Path, outline: str | None) -> None:

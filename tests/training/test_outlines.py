@@ -43,6 +43,7 @@ def test_each_source_is_outlined_as_its_experts_do(images, masks, samples, tmp_p
 
 def test_an_outline_that_is_not_known_is_refused(images, masks, samples):
     network = build_network(NetworkMetadata("unet_lite", BOTH))
+    assert [network.find_outline(name) for name in (None, "ph2", "ISIC 2018", "isic")] == [0, 0, 1, 1]
     with pytest.raises(InputError, match="this network knows PH2, ISIC 2018"):
         Predictor(network, outline="HAM10000")
     with pytest.raises(InputError, match="one map for all"):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lesion_segmentation.inference.settings import InferenceSettings
+from lesion_segmentation.released import WEIGHTS
 
 if TYPE_CHECKING:
     from lesion_segmentation.inference.reading import ReadingPredictor
@@ -13,15 +14,15 @@ if TYPE_CHECKING:
     from lesion_segmentation.prediction import Predictor
 
 
-def load_predictor(weights: str | Path, settings: InferenceSettings | None = None) -> "ReadingPredictor":
+def load_predictor(weights: str | Path = WEIGHTS, settings: InferenceSettings | None = None) -> "ReadingPredictor":
     """Read a weights file and prepare it once.
 
     Example:
-        predictor = load_predictor("network.safetensors")
+        predictor = load_predictor()
         masks = [prediction.mask for prediction in predictor(["a.jpg", "b.png"])]
 
     Args:
-        weights: A file that a training wrote.
+        weights: A file that a training wrote; by default the released network.
         settings: What is asked for otherwise than the weights say.
 
     Raises:

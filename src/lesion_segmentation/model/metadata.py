@@ -132,17 +132,20 @@ class Network(nn.Module):
         return max(1, len(self.outlines))
 
     def find_outline(self, name: str | None) -> int:
-        """The number of the map of a source; the first for None.
+        """The number of the map of a source, of whose name the beginning is enough (isic); the first for None.
 
         Raises:
             InputError: It has no map of its own.
         """
         if name is None:
             return 0
-        if name not in self.outlines:
+        wanted, names = name.casefold(), [each.casefold() for each in self.outlines]
+        found = [i for i, each in enumerate(names) if each == wanted]
+        found = found or [i for i, each in enumerate(names) if each.startswith(wanted)]
+        if len(found) != 1:
             known = ", ".join(self.outlines) or "none: it has one map for all"
             raise InputError(f"The outline asked for is {name!r}; this network knows {known}")
-        return self.outlines.index(name)
+        return found[0]
 
     @property
     def title(self) -> str:

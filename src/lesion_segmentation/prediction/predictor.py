@@ -105,19 +105,24 @@ class Predictor:
             return picture
         return resize_image(picture, *size, self.metadata.resizing, self.metadata.framing)
 
-    @torch.inference_mode()
     def _predict_batch(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
         """Pictures of one size (H, W, 3) to their maps, (N, H, W)."""
+        logits = self.view_logits(pictures) / self.metadata.temperature
+        return logits.sigmoid().mean(dim=0).cpu().numpy()
+
+    @torch.inference_mode()
+    def view_logits(self, pictures: Sequence[np.ndarray]) -> Tensor:
+        """Pictures uint8 (H, W, 3) of the network's input size to the logits of each view, (views, N, H, W)."""
         # For one picture alone oneDNN adds in another order, and masks would depend on the batch by a bit.
         together = [*pictures, *pictures] if len(pictures) == 1 and self._dtype == torch.float32 else pictures
         pixels = torch.from_numpy(np.stack(together)).permute(0, 3, 1, 2).to(self._device).float()
         scaled = self._scaling(pixels)
         maps = [view.undo(self._forward(view.show(scaled))) for view in self.views]
-        return torch.stack(maps).mean(dim=0)[: len(pictures), 0].cpu().numpy()
+        return torch.stack(maps)[:, : len(pictures), 0]
 
     def _forward(self, scaled: Tensor) -> Tensor:
         logits: Tensor = self._network(scaled.to(self._dtype, memory_format=torch.channels_last))
-        return (logits[:, self._map : self._map + 1].float() / self.metadata.temperature).sigmoid()
+        return logits[:, self._map : self._map + 1].float()
 
 
 def predict(

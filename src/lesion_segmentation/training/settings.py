@@ -59,7 +59,8 @@ class TrainingSettings(Group):
             `encoder` as the encoder's weights expect.
         seen_per_epoch: Of data from several sources, by their names, how often each picture is seen in an epoch: 1
             where it is not named, 3 is three times, 0.25 a quarter of them drawn anew each time.
-        half_size: Share of the epochs, from the first on, that see pictures of half the height and width: it is quicker.
+        half_size: Share of the epochs, from the first on, that see pictures of half the height and width, which is
+            quicker.
         epochs, batch_size, seed: A fixed schedule; the last averaged weights are what is kept.
         loss: `bce`; or its sum with 1 - soft Dice (`bce_dice`), 1 - soft IoU (`bce_iou`), or the Lovasz hinge
             (`bce_lovasz`).

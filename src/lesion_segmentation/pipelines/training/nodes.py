@@ -1,7 +1,9 @@
 """What must be imported late (torch) and put together: a training and what its weights say of themselves."""
 
 import logging
+import math
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +20,7 @@ from lesion_segmentation.training.settings import TrainingSettings
 logger = logging.getLogger(__name__)
 
 PATIENCE_MINUTES = 45
+CALIBRATION_CASES = 200
 
 
 def choose_beginning(
@@ -88,6 +91,34 @@ def fit_network(
     )
     network.metadata = replace(network.metadata, mlflow_run_id=listener.run_id, commit=listener.commit)
     return network, history
+
+
+def calibrate_network(
+    trained_network: Any,
+    sample_images: Mapping[str, np.ndarray],
+    sample_masks: Mapping[str, np.ndarray],
+    guarded_samples: pd.DataFrame,
+    settings: PredictionSettings,
+) -> Any:
+    """The network with the temperature that fits the validation cases, some hundred of them where there are more."""
+    from lesion_segmentation.evaluation.temperature import fit_temperature
+    from lesion_segmentation.prediction import Predictor
+
+    validation = guarded_samples[guarded_samples["subset"] == "validation"].sort_values("sample_id")
+    chosen = validation.iloc[:: max(1, math.ceil(len(validation) / CALIBRATION_CASES))]
+    if not settings.calibrate or chosen.empty:
+        return trained_network
+    logits, masks = [], []
+    for source, part in chosen.groupby("source"):
+        outline = source if trained_network.outlines else None
+        predictor = Predictor(trained_network, settings.device, settings.precision, outline=outline)
+        for sample_id in part["sample_id"]:
+            logits.append(predictor.view_logits([sample_images[sample_id]])[:, 0].half().cpu().numpy())
+            masks.append(sample_masks[sample_id])
+    network = copy(trained_network)
+    network.metadata = replace(network.metadata, temperature=fit_temperature(np.stack(logits, axis=1), np.stack(masks)))
+    logger.info("Temperature %.2f, fitted to %d validation cases", network.metadata.temperature, len(chosen))
+    return network
 
 
 def _warn_of_cost(network: Any, settings: TrainingSettings, samples: pd.DataFrame) -> None:

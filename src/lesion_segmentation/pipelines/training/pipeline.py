@@ -2,7 +2,12 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from lesion_segmentation.pipelines.training.nodes import begin_network, choose_beginning, fit_network
+from lesion_segmentation.pipelines.training.nodes import (
+    begin_network,
+    calibrate_network,
+    choose_beginning,
+    fit_network,
+)
 
 
 def create_pipeline() -> Pipeline:
@@ -12,11 +17,13 @@ def create_pipeline() -> Pipeline:
              "params:prediction"]  # fmt: skip
     fit = ["initial_network", "sample_images", "sample_masks", "guarded_samples", "params:training",
            "params:this_run.listener", "params:this_run.checkpoint"]  # fmt: skip
+    calibrate = ["trained_network", "sample_images", "sample_masks", "guarded_samples", "params:prediction"]
     return Pipeline(
         [
             Node(choose_beginning, choose, "beginning", name="choose_beginning"),
             Node(begin_network, begin, "initial_network", name="begin_network"),
-            Node(fit_network, fit, ["network", "training_history"], name="fit_network"),
+            Node(fit_network, fit, ["trained_network", "training_history"], name="fit_network"),
+            Node(calibrate_network, calibrate, "network", name="calibrate_network"),
         ],
         namespace="training",
         prefix_datasets_with_namespace=False,
