@@ -20,7 +20,7 @@ def _of_environment(env: str) -> Callable[[float], NetworkMetadata]:
 NETWORKS = ("segnet", "monai_unet")
 """Those that are compared part by part, at several widths and batches."""
 OTHERS = {
-    "segnet_skip": lambda width: NetworkMetadata("segnet_skip", {"width": width}),
+    "segnet_skip": lambda width: NetworkMetadata("segnet_skip", {"width": width, "context": "none"}),
     "segnet_skip, dilated": lambda width: NetworkMetadata("segnet_skip", {"width": width, "context": "dilated"}),
     "segnet_skip, pooled": lambda width: NetworkMetadata("segnet_skip", {"width": width, "context": "pooled"}),
     "unet_lite, lite0": lambda width: NetworkMetadata("unet_lite", {"encoder": "lite0"}),
@@ -32,7 +32,7 @@ HEIGHT, WIDTH = 192, 256
 
 
 def build(name: str, width: float) -> Network:
-    """`segnet` as the recommended recipe has it, `monai_unet` of about its arithmetic, or one of OTHERS."""
+    """`segnet` with indices and no batch norm on the logit, `monai_unet` of about its arithmetic, or one of OTHERS."""
     if name in OTHERS:
         return build_network(OTHERS[name](width))
     segnet = build_network(

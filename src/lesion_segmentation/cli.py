@@ -150,6 +150,30 @@ def predict_command(source: Path, target: Path, part: str | None, truth: Path | 
     tell(*run_inference(_find_project(), options["env"], places, request.chosen, given), target)
 
 
+def _workers_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    for option in (
+        click.option("--scheduler", metavar="ADDRESS", help="Share the work over the Dask cluster at this address."),
+        click.option("--workers", type=click.IntRange(1), help="Share it over so many processes of this machine."),
+    ):
+        function = option(function)
+    return function
+
+
+@cli.command("sweep")
+@click.option("--env", "-e", help="As of kedro run.")
+@click.option("--params", callback=_split_params, default="", help="As of kedro run.")
+@_workers_options
+@_plain_errors
+def sweep_command(env: str | None, params: dict[str, Any], workers: int | None, scheduler: str | None) -> None:
+    """Search a recipe in the space of conf's sweep; trials that are done are not run again."""
+    from lesion_segmentation.experiments.sweep import run_sweep
+
+    project = _find_project()
+    env = env or os.environ.get("KEDRO_ENV")
+    check_environment(project / "conf", env)
+    click.echo(run_sweep(project, env, params, workers, scheduler).head(5).to_string(index=False))
+
+
 @cli.command("verify")
 @_plain_errors
 def verify_command() -> None:
@@ -168,8 +192,11 @@ def verify_command() -> None:
 @click.option("--env", "-e", help="As of kedro run.")
 @click.option("--folds", default="0,1,2,3,4", show_default=True, help="Which of the five folds.")
 @click.option("--params", callback=_split_params, default="", help="As of kedro run.")
+@_workers_options
 @_plain_errors
-def cross_validate_command(env: str | None, folds: str, params: dict[str, Any]) -> None:
+def cross_validate_command(
+    env: str | None, folds: str, params: dict[str, Any], workers: int | None, scheduler: str | None
+) -> None:
     """Run five folds, stratified by diagnosis, as whole runs, and pool them; finished folds are not run again."""
     from lesion_segmentation.experiments.cross_validation import cross_validate
 
@@ -178,4 +205,4 @@ def cross_validate_command(env: str | None, folds: str, params: dict[str, Any]) 
     check_environment(project / "conf", env)
     if not all(fold.strip().isdigit() for fold in folds.split(",")):
         raise InputError(f"--folds is {folds!r}, expected numbers such as 0,2")
-    cross_validate(project, env, [int(fold) for fold in folds.split(",")], params)
+    cross_validate(project, env, [int(fold) for fold in folds.split(",")], params, workers, scheduler)

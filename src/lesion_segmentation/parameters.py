@@ -9,6 +9,7 @@ from lesion_segmentation.data.splits import SplitSettings
 from lesion_segmentation.inference.settings import InferenceSettings
 from lesion_segmentation.prediction.settings import PredictionSettings
 from lesion_segmentation.report.settings import ReportingSettings
+from lesion_segmentation.training.search import SweepSettings
 from lesion_segmentation.training.settings import TrainingSettings
 
 SETTINGS: dict[str, type[BaseModel]] = {
@@ -21,6 +22,7 @@ SETTINGS: dict[str, type[BaseModel]] = {
     "prediction": PredictionSettings,
     "reporting": ReportingSettings,
     "inference": InferenceSettings,
+    "sweep": SweepSettings,
 }
 
 RUNTIME_PARAMETERS = ("data_root", "experiment", "comparison", "parent_run", "tracked_run", "places")

@@ -1,10 +1,15 @@
 """Temperatures against logits whose true one is known, and the node that keeps one."""
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from scipy.special import expit
 
 from lesion_segmentation.evaluation.temperature import apply_temperature, fit_temperature, measure_ece
+from lesion_segmentation.model import NetworkMetadata, build_network
+from lesion_segmentation.pipelines.training.nodes import calibrate_network
+from lesion_segmentation.training.settings import TrainingSettings
 
 
 def draw(temperature, views=1, seed=0):
@@ -34,3 +39,27 @@ def test_probabilities_that_mean_what_they_say_are_left_where_no_temperature_is_
     masks = np.zeros((1, 8, 8), np.uint8)
     masks.reshape(-1)[:48] = 1  # three in four, as the logits say
     assert fit_temperature(logits, masks) == 1.0
+
+
+def test_the_node_keeps_it_in_the_network_that_it_gives_and_leaves_the_one_it_got():
+    torch.manual_seed(0)
+    network = build_network(NetworkMetadata("segnet_skip", {"width": 0.0625, "outlines": ["A", "B"]}, (64, 64)))
+    generator = np.random.default_rng(0)
+    ids = [f"c{number}" for number in range(6)]
+    images = {name: generator.integers(0, 256, (64, 64, 3), dtype=np.uint8) for name in ids}
+    masks = {name: (generator.random((64, 64)) < 0.5).astype(np.uint8) for name in ids}
+    samples = pd.DataFrame({"sample_id": ids, "subset": ["validation"] * 5 + ["test"], "source": ["A", "B"] * 3})
+    settings = TrainingSettings(precision="32-true")
+    calibrated = calibrate_network(network, images, masks, samples, settings)
+    assert network.metadata.temperature == 1.0
+    maps = {"A": 0, "B": 1}
+    logits = []
+    for name, source in zip(ids[:5], samples["source"], strict=False):
+        with torch.no_grad():
+            pixels = torch.from_numpy(images[name]).permute(2, 0, 1)[None].float()
+            logits.append(network.eval()(pixels)[0, maps[source]].numpy())
+    by_hand = fit_temperature(np.stack(logits)[None], np.stack([masks[name] for name in ids[:5]]))
+    assert calibrated.metadata.temperature == pytest.approx(by_hand, rel=0.02)
+    off = calibrate_network(network, images, masks, samples, TrainingSettings(calibrate=False))
+    none = calibrate_network(network, images, masks, samples.assign(subset="train"), settings)
+    assert off.metadata.temperature == none.metadata.temperature == 1.0

@@ -1,7 +1,12 @@
 """The network that comes with the project: small, described, taken where none is named, checked by `kedro verify`."""
 
+import shutil
+
+import marked_tables
 import numpy as np
 import pytest
+import release
+import torch
 from click.testing import CliRunner
 from kedro.framework.startup import bootstrap_project
 from PIL import Image
@@ -76,6 +81,28 @@ def test_verify_says_whether_the_figures_come_out_again(drawn):
     assert figures["dice"] == pytest.approx(by_hand)
     with pytest.raises(InputError, match="4 pictures and 4 masks, expected 200"):
         verify(WEIGHTS, drawn, read_figures())
+
+
+def test_the_command_ends_with_1_where_the_figures_are_others(project, drawn, monkeypatch):
+    shutil.copytree(drawn, project / "data" / "01_raw" / "ph2")
+    bootstrap_project(project)
+    monkeypatch.chdir(project)
+    monkeypatch.setattr(
+        "lesion_segmentation.cli.read_figures", lambda: {"cases": 4, "dice": 1, "iou": 1, "accuracy": 1}
+    )
+    result = CliRunner().invoke(cli, ["verify"])
+    assert result.exit_code == 1
+    assert "the card says 100.00" in result.output
+    assert "did not come out again" in result.output
+
+
+def test_the_cards_table_is_made_of_the_files():
+    assert marked_tables.rebuild(CARD.read_text(), release.TABLES) == CARD.read_text()
+
+
+def test_weights_of_half_precision_are_read_as_float32():
+    network = load_network(WEIGHTS)
+    assert {tensor.dtype for tensor in network.own_state().values() if tensor.is_floating_point()} == {torch.float32}
 
 
 def test_the_command_says_what_is_missing(project, monkeypatch):

@@ -19,7 +19,7 @@ from lesion_segmentation.training.settings import TrainingSettings
 SMALL = {"width": 0.0625}
 NETWORKS = {
     "segnet": ("segnet", SMALL),
-    "segnet_skip": ("segnet_skip", SMALL),
+    "segnet_skip": ("segnet_skip", {**SMALL, "context": "none"}),
     "segnet_skip dilated": ("segnet_skip", {**SMALL, "context": "dilated", "unpooling": "nearest"}),
     "segnet_skip pooled": ("segnet_skip", {**SMALL, "context": "pooled", "logit_batch_norm": True}),
     "unet_lite": ("unet_lite", {"decoder": [8, 8, 8, 8]}),

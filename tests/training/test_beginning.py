@@ -16,7 +16,7 @@ from lesion_segmentation.training.beginning import Beginning, choose_beginning, 
 from lesion_segmentation.training.loop import prepare_network
 from lesion_segmentation.training.settings import TrainingSettings
 
-SETTINGS = TrainingSettings(width=0.0625, begin_from="earlier")
+SETTINGS = TrainingSettings(architecture="segnet", width=0.0625, begin_from="earlier")
 
 
 @pytest.fixture

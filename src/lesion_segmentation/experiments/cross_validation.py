@@ -9,12 +9,20 @@ from kedro.framework.startup import bootstrap_project
 
 from lesion_segmentation.data.splits import FOLDS
 from lesion_segmentation.errors import InputError
-from lesion_segmentation.experiments.trials import Experiment, Trial
+from lesion_segmentation.experiments.trials import Experiment, Trial, run_trials
+from lesion_segmentation.experiments.workers import check_workers
 from lesion_segmentation.files import expand_home
 from lesion_segmentation.tracking.signals import SignalGuard
 
 
-def cross_validate(project: Path, env: str | None, folds: Sequence[int], params: Mapping[str, Any]) -> None:
+def cross_validate(
+    project: Path,
+    env: str | None,
+    folds: Sequence[int],
+    params: Mapping[str, Any],
+    workers: int | None = None,
+    scheduler: str | None = None,
+) -> None:
     """Run the folds that are not finished, each a child of one parent run in MLflow, then pool all that are.
 
     Args:
@@ -23,6 +31,8 @@ def cross_validate(project: Path, env: str | None, folds: Sequence[int], params:
         folds: Which of the five; those finished earlier under the same parameters are not run again.
         params: As `kedro run --params`, nested; folds stand below its data_root, by default
             data/cross_validation/<env>.
+        workers: How many processes of this machine share the folds; None runs them one after the other.
+        scheduler: The address of a Dask cluster that shares them instead, over one file system.
 
     Raises:
         InputError: The folds that would be pooled are not all of these parameters, or there is no such fold.
@@ -30,18 +40,20 @@ def cross_validate(project: Path, env: str | None, folds: Sequence[int], params:
     wrong = [fold for fold in folds if not 0 <= fold < FOLDS]
     if wrong:
         raise InputError(f"There is no fold {wrong[0]}: expected some of 0 to {FOLDS - 1}")
+    check_workers(workers, scheduler)
     bootstrap_project(project)
     root = expand_home(params.get("data_root", f"data/cross_validation/{env or 'base'}"))
     trials = list_folds(root)
     experiment = Experiment(project, env, params)
     asked_for = [trials[fold] for fold in folds]
     finished = experiment.find_finished(trials, [trial.name for trial in asked_for])
-    parent = experiment.open_parent(_list(folds))
+    parent = experiment.open_parent(
+        "cross-validate", {"split": {"protocol": "folds", "fold": _list(folds)}}, _list(folds)
+    )
     signals = SignalGuard(partial(parent.end, "KILLED"))
     try:
-        for trial in asked_for:
-            if trial.name not in finished:
-                experiment.run(trial, parent)
+        left = [trial for trial in asked_for if trial.name not in finished]
+        run_trials(experiment, left, parent.run_id, workers, scheduler)
         experiment.run_pipeline("cross_validation", root, parent)
         parent.end("FINISHED")
     except Exception:

@@ -1,14 +1,18 @@
 """A trial is one whole run under some overrides, with a data root of its own; a finished one is not run again."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
 
 from lesion_segmentation.errors import InputError
+from lesion_segmentation.experiments.workers import map_over, open_workers, written_to
 from lesion_segmentation.files import replacing
 from lesion_segmentation.parameters import SETTINGS
 from lesion_segmentation.records import find_differences
@@ -22,10 +26,15 @@ from lesion_segmentation.tracking import (
     resolve_uri,
 )
 
+logger = logging.getLogger(__name__)
+
 FINISHED = "finished.json"
+LOG = "log.txt"
+"""Of a trial that ran on a worker: what it said."""
 FORMAT_VERSION = 1
 WITHOUT_EFFECT = ("data_root", "experiment", "training.resume", "training.device", "prediction.device")
 """Parameters that what a trial finds does not depend on."""
+OF_OTHER_COMMANDS = ("sweep.", "inference.")
 
 
 @dataclass(frozen=True)
@@ -86,25 +95,44 @@ class Experiment:
             )
         return finished
 
-    def open_parent(self, folds: str) -> TrackedRun:
-        """The run in MLflow whose children the folds are, with the parameters of all of them."""
+    @property
+    def parameter_names(self) -> set[str]:
+        """Of everything that can be set."""
+        return set(self._parameters)
+
+    def group(self, name: str) -> dict[str, Any]:
+        """The parameters of a group."""
+        return dict(self._groups[name])
+
+    def open_parent(self, command: str, common: Mapping[str, Any], folds: str | None = None) -> TrackedRun:
+        """The run in MLflow whose children the trials are, with the parameters of all of them.
+
+        Args:
+            command: Kedro's.
+            common: What of the parameters all trials have otherwise, nested.
+            folds: As the command names them.
+        """
         uri = resolve_uri(self._mlflow, self.project)
         probe(uri)
-        of_folds = {"split": {"protocol": "folds", "fold": folds}}
-        common = _merge({name: self._groups[name] for name in SETTINGS}, of_folds)
+        parameters = _merge({name: self._groups[name] for name in SETTINGS}, common)
         given = {"env": self.env, "runtime_params": self.params, "folds": folds}
-        described = describe_run("cross-validate", given, common, self.project)
+        described = describe_run(command, given, parameters, self.project)
         experiment = resolve_experiment(self._mlflow, self.params)
         parent = begin_run(uri, experiment, self.project / "mlruns", described)
-        parent.log_parameters(common)
+        parent.log_parameters(parameters)
         return parent
 
-    def run(self, trial: Trial, parent: TrackedRun) -> None:
-        """Run a trial as a child of the parent, and mark it as finished."""
+    def run_once(self, trial: Trial, parent_run: str, to_outputs: Sequence[str]) -> None:
+        """As run, as far as these outputs need, where the trial is not finished yet."""
+        if not (self.project / trial.data_root / FINISHED).is_file():
+            self.run(trial, parent_run, to_outputs)
+
+    def run(self, trial: Trial, parent_run: str, to_outputs: Sequence[str] | None = None) -> None:
+        """Run a trial as a child of the run of this id, and mark it as finished."""
         runtime = _merge(self.params, trial.overrides)
-        runtime |= {"data_root": str(trial.data_root), "parent_run": parent.run_id}
+        runtime |= {"data_root": str(trial.data_root), "parent_run": parent_run}
         with KedroSession.create(self.project, env=self.env, runtime_params=runtime) as session:
-            session.run()
+            session.run(to_outputs=to_outputs)
         with replacing(self.project / trial.data_root / FINISHED) as path:
             mark = {"format_version": FORMAT_VERSION, "parameters": self._settings_of(trial)}
             path.write_text(json.dumps(mark, indent=2))
@@ -118,9 +146,48 @@ class Experiment:
     def _settings_of(self, trial: Trial) -> dict[str, Any]:
         """The parameters that the trial's result depends on, as JSON gives them back."""
         settings = {**self._parameters, **flatten(trial.overrides)}
-        kept = {name: value for name, value in settings.items() if name not in WITHOUT_EFFECT}
+        kept = {name: value for name, value in settings.items() if _has_effect(name)}
         found: dict[str, Any] = json.loads(json.dumps(kept))
         return found
+
+
+def run_trials(
+    experiment: Experiment,
+    trials: Sequence[Trial],
+    parent_run: str,
+    workers: int | None = None,
+    scheduler: str | None = None,
+) -> None:
+    """Run whole trials, one after the other here or over workers, and tell in one line of each that it ended."""
+    start = time.perf_counter()
+    for number, name in enumerate(_run_trials(experiment, trials, parent_run, workers, scheduler), 1):
+        logger.info("%s is finished, %d of %d after %.1f minutes", name, number, len(trials), _minutes(start))
+
+
+def _run_trials(
+    experiment: Experiment, trials: Sequence[Trial], parent_run: str, workers: int | None, scheduler: str | None
+) -> Iterator[str]:
+    if workers is None and scheduler is None:
+        for trial in trials:
+            experiment.run(trial, parent_run)
+            yield trial.name
+        return
+    with open_workers(workers, scheduler) as client:
+        work = {trial.name: (experiment, trial, parent_run) for trial in trials}
+        for name, _ in map_over(client, run_on_worker, work):
+            yield name
+
+
+def run_on_worker(experiment: Experiment, trial: Trial, parent_run: str) -> None:
+    """One trial in a worker's process; where another worker has died of it, it goes on from the checkpoint."""
+    bootstrap_project(experiment.project)
+    goes_on = _merge(trial.overrides, {"training": {"resume": True}})
+    with written_to(experiment.project / trial.data_root / LOG):
+        experiment.run(replace(trial, overrides=goes_on), parent_run)
+
+
+def _minutes(start: float) -> float:
+    return (time.perf_counter() - start) / 60
 
 
 def _read_mark(path: Path) -> dict[str, Any]:
@@ -137,12 +204,17 @@ def _read_mark(path: Path) -> dict[str, Any]:
     if version != FORMAT_VERSION or mark:
         unknown = f"unknown {', '.join(mark)}" if mark else f"format {version}"
         raise InputError(f"{path}: a newer version of this project wrote it ({unknown}).")
-    return {name: value for name, value in parameters.items() if name not in WITHOUT_EFFECT}
+    return {name: value for name, value in parameters.items() if _has_effect(name)}
+
+
+def _has_effect(name: str) -> bool:
+    return name not in WITHOUT_EFFECT and not name.startswith(OF_OTHER_COMMANDS)
 
 
 def _defaults() -> dict[str, Any]:
     """What parameters were before they could be set: what conf/base and the settings say today."""
-    return flatten({name: group.model_construct().model_dump(mode="json") for name, group in SETTINGS.items()})
+    today = flatten({name: group.model_construct().model_dump(mode="json") for name, group in SETTINGS.items()})
+    return today | {"training.calibrate": False}
 
 
 def _merge(common: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

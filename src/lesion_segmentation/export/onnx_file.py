@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 
-def export_onnx(network: Network, path: Path, outline: str | None = None, facts: dict[str, str] | None = None) -> None:
+def export_onnx(network: Network, path: Path, outline: str | None = None) -> None:
     """Write the whole of it to `path`, which is replaced as a whole.
 
     Args, errors: As make_onnx.
@@ -81,7 +81,7 @@ def describe(metadata: NetworkMetadata) -> dict[str, str]:
         "data_hash": metadata.data_hash,
         "split_hash": metadata.split_hash,
         "commit": metadata.commit,
-        "terms": "For research. Not a medical device.",
+        "terms": " ".join(filter(None, ["For research. Not a medical device.", metadata.licence])),
     }
     return {**said, "network": json.dumps({"architecture": metadata.architecture, "options": dict(metadata.options)})}
 

@@ -13,9 +13,9 @@ from lesion_segmentation.group import find_causes
 from lesion_segmentation.resizing import Framing, Resizing
 from lesion_segmentation.tensor_files import find_unlike
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 """Of weights files. Version 1 had SegNet's three options as keys of their own, and no version; version 2 did not say
-how masks are made of probabilities."""
+how masks are made of probabilities; version 3 knew no licence."""
 
 RAW_RANGE = (0.0, 255.0)
 """Of pixels as they come."""
@@ -51,6 +51,7 @@ class NetworkMetadata:
         begun_from: The MLflow run of the network that it began with, or the name of its encoder's weights.
         mlflow_run_id: Of the run that trained it.
         commit: Of the code that trained it.
+        licence: Of the weights, where they are passed on.
     """
 
     architecture: str
@@ -73,6 +74,7 @@ class NetworkMetadata:
     begun_from: str = ""
     mlflow_run_id: str = ""
     commit: str = ""
+    licence: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values, with the version of the format."""

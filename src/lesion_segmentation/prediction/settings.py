@@ -16,8 +16,6 @@ class PredictionSettings(Group):
         test_time_augmentation: Over which views of a picture the mean is predicted; every table names it.
         single_lesion: Of each mask the largest part alone is kept, with its holes filled; probabilities stay as they
             are. Every table of scores says whether.
-        calibrate: Whether a temperature is fitted to the validation cases and kept in the network, where it lowers
-            their calibration error.
         outline: Whose experts' way of outlining is asked for, where the network knows several; null is the first.
         device: `auto` takes a GPU where there is one.
         precision: `auto` takes bf16 where the hardware computes with it, else float32.
@@ -25,7 +23,6 @@ class PredictionSettings(Group):
 
     test_time_augmentation: TestTimeAugmentation = "four"
     single_lesion: bool = True
-    calibrate: bool = True
     outline: str | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from lesion_segmentation.tracking.registry import register_network
 from lesion_segmentation.tracking.run import TrackedRun, begin_run
 from lesion_segmentation.tracking.signals import SignalGuard
 from lesion_segmentation.tracking.store import probe, resolve_experiment, resolve_uri
-from lesion_segmentation.training.listener import Listener
+from lesion_segmentation.training.listener import Listener, Row, StopTraining, find_watcher
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +104,8 @@ class TrackingHooks:
         if "params:this_run.listener" in pipeline.inputs():
             self._run.set_tags({"device": _device_name(parameters["training"])})
             resumed = partial(_tag_resumed, self._run)
-            listener = Listener(self._run.log_epoch, resumed, self._run.run_id, tags["git_commit"])
+            log = partial(_tell_both, self._run.log_epoch, find_watcher())
+            listener = Listener(log, resumed, self._run.run_id, tags["git_commit"])
             catalog.get("params:this_run.listener").save(listener)
         ours = {name: value for name, value in tags.items() if not name.startswith("mlflow.")}
         record = {"mlflow_run_id": self._run.run_id, **ours, **flatten(parameters)}
@@ -194,16 +195,16 @@ class TrackingHooks:
                 self._run.log_model(Path(str(dataset._filepath)))
 
     @hook_impl
-    def on_pipeline_error(self) -> None:
+    def on_pipeline_error(self, error: Exception) -> None:
         """A node, or saving its output, raised an exception."""
         self._release_signals()
         if self._run is None:
             return
-        self._run.end("FAILED")
+        self._run.end("KILLED" if isinstance(error, StopTraining) else "FAILED")
         try:
             unsent = self._run.keep_unsent(self._root / "08_reporting")
-        except InputError as error:  # a full disk, say: what the run failed of is told first
-            logger.warning("What MLflow did not take could not be kept: %s", error)
+        except InputError as full:  # a disk, say: what the run failed of is told first
+            logger.warning("What MLflow did not take could not be kept: %s", full)
         else:
             if unsent is not None:
                 logger.warning("MLflow did not take all of this run. To send the rest later: kedro send-run %s", unsent)
@@ -233,6 +234,11 @@ def _mark_of(dataset: Any) -> str | None:
     """`artifact`, `model` or `metric`, where the catalog says `metadata: {mlflow: ...}`."""
     mark: str | None = (getattr(dataset, "metadata", None) or {}).get("mlflow")
     return mark
+
+
+def _tell_both(log: Callable[[Row], None], watcher: Callable[[Row], None], row: Row) -> None:
+    log(row)
+    watcher(row)
 
 
 def _tag_resumed(run: TrackedRun, earlier_run_id: str) -> None:

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import shutil
+import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,7 +32,9 @@ def log_model(client: Any, run_id: str, weights: str) -> None:
     # Made by its experiment's id: MLflow would put it into the experiment of its global state, "Default" here.
     experiment_id = client.get_run(run_id).info.experiment_id
     model = client.create_logged_model(experiment_id, name="network", source_run_id=run_id)
-    with quiet():
+    with quiet(), tempfile.TemporaryDirectory() as scratch:
+        code = Path(scratch, package.name)
+        shutil.copytree(package, code, ignore=shutil.ignore_patterns("*.safetensors", "__pycache__"))
         Model.log(
             artifact_path=None,
             model_id=model.model_id,
@@ -38,7 +42,7 @@ def log_model(client: Any, run_id: str, weights: str) -> None:
             run_id=run_id,
             python_model=str(package / "tracking" / "pyfunc.py"),
             artifacts={"network": weights},
-            code_paths=[str(package)],
+            code_paths=[str(code)],
             signature=signature,
             input_example=example(),
             # Without the build's name: no index but PyTorch's own has 2.13.0+cpu.

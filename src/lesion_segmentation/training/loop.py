@@ -62,6 +62,8 @@ def fit(
     subsets = {name: list(part["sample_id"]) for name, part in parts.items()}
     _require_a_batch(settings.batch_size, len(subsets["train"]))
     keep_freed_memory()
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
     hardware = choose_hardware(settings.device, settings.precision)
     fabric = lightning.Fabric(accelerator=hardware.device, devices=1, precision=hardware.precision)
     network = network or prepare_network(settings, (images[sample_id] for sample_id in subsets["train"]))

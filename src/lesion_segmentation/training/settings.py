@@ -59,8 +59,6 @@ class TrainingSettings(Group):
             `encoder` as the encoder's weights expect.
         seen_per_epoch: Of data from several sources, by their names, how often each picture is seen in an epoch: 1
             where it is not named, 3 is three times, 0.25 a quarter of them drawn anew each time.
-        half_size: Share of the epochs, from the first on, that see pictures of half the height and width, which is
-            quicker.
         epochs, batch_size, seed: A fixed schedule; the last averaged weights are what is kept.
         loss: `bce`; or its sum with 1 - soft Dice (`bce_dice`), 1 - soft IoU (`bce_iou`), or the Lovasz hinge
             (`bce_lovasz`).
@@ -74,9 +72,12 @@ class TrainingSettings(Group):
         ema_decay: Of the exponential moving average of weights and running statistics; 0 keeps the last weights.
         device: `auto` takes a GPU where there is one.
         precision: `auto` takes bf16 where the hardware computes with it, else float32.
+        threads: Of the processor; null is one a core. Sums of float32 depend on it in their last bits.
         resume: Go on from the last checkpoint, where there is one.
         validation_scores: Further scores of validation in each epoch's row, keys of VALIDATION_SCORES: `legacy`, those
             of the paper's code.
+        calibrate: Whether a temperature is fitted to the validation cases and kept in the network, where it lowers
+            their calibration error.
         on_the_fly: Changes to pictures while training.
     """
 
@@ -89,7 +90,6 @@ class TrainingSettings(Group):
     begin_from: str | None = None
     scaling: Literal["raw", "standardised", "encoder"] = "standardised"
     seen_per_epoch: dict[str, Annotated[float, Field(gt=0, le=1000)]] = Field(default_factory=dict)
-    half_size: float = Field(0, ge=0, lt=1)
     epochs: int = Field(400, ge=1, le=100_000)
     batch_size: int = Field(10, ge=1, le=100_000)
     seed: Seed = 0
@@ -105,8 +105,10 @@ class TrainingSettings(Group):
     ema_decay: float = Field(0.995, ge=0, lt=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
+    threads: int | None = Field(None, ge=1, le=1024)
     resume: bool = False
     validation_scores: tuple[str, ...] = ()
+    calibrate: bool = True
     on_the_fly: OnTheFlySettings = OnTheFlySettings()
 
     @field_validator("validation_scores")

@@ -8,7 +8,6 @@ import lightning
 import numpy as np
 import torch
 from torch import Generator, Tensor, nn
-from torch.nn import functional as F
 
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.model import Network
@@ -112,8 +111,6 @@ class Trainer:
             outlines = train.outlines[order[chosen]]
             if changes is not None:
                 pixels, masks = apply_changes(pixels, masks, changes.take(chosen))
-            if epoch <= self.settings.half_size * self.settings.epochs:
-                pixels, masks = _halve(pixels, masks)
             finite.append(self.step(pixels, masks, tally, outlines))
         self._require_finite(torch.stack(finite), epoch, learning_rate, order, sample_ids)
         row = {"epoch": epoch, "learning_rate": learning_rate}
@@ -202,11 +199,6 @@ class Trainer:
             f"the loss was no longer finite in epoch {epoch} (learning rate {learning_rate:.2g}), first on the batch "
             f"of {batch}; {kept}. Lower training.learning_rate."
         )
-
-
-def _halve(pixels: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
-    """Pixels (n, 3, H, W) and masks (n, 1, H, W) at half the height and width, each pixel the mean of four."""
-    return F.avg_pool2d(pixels, 2), (F.avg_pool2d(masks, 2) > 0.5).to(masks.dtype)
 
 
 def _choose_maps(logits: Tensor, outlines: Tensor | None) -> Tensor:

@@ -98,27 +98,39 @@ def calibrate_network(
     sample_images: Mapping[str, np.ndarray],
     sample_masks: Mapping[str, np.ndarray],
     guarded_samples: pd.DataFrame,
-    settings: PredictionSettings,
+    settings: TrainingSettings,
 ) -> Any:
     """The network with the temperature that fits the validation cases, some hundred of them where there are more."""
     from lesion_segmentation.evaluation.temperature import fit_temperature
-    from lesion_segmentation.prediction import Predictor
 
     validation = guarded_samples[guarded_samples["subset"] == "validation"].sort_values("sample_id")
     chosen = validation.iloc[:: max(1, math.ceil(len(validation) / CALIBRATION_CASES))]
     if not settings.calibrate or chosen.empty:
         return trained_network
-    logits, masks = [], []
-    for source, part in chosen.groupby("source"):
-        outline = source if trained_network.outlines else None
-        predictor = Predictor(trained_network, settings.device, settings.precision, outline=outline)
-        for sample_id in part["sample_id"]:
-            logits.append(predictor.view_logits([sample_images[sample_id]])[:, 0].half().cpu().numpy())
-            masks.append(sample_masks[sample_id])
+    logits = _view_logits(trained_network, sample_images, chosen, settings)
+    temperature = fit_temperature(
+        np.stack([logits[sample_id] for sample_id in chosen["sample_id"]], axis=1),
+        np.stack([sample_masks[sample_id] for sample_id in chosen["sample_id"]]),
+    )
+    logger.info("Temperature %.2f, of %d validation cases", temperature, len(chosen))
     network = copy(trained_network)
-    network.metadata = replace(network.metadata, temperature=fit_temperature(np.stack(logits, axis=1), np.stack(masks)))
-    logger.info("Temperature %.2f, fitted to %d validation cases", network.metadata.temperature, len(chosen))
+    network.metadata = replace(network.metadata, temperature=temperature)
     return network
+
+
+def _view_logits(
+    network: Any, images: Mapping[str, np.ndarray], samples: pd.DataFrame, settings: TrainingSettings
+) -> dict[str, np.ndarray]:
+    """Of each sample (views, H, W), from the map of its source."""
+    from lesion_segmentation.prediction import Predictor
+
+    sources = samples["source"] if network.outlines else pd.Series("", index=samples.index)
+    found = {}
+    for source, part in samples.groupby(sources):
+        predictor = Predictor(network, settings.device, settings.precision, outline=source or None)
+        for sample_id in part["sample_id"]:
+            found[sample_id] = predictor.view_logits([images[sample_id]])[:, 0].half().cpu().numpy()
+    return found
 
 
 def _warn_of_cost(network: Any, settings: TrainingSettings, samples: pd.DataFrame) -> None:

@@ -17,7 +17,7 @@ def create_pipeline() -> Pipeline:
              "params:prediction"]  # fmt: skip
     fit = ["initial_network", "sample_images", "sample_masks", "guarded_samples", "params:training",
            "params:this_run.listener", "params:this_run.checkpoint"]  # fmt: skip
-    calibrate = ["trained_network", "sample_images", "sample_masks", "guarded_samples", "params:prediction"]
+    calibrate = ["trained_network", "sample_images", "sample_masks", "guarded_samples", "params:training"]
     return Pipeline(
         [
             Node(choose_beginning, choose, "beginning", name="choose_beginning"),

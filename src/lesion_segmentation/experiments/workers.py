@@ -1,0 +1,136 @@
+"""Dask's workers, which run trials and shards: processes of this machine, or a cluster that is there already.
+
+Dask is an extra of the install, so it is imported where workers are asked for.
+"""
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lesion_segmentation.errors import InputError
+
+SECONDS_TO_CONNECT = 20
+DEATHS = 3
+"""Of workers under one piece of work, until it is given up."""
+
+
+def check_workers(workers: int | None, scheduler: str | None) -> None:
+    """Refuse what cannot be before any work.
+
+    Raises:
+        InputError: Both are asked for, or Dask is not there.
+    """
+    if workers is not None and scheduler is not None:
+        raise InputError("--workers and --scheduler are both given: workers of this machine, or those of a cluster?")
+    if workers is None and scheduler is None:
+        return
+    try:
+        import distributed  # noqa: F401
+    except ImportError as error:
+        raise InputError("Dask is needed for --workers and --scheduler: pip install '.[scale]'") from error
+
+
+@contextmanager
+def open_workers(workers: int | None, scheduler: str | None) -> Iterator[Any]:
+    """A client of so many processes of this machine, each with its share of the cores and its GPU, or of a cluster.
+
+    Raises:
+        InputError: The cluster does not answer.
+    """
+    import dask
+    from distributed import Client, LocalCluster
+
+    with dask.config.set({"distributed.scheduler.allowed-failures": DEATHS}):
+        if scheduler is not None:
+            try:
+                client = Client(scheduler, timeout=SECONDS_TO_CONNECT)
+            except (OSError, ValueError) as error:
+                raise InputError(f"No Dask scheduler answers at {scheduler} ({_first_line(error)}).") from error
+            with client:
+                yield client
+            return
+        assert workers is not None
+        # Processes are begun with their share, since a network's threads are counted when torch is imported.
+        with (
+            LocalCluster(n_workers=0, threads_per_worker=1, dashboard_address=None) as cluster,
+            Client(cluster) as client,
+        ):
+            client.register_plugin(_make_pinning(workers))
+            cluster.scale(workers)
+            yield client
+
+
+def map_over(client: Any, function: Callable[..., Any], work: Mapping[str, Sequence[Any]]) -> Iterator[tuple[str, Any]]:
+    """Names and results as they come; the work of a worker that dies is done by another one.
+
+    Args:
+        client: Of open_workers.
+        function: Importable by the workers.
+        work: Name to the function's arguments.
+
+    Raises:
+        InputError: A piece raised one, or several workers died of it.
+    """
+    from distributed import KilledWorker, as_completed
+
+    futures = {client.submit(function, *given, pure=False): name for name, given in work.items()}
+    try:
+        for future in as_completed(futures):
+            try:
+                yield futures[future], future.result()
+            except KilledWorker as error:
+                raise InputError(
+                    f"{futures[future]}: {DEATHS + 1} workers died of it, of too little memory?"
+                ) from error
+    finally:
+        client.cancel(list(futures))
+
+
+@contextmanager
+def written_to(path: Path) -> Iterator[None]:
+    """What this process says goes to a file: of several at once nobody could tell whose word it is."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    streams = [stream for stream in (sys.stdout, sys.stderr) if stream is not None]
+    with path.open("ab") as file, contextlib.ExitStack() as stack:
+        for stream in streams:
+            stream.flush()
+        for number in (1, 2):
+            kept = os.dup(number)
+            stack.callback(os.close, kept)
+            stack.callback(os.dup2, kept, number)
+            os.dup2(file.fileno(), number)
+        yield
+        for stream in streams:
+            stream.flush()
+
+
+def _make_pinning(workers: int) -> Any:
+    from distributed import WorkerPlugin
+
+    class Pinning(WorkerPlugin):
+        """A worker's share: every `workers`-th core from its number on, and the GPU of its number."""
+
+        def setup(self, worker: Any) -> None:
+            take_share(int(worker.name), workers)
+
+    return Pinning()
+
+
+def take_share(number: int, workers: int) -> None:
+    """Bind this process to its share of the cores, and show it one GPU alone where there are several."""
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, cores[number % len(cores) :: workers] or cores)
+    import torch  # by now, so that its threads are as many as the cores of the share
+
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(torch.cuda.device_count())))
+    if "," in visible:
+        cards = visible.split(",")
+        os.environ["CUDA_VISIBLE_DEVICES"] = cards[number % len(cards)]
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

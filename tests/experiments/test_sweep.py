@@ -1,0 +1,90 @@
+"""kedro sweep: draws whole runs, goes on where it was stopped, and looks at no test case."""
+
+import pandas as pd
+import pytest
+from conftest import QUICK, nest
+from mlflow import MlflowClient
+from pydantic import ValidationError
+
+from lesion_segmentation.errors import InputError
+from lesion_segmentation.experiments.sweep import run_sweep
+from lesion_segmentation.experiments.trials import Experiment
+from lesion_segmentation.training.search import SweepSettings
+
+pytest.importorskip("optuna", reason="Optuna comes with pip install '.[scale]'")
+
+SPACE = {
+    "training.learning_rate": {"low": 0.001, "high": 0.01, "log": True},
+    "training.batch_size": {"low": 2, "high": 6, "step": 2},
+    "training.loss": {"choices": ["bce", "bce_dice"]},
+}
+
+
+def params(**sweep):
+    return {**nest(QUICK | {"training.epochs": 2}), "sweep": {"space": SPACE, "trials": 3, **sweep}}
+
+
+@pytest.mark.slow
+def test_a_sweep_that_was_stopped_goes_on_and_no_test_case_is_scored(project, monkeypatch):
+    run, ran = Experiment.run, []
+
+    def interrupted(self, trial, *rest):
+        if len(ran) == 2:
+            raise KeyboardInterrupt
+        ran.append(trial.name)
+        return run(self, trial, *rest)
+
+    monkeypatch.setattr(Experiment, "run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep(project, "demo", params(pruning=False))
+    monkeypatch.setattr(Experiment, "run", run)
+    table = run_sweep(project, "demo", params(pruning=False))
+    done = table[table["state"] == "complete"]
+    assert len(done) == 3
+    assert set(SPACE) <= set(table)
+    assert done["training.batch_size"].isin([2, 4, 6]).all()
+    root = project / "data" / "sweep" / "demo"
+    for row in done.itertuples():
+        folder = root / f"trial_{row.number:04}" / "08_reporting"
+        assert pd.read_csv(folder / "training_history.csv")["validation_dice"].iloc[-1] == pytest.approx(row.value)
+        assert not (folder / "case_metrics.csv").exists()
+    assert pd.read_csv(root / "trials.csv")["value"].iloc[0] == done["value"].max()
+    client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+    runs = client.search_runs([client.get_experiment_by_name("ph2-segnet-demo").experiment_id])
+    parents = [each for each in runs if "mlflow.parentRunId" not in each.data.tags]
+    assert sorted(each.info.status for each in parents) == ["FAILED", "FINISHED"]
+    assert len(run_sweep(project, "demo", params(pruning=False))) == len(table)  # nothing is left to be done
+
+
+@pytest.mark.slow
+def test_a_trial_under_the_median_is_stopped(project, monkeypatch):
+    import optuna
+
+    monkeypatch.setattr(optuna.pruners.MedianPruner, "prune", lambda self, study, trial: trial.number == 1)
+    table = run_sweep(project, "demo", params(trials=2))
+    assert sorted(table["state"]) == ["complete", "pruned"]
+    client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+    runs = client.search_runs([client.get_experiment_by_name("ph2-segnet-demo").experiment_id])
+    assert sorted(run.info.status for run in runs) == ["FINISHED", "FINISHED", "KILLED"]
+
+
+@pytest.mark.slow
+def test_the_held_out_cases_of_two_folds(project):
+    catalog = project / "conf" / "demo" / "catalog.yml"
+    catalog.write_text(catalog.read_text().replace("cases: 20", "cases: 25"))
+    table = run_sweep(project, "demo", params(trials=1, objective="folds"))
+    root = project / "data" / "sweep" / "demo" / "trial_0000"
+    cases = [pd.read_csv(root / f"fold_{fold}" / "08_reporting" / "case_metrics.csv") for fold in (0, 1)]
+    means = [each.loc[each["subset"] == "test", "dice"].mean() for each in cases]
+    assert table["value"].iloc[0] == pytest.approx(sum(means) / 2)
+    assert not (root / "fold_2").exists()
+
+
+def test_nothing_is_chosen_on_what_is_reported(project):
+    for objective in ("test", "fold_2"):
+        with pytest.raises(ValidationError, match="nothing is chosen on test cases or on folds 2 to 4"):
+            SweepSettings(objective=objective)
+    with pytest.raises(InputError, match=r"sweep\.space has training\.colour, which conf/base does not know"):
+        run_sweep(project, "demo", params(space={"training.colour": {"choices": [1]}}))
+    with pytest.raises(InputError, match=r"sweep\.space is empty"):
+        run_sweep(project, "demo", {**params(), "sweep": {"space": {}}})

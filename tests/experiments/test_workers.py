@@ -1,0 +1,101 @@
+"""Trials over Dask's workers: the serial result bit for bit, also where a worker is killed in the middle."""
+
+import os
+import signal
+import threading
+import time
+
+import pandas as pd
+import psutil
+import pytest
+from conftest import QUICK, nest
+from mlflow import MlflowClient
+from safetensors.numpy import load_file
+
+from lesion_segmentation.errors import InputError
+from lesion_segmentation.experiments import workers
+from lesion_segmentation.experiments.cross_validation import cross_validate
+
+pytest.importorskip("distributed", reason="Dask comes with pip install '.[scale]'")
+
+PARAMS = nest(QUICK | {"training.epochs": 3, "training.threads": 1, "split.validation_cases": 0})
+
+
+@pytest.fixture
+def more_cases(project):
+    """Folds by diagnosis need five cases of each."""
+    catalog = project / "conf" / "demo" / "catalog.yml"
+    catalog.write_text(catalog.read_text().replace("cases: 20", "cases: 25"))
+    return project
+
+
+def kill_a_worker(root, killed):
+    """As soon as some fold has its first checkpoint."""
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline:
+        if list(root.glob("fold_*/06_models/training_checkpoint.safetensors")):
+            writing = [
+                child for child in psutil.Process().children(recursive=True)
+                if any(str(root) in file.path for file in child.open_files())
+            ]  # fmt: skip
+            if writing:
+                os.kill(writing[0].pid, signal.SIGKILL)
+                killed.append(writing[0].pid)
+                return
+        time.sleep(0.01)
+
+
+@pytest.mark.slow
+def test_five_folds_on_two_workers_of_which_one_is_killed_are_the_serial_ones(more_cases):
+    project = more_cases
+    cross_validate(project, "demo", range(5), {**PARAMS, "data_root": "data/serial"})
+    killed = []
+    killer = threading.Thread(target=kill_a_worker, args=(project / "data" / "shared", killed))
+    killer.start()
+    cross_validate(project, "demo", range(5), {**PARAMS, "data_root": "data/shared"}, workers=2)
+    killer.join()
+    assert killed
+    for fold in range(5):
+        one, other = (
+            load_file(project / "data" / name / f"fold_{fold}" / "06_models" / "network.safetensors")
+            for name in ("serial", "shared")
+        )
+        assert one.keys() == other.keys()
+        assert all((one[name] == other[name]).all() for name in one)
+    tables = [
+        pd.read_csv(project / "data" / name / "08_reporting" / "cross_validation_cases.csv")
+        for name in ("serial", "shared")
+    ]
+    pd.testing.assert_frame_equal(*(table.filter(["case_id", "fold", "dice", "iou", "accuracy"]) for table in tables))
+    client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+    runs = client.search_runs([client.get_experiment_by_name("ph2-segnet-demo").experiment_id])
+    parent = max(
+        (run for run in runs if "mlflow.parentRunId" not in run.data.tags), key=lambda run: run.info.start_time
+    )
+    children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    finished = [run.data.params["split.fold"] for run in children if run.info.status == "FINISHED"]
+    assert sorted(finished) == ["0", "1", "2", "3", "4"]
+    assert parent.info.status == "FINISHED"
+    assert (project / "data" / "shared" / "fold_0" / "log.txt").stat().st_size > 0
+
+
+def test_what_cannot_be_is_refused_before_any_work(project, monkeypatch):
+    with pytest.raises(InputError, match="both given"):
+        cross_validate(project, "demo", [0], {}, workers=2, scheduler="tcp://127.0.0.1:1")
+    monkeypatch.setattr(workers, "SECONDS_TO_CONNECT", 1)
+    with (
+        pytest.raises(InputError, match=r"No Dask scheduler answers at tcp://127\.0\.0\.1:1"),
+        workers.open_workers(None, "tcp://127.0.0.1:1"),
+    ):
+        pass
+
+
+def test_a_share_of_the_cores(monkeypatch):
+    bound = []
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3, 4, 5, 6, 7})
+    monkeypatch.setattr(os, "sched_setaffinity", lambda _, cores: bound.append(cores))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5")
+    for number in range(4):
+        workers.take_share(number, 4)
+    assert bound == [[0, 4], [1, 5], [2, 6], [3, 7]]
+    assert os.environ["CUDA_VISIBLE_DEVICES"] in ("4", "5")
