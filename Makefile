@@ -11,7 +11,7 @@ setup: .venv/.done
 .venv/.done: pyproject.toml requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --editable '.[dev,encoders]' --constraint requirements.lock
+	$(BIN)/python -m pip install --quiet --editable '.[dev,encoders,scale]' --constraint requirements.lock
 	touch $@
 
 demo: setup

@@ -46,6 +46,7 @@ ROWS = (
     Row("imagenet_isic", "ImageNet, ISIC 2018", "U-Net on EfficientNet-Lite2, begun from ISIC 2018"),
     Row("joint", "ImageNet, ISIC 2018", "U-Net on EfficientNet-Lite2, PH2 and ISIC 2018 in one training"),
     Row("best", "ImageNet, ISIC 2018", "ensemble: the mean of isic, imagenet and imagenet_isic"),
+    Row("best_two", "ImageNet, ISIC 2018", "ensemble: the mean of scratch and joint"),
     Row("isic_to_ph2", "ImageNet, ISIC 2018; PH2 never", "U-Net on EfficientNet-Lite2"),
 )
 PAPER = {
@@ -63,6 +64,7 @@ STEPS = {
     "ISIC 2018 after ImageNet": ("imagenet_isic", "imagenet"),
     "both at once, a map each, instead of one after the other": ("joint", "imagenet_isic"),
     "the ensemble, for its best member": ("best", "imagenet_isic"),
+    "an ensemble of two, for its best member": ("best_two", "joint"),
     "one lesion kept": ("imagenet", "imagenet_all_parts"),
     "one lesion kept, after ISIC 2018": ("imagenet_isic", "imagenet_isic_all_parts"),
     "one lesion kept, SegNet with skips": ("isic", "isic_all_parts"),
