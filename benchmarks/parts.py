@@ -85,7 +85,9 @@ def time_parts(width: float, batch: int) -> list[dict[str, Any]]:
             stack.enter_context(patch.object(owner, name, _timed(getattr(owner, name), part, spent)))
         listener = Listener(on_epoch=lambda row: run.log_epoch(row))
         checkpoint = CheckpointFile(folder / "checkpoint.safetensors")
-        settings = TrainingSettings(width=width, batch_size=batch, epochs=EPOCHS, logit_batch_norm=False)
+        settings = TrainingSettings(
+            architecture="segnet", width=width, batch_size=batch, epochs=EPOCHS, logit_batch_norm=False, loss="bce_dice"
+        )
         _fit(batch, settings, listener, checkpoint)  # imports libraries, finds kernels and memory
         spent.clear()
         start = time.perf_counter()

@@ -73,7 +73,7 @@ def add_ratios(speed: pd.DataFrame) -> pd.DataFrame:
 
 def run_epochs(network: Network, batch: int, hardware: Hardware) -> Callable[[], object]:
     """Epochs of one step of the project's own loop, with augmentation and without validation."""
-    settings = TrainingSettings(batch_size=batch)
+    settings = TrainingSettings(batch_size=batch, loss="bce_dice")
     fabric = lightning.Fabric(accelerator=hardware.device, devices=1, precision=hardware.precision)
     trainer = Trainer(fabric, network, settings, steps=settings.epochs)
     images, masks = draw_pictures(batch)

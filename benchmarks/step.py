@@ -22,7 +22,7 @@ def main(width: float, batch: int, precision: str) -> None:
     hardware = choose_hardware("cpu", precision)
     network = build_network(NetworkMetadata("segnet", {"width": width, "unpooling": "nearest"}))
     fabric = lightning.Fabric(accelerator=hardware.device, devices=1, precision=hardware.precision)
-    trainer = Trainer(fabric, network, TrainingSettings(batch_size=batch), steps=1_000)
+    trainer = Trainer(fabric, network, TrainingSettings(batch_size=batch, loss="bce_dice"), steps=1_000)
     images, masks = draw_pictures(batch)
     pixels, lesion = images.permute(0, 3, 1, 2).float(), masks[:, None].float()
     trainer.network.train()

@@ -26,8 +26,10 @@ from lesion_segmentation.script import (
     prediction_options,
     serve_command,
     tell,
+    workers_options,
 )
 from lesion_segmentation.selection import check_environment, check_selection
+from lesion_segmentation.workers import check_workers
 
 
 def _plain_errors(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -144,25 +146,18 @@ def predict_command(source: Path, target: Path, part: str | None, truth: Path | 
     from lesion_segmentation.experiments.inference import run_inference
     from lesion_segmentation.inference.command import check_request
 
+    check_workers(options["workers"], options["scheduler"])
     given = given_settings(options)
     request = check_request(source, target, part, truth)
-    places = {"source": source, "target": target, "weights": options["weights"], "part": part, "truth": truth}
+    places = {"source": source, "target": target, "part": part, "truth": truth}
+    places |= {name: options[name] for name in ("weights", "workers", "scheduler")}
     tell(*run_inference(_find_project(), options["env"], places, request.chosen, given), target)
-
-
-def _workers_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    for option in (
-        click.option("--scheduler", metavar="ADDRESS", help="Share the work over the Dask cluster at this address."),
-        click.option("--workers", type=click.IntRange(1), help="Share it over so many processes of this machine."),
-    ):
-        function = option(function)
-    return function
 
 
 @cli.command("sweep")
 @click.option("--env", "-e", help="As of kedro run.")
 @click.option("--params", callback=_split_params, default="", help="As of kedro run.")
-@_workers_options
+@workers_options
 @_plain_errors
 def sweep_command(env: str | None, params: dict[str, Any], workers: int | None, scheduler: str | None) -> None:
     """Search a recipe in the space of conf's sweep; trials that are done are not run again."""
@@ -192,7 +187,7 @@ def verify_command() -> None:
 @click.option("--env", "-e", help="As of kedro run.")
 @click.option("--folds", default="0,1,2,3,4", show_default=True, help="Which of the five folds.")
 @click.option("--params", callback=_split_params, default="", help="As of kedro run.")
-@_workers_options
+@workers_options
 @_plain_errors
 def cross_validate_command(
     env: str | None, folds: str, params: dict[str, Any], workers: int | None, scheduler: str | None

@@ -13,6 +13,7 @@ from lesion_segmentation import __version__
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.files import expand_home
 from lesion_segmentation.released import WEIGHTS
+from lesion_segmentation.workers import check_workers
 
 SOME_FAILED = 3
 """Exit status where some pictures could not be read, and all others are done."""
@@ -49,6 +50,16 @@ def plain_errors(function: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
+def workers_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Who shares the work."""
+    for option in (
+        click.option("--scheduler", metavar="ADDRESS", help="Share the work over the Dask cluster at this address."),
+        click.option("--workers", type=click.IntRange(1), help="Share it over so many processes of this machine."),
+    ):
+        function = option(function)
+    return function
+
+
 def prediction_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """What `predict` can be told, here and in Kedro's command."""
     for option in reversed(
@@ -67,7 +78,7 @@ def prediction_options(function: Callable[..., Any]) -> Callable[..., Any]:
         )
     ):
         function = option(function)
-    return function
+    return workers_options(function)
 
 
 def given_settings(options: dict[str, Any]) -> dict[str, Any]:
@@ -117,8 +128,10 @@ def predict_plainly(source: Path, target: Path, part: str | None, truth: Path | 
     from lesion_segmentation.inference.command import check_request, predict_request
 
     settings = InferenceSettings(**given_settings(options))
+    check_workers(options["workers"], options["scheduler"])
     request = check_request(source, target, part, truth)
-    tell(*predict_request(request, expand_home(options["weights"]), settings), target)
+    shared = options["workers"], options["scheduler"]
+    tell(*predict_request(request, expand_home(options["weights"]), settings, *shared), target)
 
 
 @main.command("serve")

@@ -12,8 +12,8 @@ from conftest import QUICK, nest
 from mlflow import MlflowClient
 from safetensors.numpy import load_file
 
+from lesion_segmentation import workers
 from lesion_segmentation.errors import InputError
-from lesion_segmentation.experiments import workers
 from lesion_segmentation.experiments.cross_validation import cross_validate
 
 pytest.importorskip("distributed", reason="Dask comes with pip install '.[scale]'")

@@ -14,7 +14,7 @@ class _Place(AbstractDataset[Any, Any]):
     """What `kedro predict IN OUT` names.
 
     Args:
-        places: source, target, weights, part and truth, as `kedro predict` gives them.
+        places: source, target, weights, part, truth, workers and scheduler, as `kedro predict` gives them.
     """
 
     def __init__(self, places: Mapping[str, Any] | None = None, metadata: dict[str, Any] | None = None) -> None:
@@ -68,4 +68,5 @@ class Predictions(_Place):
 
     def save(self, data: Any) -> None:
         """Predict what is not there yet."""
-        data.write_to(Path(self._place("target")))
+        workers = self._places.get("workers")
+        data.write_to(Path(self._place("target")), int(workers) if workers else None, self._places.get("scheduler"))

@@ -10,9 +10,9 @@ from kedro.framework.startup import bootstrap_project
 from lesion_segmentation.data.splits import FOLDS
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.experiments.trials import Experiment, Trial, run_trials
-from lesion_segmentation.experiments.workers import check_workers
 from lesion_segmentation.files import expand_home
 from lesion_segmentation.tracking.signals import SignalGuard
+from lesion_segmentation.workers import check_workers
 
 
 def cross_validate(

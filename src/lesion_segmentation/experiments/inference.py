@@ -21,7 +21,7 @@ def run_inference(
     Args:
         project: The Kedro project.
         env: As `kedro run --env`.
-        places: source, target, weights, part and truth.
+        places: source, target, weights, part, truth, workers and scheduler.
         chosen: The pictures, as they will be chosen there.
         given_settings: Which parameters `inference` the command names.
     """

@@ -14,11 +14,11 @@ from kedro.framework.startup import bootstrap_project
 
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.experiments.trials import LOG, Experiment, Trial
-from lesion_segmentation.experiments.workers import check_workers, map_over, open_workers, written_to
 from lesion_segmentation.files import expand_home
 from lesion_segmentation.tracking.signals import SignalGuard
 from lesion_segmentation.training.listener import Row, StopTraining, watched_by
 from lesion_segmentation.training.search import FOLDS_FOR_CHOOSING, Choices, Range, SweepSettings
+from lesion_segmentation.workers import check_workers, map_over, open_workers, written_to
 
 logger = logging.getLogger(__name__)
 

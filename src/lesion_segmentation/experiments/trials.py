@@ -12,7 +12,6 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
 from lesion_segmentation.errors import InputError
-from lesion_segmentation.experiments.workers import map_over, open_workers, written_to
 from lesion_segmentation.files import replacing
 from lesion_segmentation.parameters import SETTINGS
 from lesion_segmentation.records import find_differences
@@ -25,6 +24,7 @@ from lesion_segmentation.tracking import (
     resolve_experiment,
     resolve_uri,
 )
+from lesion_segmentation.workers import map_over, open_workers, written_to
 
 logger = logging.getLogger(__name__)
 

@@ -44,7 +44,13 @@ def _overlap(one: Path, other: Path) -> bool:
     return one.is_relative_to(other) or other.is_relative_to(one)
 
 
-def predict_request(request: Request, weights: Path, settings: InferenceSettings) -> tuple[int, int]:
+def predict_request(
+    request: Request,
+    weights: Path,
+    settings: InferenceSettings,
+    workers: int | None = None,
+    scheduler: str | None = None,
+) -> tuple[int, int]:
     """Predict, and score where truths are given; gives how many of the pictures are done, and how many failed.
 
     Raises:
@@ -53,7 +59,7 @@ def predict_request(request: Request, weights: Path, settings: InferenceSettings
     from lesion_segmentation.inference.stream import prepare
     from lesion_segmentation.model import load_network
 
-    counts = prepare(load_network(weights), request.chosen, settings).write_to(request.target)
+    counts = prepare(load_network(weights), request.chosen, settings).write_to(request.target, workers, scheduler)
     if request.truth:
         write_scores(request)
     return counts

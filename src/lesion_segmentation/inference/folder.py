@@ -102,6 +102,12 @@ class PredictionFolder:
         """Note that a picture could not be predicted; the next call tries again."""
         self._note(picture, {"failed": reason})
 
+    def close(self) -> None:
+        """The journal, where there is one."""
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
+
     def finish(self, listed: Sequence[PictureFile], asked_for: Sequence[PictureFile]) -> tuple[int, int]:
         """Write the tables of all parts.
 
@@ -112,9 +118,7 @@ class PredictionFolder:
         Returns:
             How many of those that were asked for are done, and how many failed.
         """
-        if self._journal is not None:
-            self._journal.close()
-            self._journal = None
+        self.close()
         names = {picture.name for picture in listed}
         with _in_words(self.target), self.locked():
             index = self._index()

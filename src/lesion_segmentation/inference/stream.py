@@ -16,6 +16,7 @@ from lesion_segmentation.inference.folder import PredictionFolder
 from lesion_segmentation.inference.loading import describe_masks, make_predictor
 from lesion_segmentation.inference.pictures import Chosen, PictureFile, read_picture, require_side
 from lesion_segmentation.inference.settings import InferenceSettings
+from lesion_segmentation.inference.shards import predict_shards
 
 if TYPE_CHECKING:
     from lesion_segmentation.model import Network
@@ -47,20 +48,24 @@ class Failure:
 class Predictions:
     """Predictions of files that are yet to be made, and what their masks depend on."""
 
+    network: "Network"
     predictor: "Predictor"
     chosen: Chosen
     settings: InferenceSettings
     made_by: dict[str, Any]
 
-    def write_to(self, target: Path) -> tuple[int, int]:
-        """Make them in a folder; gives how many of the chosen pictures are done, and how many failed.
+    def write_to(self, target: Path, workers: int | None = None, scheduler: str | None = None) -> tuple[int, int]:
+        """Make them in a folder, here or over workers; gives how many of the chosen are done, and how many failed.
 
         Raises:
             InputError: The folder holds masks of others, or cannot be written.
         """
         folder = PredictionFolder(target, self.made_by, kinds_of(self.settings))
         folder.claim(self.chosen.files)
-        predict_folder(self.predictor, self.chosen.files, folder, self.settings)
+        if workers is None and scheduler is None:
+            predict_folder(self.predictor, self.chosen.files, folder, self.settings)
+        else:
+            predict_shards(self.network, self.chosen.files, folder, self.settings, workers, scheduler)
         return folder.finish(self.chosen.listed, self.chosen.files)
 
 
@@ -72,7 +77,7 @@ def kinds_of(settings: InferenceSettings) -> list[str]:
 def prepare(network: "Network", chosen: Chosen, settings: InferenceSettings) -> Predictions:
     """Get a network ready for these pictures."""
     predictor = make_predictor(network, settings)
-    return Predictions(predictor, chosen, settings, describe_masks(network, predictor))
+    return Predictions(network, predictor, chosen, settings, describe_masks(network, predictor))
 
 
 def predict_pictures(predictor: "Predictor", files: Iterable[PictureFile]) -> Iterator[Predicted | Failure]:

@@ -1,0 +1,73 @@
+"""The pictures of a folder in shards over Dask's workers, each of which prepares the network once."""
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lesion_segmentation.inference.folder import PredictionFolder
+from lesion_segmentation.inference.loading import make_predictor
+from lesion_segmentation.inference.pictures import PictureFile
+from lesion_segmentation.inference.settings import InferenceSettings
+from lesion_segmentation.workers import map_over, open_workers, written_to
+
+if TYPE_CHECKING:
+    from lesion_segmentation.model import Network
+    from lesion_segmentation.prediction import Predictor
+
+logger = logging.getLogger(__name__)
+
+SHARD = 200
+"""Pictures that a worker takes at once; what one did not finish is done by another."""
+
+_prepared: dict[str, "Predictor"] = {}
+"""Of this process: the network of the last shard, by what its masks depend on."""
+
+
+def predict_shards(
+    network: "Network",
+    files: Sequence[PictureFile],
+    folder: PredictionFolder,
+    settings: InferenceSettings,
+    workers: int | None,
+    scheduler: str | None,
+) -> None:
+    """Predict what is left of the files into a folder that was claimed, over one file system.
+
+    Raises:
+        InputError: The cluster does not answer, the disk is full, or several workers died of one shard.
+    """
+    left = folder.left(files)
+    with open_workers(workers, scheduler) as client:
+        shared = client.scatter(network, broadcast=True)
+        work = {
+            f"{first + 1} to {min(first + SHARD, len(left))}": (
+                shared, left[first : first + SHARD], folder.target, folder.made_by, folder.kinds, settings,
+            )
+            for first in range(0, len(left), SHARD)
+        }  # fmt: skip
+        for number, (name, _) in enumerate(map_over(client, predict_shard, work), 1):
+            logger.info("Pictures %s are done, %d of %d shards", name, number, len(work))
+
+
+def predict_shard(
+    network: "Network",
+    files: Sequence[PictureFile],
+    target: Path,
+    made_by: Mapping[str, Any],
+    kinds: Sequence[str],
+    settings: InferenceSettings,
+) -> None:
+    """On a worker: what is left of these files, noted in a journal of its own."""
+    from lesion_segmentation.inference.stream import predict_folder
+
+    key = f"{dict(made_by)} {settings}"
+    if key not in _prepared:
+        _prepared.clear()
+        _prepared[key] = make_predictor(network, settings)
+    folder = PredictionFolder(target, dict(made_by), list(kinds))
+    folder.claim(files)
+    with written_to(Path(os.devnull)):  # its bar
+        predict_folder(_prepared[key], files, folder, settings)
+    folder.close()
