@@ -1,14 +1,11 @@
 """Trials over Dask's workers: the serial result bit for bit, also where a worker is killed in the middle."""
 
 import os
-import signal
-import threading
-import time
 
 import pandas as pd
-import psutil
 import pytest
 from conftest import QUICK, nest
+from kill import WorkerKiller
 from mlflow import MlflowClient
 from safetensors.numpy import load_file
 
@@ -29,32 +26,15 @@ def more_cases(project):
     return project
 
 
-def kill_a_worker(root, killed):
-    """As soon as some fold has its first checkpoint."""
-    deadline = time.monotonic() + 300
-    while time.monotonic() < deadline:
-        if list(root.glob("fold_*/06_models/training_checkpoint.safetensors")):
-            writing = [
-                child for child in psutil.Process().children(recursive=True)
-                if any(str(root) in file.path for file in child.open_files())
-            ]  # fmt: skip
-            if writing:
-                os.kill(writing[0].pid, signal.SIGKILL)
-                killed.append(writing[0].pid)
-                return
-        time.sleep(0.01)
-
-
 @pytest.mark.slow
 def test_five_folds_on_two_workers_of_which_one_is_killed_are_the_serial_ones(more_cases):
     project = more_cases
     cross_validate(project, "demo", range(5), {**PARAMS, "data_root": "data/serial"})
-    killed = []
-    killer = threading.Thread(target=kill_a_worker, args=(project / "data" / "shared", killed))
+    root = project / "data" / "shared"
+    killer = WorkerKiller(root, lambda: any(root.glob("fold_*/06_models/training_checkpoint.safetensors")))
     killer.start()
     cross_validate(project, "demo", range(5), {**PARAMS, "data_root": "data/shared"}, workers=2)
-    killer.join()
-    assert killed
+    assert killer.killed
     for fold in range(5):
         one, other = (
             load_file(project / "data" / name / f"fold_{fold}" / "06_models" / "network.safetensors")

@@ -1,15 +1,10 @@
 """Predictions over Dask's workers: the bytes of one process, each picture once, also where a worker is killed."""
 
-import os
-import signal
-import threading
-import time
-
 import numpy as np
 import pandas as pd
-import psutil
 import pytest
 from click.testing import CliRunner
+from kill import WorkerKiller
 from PIL import Image
 
 from lesion_segmentation.inference import shards
@@ -36,21 +31,6 @@ def masks_of(folder):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*_mask.png")}
 
 
-def kill_a_worker(target, killed):
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        if list(target.rglob("*_mask.png")):
-            writing = [
-                child for child in psutil.Process().children(recursive=True)
-                if any(str(target) in file.path for file in child.open_files())
-            ]  # fmt: skip
-            if writing:
-                os.kill(writing[0].pid, signal.SIGKILL)
-                killed.append(writing[0].pid)
-                return
-        time.sleep(0.001)
-
-
 @pytest.mark.slow
 def test_shards_on_two_workers_of_which_one_is_killed_are_the_bytes_of_one_process(asked_for, tmp_path, monkeypatch):
     source, weights = asked_for
@@ -58,14 +38,12 @@ def test_shards_on_two_workers_of_which_one_is_killed_are_the_bytes_of_one_proce
     result = CliRunner().invoke(main, ["predict", str(source), str(alone), "--weights", str(weights)])
     assert result.exit_code == 3, result.output
     monkeypatch.setattr(shards, "SHARD", 20)
-    killed = []
-    killer = threading.Thread(target=kill_a_worker, args=(shared, killed))
+    killer = WorkerKiller(shared, lambda: any(shared.rglob("*_mask.png")))
     killer.start()
     options = ["--weights", str(weights), "--workers", "2"]
     result = CliRunner().invoke(main, ["predict", str(source), str(shared), *options])
-    killer.join()
     assert result.exit_code == 3, result.output
-    assert killed
+    assert killer.killed
     assert masks_of(shared) == masks_of(alone)
     tables = [pd.read_csv(folder / "predictions.csv").drop(columns="seconds") for folder in (alone, shared)]
     pd.testing.assert_frame_equal(*tables)
