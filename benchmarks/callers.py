@@ -25,11 +25,15 @@ PORT = 8199
 SILENT = 1000
 
 
+def begin(*arguments: str) -> subprocess.Popen[bytes]:
+    """The command, without a word."""
+    return subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
 @contextmanager
 def served(weights: Path, port: int = PORT) -> Iterator[subprocess.Popen[bytes]]:
     """The service on a port of its own, ended at last."""
-    arguments = [*COMMAND, "serve", "--weights", str(weights), "--port", str(port)]
-    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = begin("serve", "--weights", str(weights), "--port", str(port))
     try:
         _wait_for(port)
         yield process
@@ -75,7 +79,7 @@ def main(seconds: float, clients: int, weights: Path) -> None:
         load = Load(buffer.getvalue(), clients)
         time.sleep(5)
         process.terminate()
-        took = _seconds(process.wait)
+        took = measure_seconds(process.wait)
         load.stop()
         click.echo(f"SIGTERM under load: ended with {process.returncode} after {took:.1f} s; {load.describe(5)}")
 
@@ -114,7 +118,7 @@ def _resident(pid: int) -> float:
     return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
 
 
-def _seconds(function: Callable[[], object]) -> float:
+def measure_seconds(function: Callable[[], object]) -> float:
     start = time.perf_counter()
     function()
     return time.perf_counter() - start

@@ -10,10 +10,9 @@ import io
 import json
 import os
 import signal
-import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ import torch
 from PIL import Image
 
 import lesion_segmentation
-from benchmarks.callers import COMMAND, PORT, post, served
+from benchmarks.callers import PORT, begin, measure_seconds, post, served
 from lesion_segmentation.data.sources import synthetic
 from lesion_segmentation.inference import InferenceSettings, choose_pictures, load_predictor
 from lesion_segmentation.inference.stream import prepare
@@ -41,11 +40,6 @@ weights_option = click.option("--weights", type=click.Path(path_type=Path), defa
 @click.group()
 def main() -> None:
     """Measure on this machine, with nothing else running."""
-
-
-def begin(*arguments: str) -> subprocess.Popen[bytes]:
-    """The command, without a word."""
-    return subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def draw_pictures(count: int, folder: Path) -> None:
@@ -126,19 +120,13 @@ def alone(weights: Path) -> None:
         source = Path(scratch, "in")
         draw_pictures(200, source)
         network = load_network(weights)
-        seconds = _seconds(lambda: _predict_one_by_one(network, sorted(source.rglob("*.jpg")), Path(scratch)))
+        seconds = measure_seconds(lambda: _predict_one_by_one(network, sorted(source.rglob("*.jpg")), Path(scratch)))
         click.echo(f"one by one, float32: {200 / seconds:.1f} a second")
         for precision in ("32-true", "auto"):
             settings = InferenceSettings(test_time_augmentation="none", precision=precision)
             prepared, target = prepare(network, choose_pictures(source), settings), Path(scratch, precision)
-            seconds = _seconds(partial(prepared.write_to, target))
+            seconds = measure_seconds(partial(prepared.write_to, target))
             click.echo(f"predict, {prepared.predictor.precision}: {200 / seconds:.1f} a second")
-
-
-def _seconds(function: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
 
 
 def _predict_one_by_one(network: Network, files: list[Path], target: Path) -> None:

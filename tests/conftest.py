@@ -23,6 +23,7 @@ from PIL import Image
 import lesion_segmentation.paper  # noqa: F401 (its copies, protocols and scores are known by name then)
 from lesion_segmentation.data.cases import Cases, DataSettings, ImageSize, read_cases, resize_masks
 from lesion_segmentation.data.sources import synthetic
+from lesion_segmentation.tracking.description import nest
 
 ROOT = Path(__file__).parents[1]
 PH2 = ROOT / "data" / "01_raw" / "ph2"
@@ -152,16 +153,12 @@ def run_session(
         return session.run(**options)
 
 
-def nest(flat: dict[str, Any]) -> dict[str, Any]:
-    """{"a.b": 1} to {"a": {"b": 1}}, as --params does."""
-    nested: dict[str, Any] = {}
-    for key, value in flat.items():
-        *parents, last = key.split(".")
-        level = nested
-        for parent in parents:
-            level = level.setdefault(parent, {})
-        level[last] = value
-    return nested
+@pytest.fixture
+def more_cases(project: Path) -> Path:
+    """The project, with 25 cases: folds by diagnosis need five of each."""
+    catalog = project / "conf" / "demo" / "catalog.yml"
+    catalog.write_text(catalog.read_text().replace("cases: 20", "cases: 25"))
+    return project
 
 
 @pytest.fixture

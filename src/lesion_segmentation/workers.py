@@ -90,6 +90,26 @@ def map_over(client: Any, function: Callable[..., Any], work: Mapping[str, Seque
         client.cancel(list(futures))
 
 
+def share_work(
+    here: Callable[..., Any],
+    there: Callable[..., Any],
+    work: Mapping[str, Sequence[Any]],
+    workers: int | None,
+    scheduler: str | None,
+) -> Iterator[tuple[str, Any]]:
+    """Names and results as they come: of `here` one after the other, or of `there` over workers that are asked for.
+
+    Raises:
+        InputError: As open_workers and map_over.
+    """
+    if workers is None and scheduler is None:
+        for name, given in work.items():
+            yield name, here(*given)
+        return
+    with open_workers(workers, scheduler) as client:
+        yield from map_over(client, there, work)
+
+
 @contextmanager
 def written_to(path: Path) -> Iterator[None]:
     """What this process says goes to a file: of several at once nobody could tell whose word it is."""

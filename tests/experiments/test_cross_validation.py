@@ -22,14 +22,6 @@ def tracked_runs(project):
     return client.search_runs([experiment.experiment_id])
 
 
-@pytest.fixture
-def more_cases(project):
-    """Folds by diagnosis need five cases of each."""
-    catalog = project / "conf" / "demo" / "catalog.yml"
-    catalog.write_text(catalog.read_text().replace("cases: 20", "cases: 25"))
-    return project
-
-
 @pytest.mark.slow
 def test_interrupted_and_started_again_it_runs_what_is_missing_and_pools_all(more_cases):
     project = more_cases

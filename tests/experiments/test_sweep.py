@@ -69,11 +69,10 @@ def test_a_trial_under_the_median_is_stopped(project, monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_held_out_cases_of_two_folds(project):
-    catalog = project / "conf" / "demo" / "catalog.yml"
-    catalog.write_text(catalog.read_text().replace("cases: 20", "cases: 25"))
-    table = run_sweep(project, "demo", params(trials=1, objective="folds"))
-    root = project / "data" / "sweep" / "demo" / "trial_0000"
+def test_the_held_out_cases_of_two_folds(more_cases):
+    given = params(trials=1, objective="folds") | {"reporting": {"score_test": False}}
+    table = run_sweep(more_cases, "demo", given)
+    root = more_cases / "data" / "sweep" / "demo" / "trial_0000"
     cases = [pd.read_csv(root / f"fold_{fold}" / "08_reporting" / "case_metrics.csv") for fold in (0, 1)]
     means = [each.loc[each["subset"] == "test", "dice"].mean() for each in cases]
     assert table["value"].iloc[0] == pytest.approx(sum(means) / 2)
@@ -84,7 +83,10 @@ def test_nothing_is_chosen_on_what_is_reported(project):
     for objective in ("test", "fold_2"):
         with pytest.raises(ValidationError, match="nothing is chosen on test cases or on folds 2 to 4"):
             SweepSettings(objective=objective)
-    with pytest.raises(InputError, match=r"sweep\.space has training\.colour, which conf/base does not know"):
-        run_sweep(project, "demo", params(space={"training.colour": {"choices": [1]}}))
+    for name in ("training.colour", "split.seed", "reporting.score_test"):
+        with pytest.raises(InputError, match=rf"sweep\.space has {name}, which is no part of a recipe"):
+            run_sweep(project, "demo", params(space={name: {"choices": [1]}}))
+    with pytest.raises(InputError, match=r"sweep\.storage cannot be used"):
+        run_sweep(project, "demo", params(storage="nowhere://there"))
     with pytest.raises(InputError, match=r"sweep\.space is empty"):
         run_sweep(project, "demo", {**params(), "sweep": {"space": {}}})

@@ -18,14 +18,6 @@ pytest.importorskip("distributed", reason="Dask comes with pip install '.[scale]
 PARAMS = nest(QUICK | {"training.epochs": 3, "training.threads": 1, "split.validation_cases": 0})
 
 
-@pytest.fixture
-def more_cases(project):
-    """Folds by diagnosis need five cases of each."""
-    catalog = project / "conf" / "demo" / "catalog.yml"
-    catalog.write_text(catalog.read_text().replace("cases: 20", "cases: 25"))
-    return project
-
-
 @pytest.mark.slow
 def test_five_folds_on_two_workers_of_which_one_is_killed_are_the_serial_ones(more_cases):
     project = more_cases
@@ -74,8 +66,10 @@ def test_a_share_of_the_cores(monkeypatch):
     bound = []
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3, 4, 5, 6, 7})
     monkeypatch.setattr(os, "sched_setaffinity", lambda _, cores: bound.append(cores))
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5")
+    cards = []
     for number in range(4):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5")
         workers.take_share(number, 4)
+        cards.append(os.environ["CUDA_VISIBLE_DEVICES"])
     assert bound == [[0, 4], [1, 5], [2, 6], [3, 7]]
-    assert os.environ["CUDA_VISIBLE_DEVICES"] in ("4", "5")
+    assert cards == ["4", "5", "4", "5"]

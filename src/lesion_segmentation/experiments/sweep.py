@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -15,10 +15,12 @@ from kedro.framework.startup import bootstrap_project
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.experiments.trials import LOG, Experiment, Trial
 from lesion_segmentation.files import expand_home
+from lesion_segmentation.parameters import SETTINGS
+from lesion_segmentation.tracking import nest
 from lesion_segmentation.tracking.signals import SignalGuard
 from lesion_segmentation.training.listener import Row, StopTraining, watched_by
 from lesion_segmentation.training.search import FOLDS_FOR_CHOOSING, Choices, Range, SweepSettings
-from lesion_segmentation.workers import check_workers, map_over, open_workers, written_to
+from lesion_segmentation.workers import check_workers, share_work, written_to
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +28,8 @@ HEARTBEAT_SECONDS = 10
 """How often a trial says that it lives; one that was silent for six times as long is drawn anew."""
 RETRIES = 3
 SCORE = "validation_dice"
+RECIPE = ("image_size", "augmentation", "training")
+"""Groups of parameters that may be searched."""
 OUTPUTS = {"validation": ("network", "training_history"), "folds": ("case_metrics",)}
 """What of a run each objective needs."""
 
@@ -60,7 +64,7 @@ def run_sweep(
         Every trial: number, state, value and what was drawn, the best first.
 
     Raises:
-        InputError: Optuna or Dask is not there, or the space names what is no parameter.
+        InputError: Optuna or Dask is not there, the storage does not answer, or the space is no recipe's.
     """
     _require_optuna()
     check_workers(workers, scheduler)
@@ -70,15 +74,15 @@ def run_sweep(
     root = project / expand_home(params.get("data_root", f"data/sweep/{env or 'base'}"))
     root.mkdir(parents=True, exist_ok=True)
     sweep = Sweep(experiment, settings, root, settings.storage or f"sqlite:///{root.resolve() / 'optuna.db'}")
-    _require_parameters(settings, experiment.parameter_names)
-    study = _open_study(sweep, 0)
+    _require_recipe(settings)
+    study = _reach_study(sweep)
     parent = experiment.open_parent("sweep", {})
     signals = SignalGuard(partial(parent.end, "KILLED"))
     try:
         while left := settings.trials - _count_done(study):
             begun = len(study.trials)
             work = {f"draw {index}": (sweep, index, parent.run_id) for index in range(begun, begun + left)}
-            for number in _run_tasks(work, workers, scheduler):
+            for _, number in share_work(run_one, run_one_on_worker, work, workers, scheduler):
                 trial = study.trials[number]
                 value = "stopped" if trial.value is None or trial.state.name == "PRUNED" else f"{trial.value:.4f}"
                 logger.info("Trial %d: %s, %d of %d are done", number, value, _count_done(study), settings.trials)
@@ -91,16 +95,6 @@ def run_sweep(
     table = list_trials(study)
     table.to_csv(root / "trials.csv", index=False)
     return table
-
-
-def _run_tasks(work: Mapping[str, Sequence[Any]], workers: int | None, scheduler: str | None) -> Iterator[int]:
-    if workers is None and scheduler is None:
-        for sweep, index, parent_run in work.values():
-            yield run_one(sweep, index, parent_run)
-        return
-    with open_workers(workers, scheduler) as client:
-        for _, number in map_over(client, run_one_on_worker, work):
-            yield number
 
 
 def run_one_on_worker(sweep: Sweep, index: int, parent_run: str) -> int:
@@ -142,11 +136,11 @@ def _measure(sweep: Sweep, parent_run: str, drawn: Any) -> float:
 def _list_runs(sweep: Sweep, number: int, given: Mapping[str, Any]) -> list[Trial]:
     name, common = f"trial_{number:04}", {**given, "training.resume": True}
     if sweep.settings.objective == "validation":
-        return [Trial(name, _nest({**common, "reporting.score_test": False}), sweep.root / name)]
-    folds = {fold: {"split.protocol": "folds", "split.fold": fold} for fold in FOLDS_FOR_CHOOSING}
+        return [Trial(name, nest({**common, "reporting.score_test": False}), sweep.root / name)]
+    common |= {"reporting.score_test": True, "split.protocol": "folds"}
     return [
-        Trial(f"{name}_fold_{fold}", _nest({**common, **split}), sweep.root / name / f"fold_{fold}")
-        for fold, split in folds.items()
+        Trial(f"{name}_fold_{fold}", nest({**common, "split.fold": fold}), sweep.root / name / f"fold_{fold}")
+        for fold in FOLDS_FOR_CHOOSING
     ]
 
 
@@ -177,18 +171,6 @@ def _draw(drawn: Any, name: str, what: Range | Choices) -> Any:
     return drawn.suggest_float(name, what.low, what.high, log=what.log, step=what.step)
 
 
-def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """training.epochs: 3 as --params gives it."""
-    nested: dict[str, Any] = {}
-    for name, value in flat.items():
-        *groups, last = name.split(".")
-        place = nested
-        for group in groups:
-            place = place.setdefault(group, {})
-        place[last] = value
-    return nested
-
-
 def _require_optuna() -> None:
     try:
         import optuna
@@ -199,11 +181,31 @@ def _require_optuna() -> None:
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
 
 
-def _require_parameters(settings: SweepSettings, known: Collection[str]) -> None:
-    unknown = [name for name in settings.space if name not in known]
+def _require_recipe(settings: SweepSettings) -> None:
+    """Refuse what is no parameter of a recipe: a split or a score that is searched would be chosen, not measured."""
+    unknown = [name for name in settings.space if not _is_of_a_recipe(name)]
     if unknown or not settings.space:
-        found = f"has {', '.join(unknown)}, which conf/base does not know" if unknown else "is empty"
+        found = f"has {', '.join(unknown)}, which is no part of a recipe" if unknown else "is empty"
         raise InputError(f"sweep.space {found}. Name parameters such as training.learning_rate.")
+
+
+def _is_of_a_recipe(name: str) -> bool:
+    group, *rest = name.split(".")
+    return group in RECIPE and bool(rest) and rest[0] in SETTINGS[group].model_fields
+
+
+def _reach_study(sweep: Sweep) -> Any:
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        return _open_study(sweep, 0)
+    except (ImportError, SQLAlchemyError, StorageInternalError) as error:
+        cause = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(
+            f"sweep.storage cannot be used ({cause[:200]}). Expected a URL that SQLAlchemy knows, whose driver is "
+            "installed and whose database answers, or null for a file beside the trials."
+        ) from error
 
 
 def _open_study(sweep: Sweep, index: int) -> Any:

@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from lesion_segmentation.tracking import (
     resolve_experiment,
     resolve_uri,
 )
-from lesion_segmentation.workers import map_over, open_workers, written_to
+from lesion_segmentation.workers import share_work, written_to
 
 logger = logging.getLogger(__name__)
 
@@ -95,11 +95,6 @@ class Experiment:
             )
         return finished
 
-    @property
-    def parameter_names(self) -> set[str]:
-        """Of everything that can be set."""
-        return set(self._parameters)
-
     def group(self, name: str) -> dict[str, Any]:
         """The parameters of a group."""
         return dict(self._groups[name])
@@ -160,22 +155,11 @@ def run_trials(
 ) -> None:
     """Run whole trials, one after the other here or over workers, and tell in one line of each that it ended."""
     start = time.perf_counter()
-    for number, name in enumerate(_run_trials(experiment, trials, parent_run, workers, scheduler), 1):
-        logger.info("%s is finished, %d of %d after %.1f minutes", name, number, len(trials), _minutes(start))
-
-
-def _run_trials(
-    experiment: Experiment, trials: Sequence[Trial], parent_run: str, workers: int | None, scheduler: str | None
-) -> Iterator[str]:
-    if workers is None and scheduler is None:
-        for trial in trials:
-            experiment.run(trial, parent_run)
-            yield trial.name
-        return
-    with open_workers(workers, scheduler) as client:
-        work = {trial.name: (experiment, trial, parent_run) for trial in trials}
-        for name, _ in map_over(client, run_on_worker, work):
-            yield name
+    work = {trial.name: (experiment, trial, parent_run) for trial in trials}
+    ended = share_work(Experiment.run, run_on_worker, work, workers, scheduler)
+    for number, (name, _) in enumerate(ended, 1):
+        minutes = (time.perf_counter() - start) / 60
+        logger.info("%s is finished, %d of %d after %.1f minutes", name, number, len(trials), minutes)
 
 
 def run_on_worker(experiment: Experiment, trial: Trial, parent_run: str) -> None:
@@ -184,10 +168,6 @@ def run_on_worker(experiment: Experiment, trial: Trial, parent_run: str) -> None
     goes_on = _merge(trial.overrides, {"training": {"resume": True}})
     with written_to(experiment.project / trial.data_root / LOG):
         experiment.run(replace(trial, overrides=goes_on), parent_run)
-
-
-def _minutes(start: float) -> float:
-    return (time.perf_counter() - start) / 60
 
 
 def _read_mark(path: Path) -> dict[str, Any]:
