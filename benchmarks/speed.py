@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
-import lightning
 import numpy as np
 import pandas as pd
 import torch
@@ -16,6 +15,7 @@ from lesion_segmentation.model import Network
 from lesion_segmentation.model.layers import count_gflop
 from lesion_segmentation.model.scaling import Scaling
 from lesion_segmentation.prediction import predict
+from lesion_segmentation.training.loop import make_fabric
 from lesion_segmentation.training.pictures import Pictures
 from lesion_segmentation.training.settings import TrainingSettings
 from lesion_segmentation.training.trainer import Trainer
@@ -74,7 +74,7 @@ def add_ratios(speed: pd.DataFrame) -> pd.DataFrame:
 def run_epochs(network: Network, batch: int, hardware: Hardware) -> Callable[[], object]:
     """Epochs of one step of the project's own loop, with augmentation and without validation."""
     settings = TrainingSettings(batch_size=batch, loss="bce_dice")
-    fabric = lightning.Fabric(accelerator=hardware.device, devices=1, precision=hardware.precision)
+    fabric = make_fabric(hardware)
     trainer = Trainer(fabric, network, settings, steps=settings.epochs)
     images, masks = draw_pictures(batch)
     pixels, truths = images.permute(0, 3, 1, 2).to(fabric.device), masks[:, None].to(fabric.device)

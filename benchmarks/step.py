@@ -1,12 +1,12 @@
 """`python -m benchmarks.step`: one training step, alone and beside a busy process; keras_step.py measures Keras so."""
 
 import click
-import lightning
 
 from benchmarks.busy import tell
 from benchmarks.speed import draw_pictures
 from lesion_segmentation.hardware import PRECISIONS, choose_hardware, keep_freed_memory
 from lesion_segmentation.model import NetworkMetadata, build_network
+from lesion_segmentation.training.loop import make_fabric
 from lesion_segmentation.training.settings import TrainingSettings
 from lesion_segmentation.training.tally import Tally
 from lesion_segmentation.training.trainer import Trainer
@@ -21,7 +21,7 @@ def main(width: float, batch: int, precision: str) -> None:
     keep_freed_memory()
     hardware = choose_hardware("cpu", precision)
     network = build_network(NetworkMetadata("segnet", {"width": width, "unpooling": "nearest"}))
-    fabric = lightning.Fabric(accelerator=hardware.device, devices=1, precision=hardware.precision)
+    fabric = make_fabric(hardware)
     trainer = Trainer(fabric, network, TrainingSettings(batch_size=batch, loss="bce_dice"), steps=1_000)
     images, masks = draw_pictures(batch)
     pixels, lesion = images.permute(0, 3, 1, 2).float(), masks[:, None].float()

@@ -19,6 +19,7 @@ import torch
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 from PIL import Image
+from postgres import run_postgres
 
 import lesion_segmentation.paper  # noqa: F401 (its copies, protocols and scores are known by name then)
 from lesion_segmentation.data.cases import Cases, DataSettings, ImageSize, read_cases, resize_masks
@@ -159,6 +160,13 @@ def more_cases(project: Path) -> Path:
     catalog = project / "conf" / "demo" / "catalog.yml"
     catalog.write_text(catalog.read_text().replace("cases: 20", "cases: 25"))
     return project
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a PostgreSQL server."""
+    with run_postgres(tmp_path_factory.mktemp("server") / "postgres") as url:
+        yield url
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 from conftest import QUICK, nest
 from mlflow import MlflowClient
+from postgres import make_database
 from pydantic import ValidationError
 
 from lesion_segmentation.errors import InputError
@@ -25,25 +26,30 @@ def params(**sweep):
 
 
 @pytest.mark.slow
-def test_a_sweep_that_was_stopped_goes_on_and_no_test_case_is_scored(project, monkeypatch):
+@pytest.mark.parametrize("storage", ["sqlite", "postgresql"])
+def test_twelve_trials_stopped_and_gone_on_with_and_no_test_case_is_scored(project, monkeypatch, storage, request):
     run, ran = Experiment.run, []
+    url = None if storage == "sqlite" else make_database(request.getfixturevalue("postgres"))
+    given = params(pruning=False, trials=12, storage=url)
 
     def interrupted(self, trial, *rest):
-        if len(ran) == 2:
+        if len(ran) == 5:
             raise KeyboardInterrupt
         ran.append(trial.name)
         return run(self, trial, *rest)
 
     monkeypatch.setattr(Experiment, "run", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        run_sweep(project, "demo", params(pruning=False))
+        run_sweep(project, "demo", given)
     monkeypatch.setattr(Experiment, "run", run)
-    table = run_sweep(project, "demo", params(pruning=False))
+    table = run_sweep(project, "demo", given)
     done = table[table["state"] == "complete"]
-    assert len(done) == 3
+    assert len(done) == 12
+    assert {f"trial_{number:04}" for number in done["number"]} >= set(ran)
     assert set(SPACE) <= set(table)
     assert done["training.batch_size"].isin([2, 4, 6]).all()
     root = project / "data" / "sweep" / "demo"
+    assert (root / "optuna.db").is_file() == (url is None)
     for row in done.itertuples():
         folder = root / f"trial_{row.number:04}" / "08_reporting"
         assert pd.read_csv(folder / "training_history.csv")["validation_dice"].iloc[-1] == pytest.approx(row.value)
@@ -53,7 +59,7 @@ def test_a_sweep_that_was_stopped_goes_on_and_no_test_case_is_scored(project, mo
     runs = client.search_runs([client.get_experiment_by_name("ph2-segnet-demo").experiment_id])
     parents = [each for each in runs if "mlflow.parentRunId" not in each.data.tags]
     assert sorted(each.info.status for each in parents) == ["FAILED", "FINISHED"]
-    assert len(run_sweep(project, "demo", params(pruning=False))) == len(table)  # nothing is left to be done
+    assert len(run_sweep(project, "demo", given)) == len(table)  # nothing is left to be done
 
 
 @pytest.mark.slow

@@ -72,6 +72,16 @@ def test_training_does_not_depend_on_what_ran_before(images, masks, samples):
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
+def test_in_a_job_of_a_cluster_a_training_is_one_process(images, masks, samples, monkeypatch, recwarn):
+    alone, _ = fit(images, masks, samples, TrainingSettings(**QUICK))
+    for name, value in {"NTASKS": "4", "JOB_ID": "1", "JOB_NAME": "array", "PROCID": "0", "LOCALID": "0"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    monkeypatch.setenv("SLURM_NODEID", "0")
+    inside, _ = fit(images, masks, samples, TrainingSettings(**QUICK))
+    assert all(torch.equal(one, other) for one, other in zip(alone.parameters(), inside.parameters(), strict=True))
+    assert not [warning for warning in recwarn if "srun" in str(warning.message)]
+
+
 def test_the_loss_falls(images, masks, samples):
     settings = TrainingSettings(**(QUICK | {"epochs": 12}), on_the_fly=OnTheFlySettings(enabled=False))
     _, history = fit(images, masks, samples, settings)

@@ -12,10 +12,11 @@ import lightning
 import numpy as np
 import pandas as pd
 import torch
+from lightning.fabric.plugins.environments import LightningEnvironment
 from tqdm.auto import tqdm
 
 from lesion_segmentation.errors import InputError
-from lesion_segmentation.hardware import choose_hardware, enough_memory, keep_freed_memory
+from lesion_segmentation.hardware import Hardware, choose_hardware, enough_memory, keep_freed_memory
 from lesion_segmentation.model import Network, NetworkMetadata, build_network
 from lesion_segmentation.model.metadata import Triple
 from lesion_segmentation.training.beginning import Beginning, take_weights
@@ -65,7 +66,7 @@ def fit(
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     hardware = choose_hardware(settings.device, settings.precision)
-    fabric = lightning.Fabric(accelerator=hardware.device, devices=1, precision=hardware.precision)
+    fabric = make_fabric(hardware)
     network = network or prepare_network(settings, (images[sample_id] for sample_id in subsets["train"]))
     train, validation = (load_pictures(images, masks, part, fabric.device, network.outlines) for part in parts.values())
     trainer = Trainer(fabric, network, settings, settings.epochs * _count_steps(train, settings))
@@ -81,6 +82,13 @@ def fit(
     network = trainer.averaged.network.cpu()
     trainer.require_finite_weights()
     return network, pd.DataFrame(history)
+
+
+def make_fabric(hardware: Hardware) -> lightning.Fabric:
+    """Of one process, whatever a cluster's variables say: in a job of Slurm's Lightning would wait for the others."""
+    return lightning.Fabric(
+        accelerator=hardware.device, devices=1, precision=hardware.precision, plugins=LightningEnvironment()
+    )
 
 
 def prepare_network(
