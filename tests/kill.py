@@ -11,24 +11,33 @@ import psutil
 
 
 class WorkerKiller(threading.Thread):
-    """As soon as `begun` says so, one child of this process that writes below `root` is killed; `killed` has its id."""
+    """Kills the process that `choose` gives, as soon as it gives one; `killed` has its id."""
 
-    def __init__(self, root: Path, begun: Callable[[], bool]) -> None:
+    def __init__(self, choose: Callable[[], int]) -> None:
         super().__init__(daemon=True)
-        self.root, self.begun, self.killed = str(root), begun, 0
+        self.choose, self.killed = choose, 0
 
     def run(self) -> None:
         deadline = time.monotonic() + 300
         while not self.killed and time.monotonic() < deadline:
-            if self.begun():
-                writing = [child for child in psutil.Process().children(recursive=True) if self._writes(child)]
-                if writing:
-                    os.kill(writing[0].pid, signal.SIGKILL)
-                    self.killed = writing[0].pid
+            if found := self.choose():
+                os.kill(found, signal.SIGKILL)
+                self.killed = found
             time.sleep(0.005)
 
-    def _writes(self, child: psutil.Process) -> bool:
-        try:
-            return any(self.root in file.path for file in child.open_files())
-        except psutil.Error:  # it just ended
-            return False
+
+def child_that_writes(root: Path, begun: Callable[[], bool]) -> Callable[[], int]:
+    """Of this process, below `root`, as soon as `begun` says so."""
+
+    def choose() -> int:
+        children = psutil.Process().children(recursive=True) if begun() else []
+        return next((child.pid for child in children if _writes(child, root)), 0)
+
+    return choose
+
+
+def _writes(child: psutil.Process, root: Path) -> bool:
+    try:
+        return any(str(root) in file.path for file in child.open_files())
+    except psutil.Error:  # it just ended
+        return False

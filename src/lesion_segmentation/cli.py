@@ -29,6 +29,7 @@ from lesion_segmentation.script import (
     workers_options,
 )
 from lesion_segmentation.selection import check_environment, check_selection
+from lesion_segmentation.storage import find_location
 from lesion_segmentation.workers import check_workers
 
 
@@ -135,23 +136,29 @@ def fetch_encoders_command(names: tuple[str, ...]) -> None:
 @click.option("--env", "-e", help="As of kedro run.")
 @click.option("--no-tracking", is_flag=True, help="Leave Kedro's pipeline and MLflow out: the same masks, sooner.")
 @_plain_errors
-def predict_command(source: Path, target: Path, part: str | None, truth: Path | None, **options: Any) -> None:
+def predict_command(source: str, target: str, part: str | None, truth: Path | None, **options: Any) -> None:
     """Predict a mask for the picture IN, or for all pictures of the folder IN, into the folder OUT.
 
-    Runs the pipeline `inference`; MLflow gets its parameters and counts, no name of a file.
+    Either may be a place such as s3://bucket/folder, whose keys stand in conf/local/credentials.yml. Runs the pipeline
+    `inference`; MLflow gets its parameters and counts, no name of a file.
     """
+    if "://" in source + target:
+        from lesion_segmentation.experiments.inference import use_credentials
+
+        use_credentials(_find_project(), options["env"])
+    found, wanted = find_location(source), find_location(target)
     if options["no_tracking"]:
-        predict_plainly(source, target, part, truth, options)
+        predict_plainly(found, wanted, part, truth, options)
         return
     from lesion_segmentation.experiments.inference import run_inference
     from lesion_segmentation.inference.command import check_request
 
     check_workers(options["workers"], options["scheduler"])
     given = given_settings(options)
-    request = check_request(source, target, part, truth)
-    places = {"source": source, "target": target, "part": part, "truth": truth}
+    request = check_request(found, wanted, part, truth)
+    places = {"source": found, "target": wanted, "part": part, "truth": truth}
     places |= {name: options[name] for name in ("weights", "workers", "scheduler")}
-    tell(*run_inference(_find_project(), options["env"], places, request.chosen, given), target)
+    tell(*run_inference(_find_project(), options["env"], places, request.chosen, given), wanted, options["scheduler"])
 
 
 @cli.command("sweep")

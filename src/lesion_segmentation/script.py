@@ -13,6 +13,7 @@ from lesion_segmentation import __version__
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.files import expand_home
 from lesion_segmentation.released import WEIGHTS
+from lesion_segmentation.storage import Location, find_location
 from lesion_segmentation.workers import check_workers
 
 SOME_FAILED = 3
@@ -64,8 +65,8 @@ def prediction_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """What `predict` can be told, here and in Kedro's command."""
     for option in reversed(
         (
-            click.argument("source", metavar="IN", type=UserPath()),
-            click.argument("target", metavar="OUT", type=UserPath()),
+            click.argument("source", metavar="IN"),
+            click.argument("target", metavar="OUT"),
             click.option("--threshold", type=float, help="Probabilities above it are lesion; by default the weights'."),
             click.option("--outline", help="Whose way of outlining, of a network that knows several, such as PH2."),
             click.option("--overlays", is_flag=True, help="Write pictures with the lesion's outline, too."),
@@ -99,11 +100,14 @@ def given_settings(options: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
-def tell(done: int, failed: int, target: Path) -> None:
+def tell(done: int, failed: int, target: Location, scheduler: str | None) -> None:
     """The closing words; ends with SOME_FAILED where there were bad files."""
-    click.echo(f"{done} pictures are done: {target / 'predictions.csv'}")
+    from lesion_segmentation.inference.tables import names_of_tables
+
+    table, failures = names_of_tables(target, scheduler)
+    click.echo(f"{done} pictures are done: {target / table}")
     if failed:
-        click.echo(f"{failed} could not be read: {target / 'failures.csv'}", err=True)
+        click.echo(f"{failed} could not be read: {target / failures}", err=True)
         sys.exit(SOME_FAILED)
 
 
@@ -117,12 +121,14 @@ def main() -> None:
 @prediction_options
 @weights_option
 @plain_errors
-def predict_command(source: Path, target: Path, part: str | None, truth: Path | None, **options: Any) -> None:
+def predict_command(source: str, target: str, part: str | None, truth: Path | None, **options: Any) -> None:
     """Predict a mask for the picture IN, or for all pictures of the folder IN, into the folder OUT."""
-    predict_plainly(source, target, part, truth, options)
+    predict_plainly(find_location(source), find_location(target), part, truth, options)
 
 
-def predict_plainly(source: Path, target: Path, part: str | None, truth: Path | None, options: dict[str, Any]) -> None:
+def predict_plainly(
+    source: Location, target: Location, part: str | None, truth: Path | None, options: dict[str, Any]
+) -> None:
     """`predict` without Kedro and MLflow."""
     from lesion_segmentation.inference import InferenceSettings
     from lesion_segmentation.inference.command import check_request, predict_request
@@ -131,7 +137,7 @@ def predict_plainly(source: Path, target: Path, part: str | None, truth: Path | 
     check_workers(options["workers"], options["scheduler"])
     request = check_request(source, target, part, truth)
     shared = options["workers"], options["scheduler"]
-    tell(*predict_request(request, expand_home(options["weights"]), settings, *shared), target)
+    tell(*predict_request(request, expand_home(options["weights"]), settings, *shared), target, shared[1])
 
 
 @main.command("serve")

@@ -5,7 +5,7 @@ import os
 import pandas as pd
 import pytest
 from conftest import QUICK, nest
-from kill import WorkerKiller
+from kill import WorkerKiller, child_that_writes
 from mlflow import MlflowClient
 from safetensors.numpy import load_file
 
@@ -23,7 +23,9 @@ def test_five_folds_on_two_workers_of_which_one_is_killed_are_the_serial_ones(mo
     project = more_cases
     cross_validate(project, "demo", range(5), {**PARAMS, "data_root": "data/serial"})
     root = project / "data" / "shared"
-    killer = WorkerKiller(root, lambda: any(root.glob("fold_*/06_models/training_checkpoint.safetensors")))
+    killer = WorkerKiller(
+        child_that_writes(root, lambda: any(root.glob("fold_*/06_models/training_checkpoint.safetensors")))
+    )
     killer.start()
     cross_validate(project, "demo", range(5), {**PARAMS, "data_root": "data/shared"}, workers=2)
     assert killer.killed

@@ -15,8 +15,8 @@ from test_fuzz import FUZZED, damage
 
 from lesion_segmentation.data.sources import synthetic
 from lesion_segmentation.inference import PredictionFolder, list_pictures
-from lesion_segmentation.inference.folder import read_tables
 from lesion_segmentation.inference.pictures import read_picture
+from lesion_segmentation.inference.tables import read_tables
 from lesion_segmentation.serving.answers import decode
 from lesion_segmentation.serving.limits import Refusal
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from kill import WorkerKiller
+from kill import WorkerKiller, child_that_writes
 from PIL import Image
 
 from lesion_segmentation.inference import shards
@@ -38,7 +38,7 @@ def test_shards_on_two_workers_of_which_one_is_killed_are_the_bytes_of_one_proce
     result = CliRunner().invoke(main, ["predict", str(source), str(alone), "--weights", str(weights)])
     assert result.exit_code == 3, result.output
     monkeypatch.setattr(shards, "SHARD", 20)
-    killer = WorkerKiller(shared, lambda: any(shared.rglob("*_mask.png")))
+    killer = WorkerKiller(child_that_writes(shared, lambda: any(shared.rglob("*_mask.png"))))
     killer.start()
     options = ["--weights", str(weights), "--workers", "2"]
     result = CliRunner().invoke(main, ["predict", str(source), str(shared), *options])

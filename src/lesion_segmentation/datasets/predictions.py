@@ -7,7 +7,8 @@ from typing import Any, NoReturn
 from kedro.io import AbstractDataset
 
 from lesion_segmentation.errors import InputError
-from lesion_segmentation.inference.folder import PredictionTables, read_tables
+from lesion_segmentation.inference.tables import PredictionTables, read_tables
+from lesion_segmentation.storage import Location, find_location
 
 
 class _Place(AbstractDataset[Any, Any]):
@@ -26,6 +27,9 @@ class _Place(AbstractDataset[Any, Any]):
             raise InputError("Which pictures? They are predicted by: kedro predict IN OUT --weights <file>")
         return str(self._places[name])
 
+    def _location(self, name: str) -> Location:
+        return find_location(self._place(name))
+
     def _exists(self) -> bool:
         return True
 
@@ -39,7 +43,7 @@ class Pictures(_Place):
     def load(self) -> Any:
         from lesion_segmentation.inference.pictures import choose_pictures
 
-        return choose_pictures(Path(self._place("source")), self._places.get("part")), self._place("weights")
+        return choose_pictures(self._location("source"), self._places.get("part")), self._place("weights")
 
     def save(self, data: NoReturn) -> NoReturn:
         """Not possible: they are the user's."""
@@ -53,7 +57,7 @@ class TrueMasks(_Place):
         from lesion_segmentation.inference.pictures import list_pictures
         from lesion_segmentation.inference.truth import find_truth
 
-        return find_truth(Path(self._place("truth")), list_pictures(Path(self._place("source"))))
+        return find_truth(Path(self._place("truth")), list_pictures(self._location("source")))
 
     def save(self, data: NoReturn) -> NoReturn:
         """Not possible: they are the user's."""
@@ -64,9 +68,9 @@ class Predictions(_Place):
     """A folder of predictions: saving streams them into it, loading gives its tables."""
 
     def load(self) -> PredictionTables:
-        return read_tables(Path(self._place("target")))
+        return read_tables(self._location("target"))
 
     def save(self, data: Any) -> None:
         """Predict what is not there yet."""
         workers = self._places.get("workers")
-        data.write_to(Path(self._place("target")), int(workers) if workers else None, self._places.get("scheduler"))
+        data.write_to(self._location("target"), int(workers) if workers else None, self._places.get("scheduler"))

@@ -4,11 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import fsspec
+from kedro.config import MissingConfigException
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
-from lesion_segmentation.inference.folder import JOURNALS, read_tables
+from lesion_segmentation.inference.folder import JOURNALS
 from lesion_segmentation.inference.pictures import Chosen
+from lesion_segmentation.inference.tables import read_tables
 
 EXPERIMENT = "ph2-segnet-inference"
 
@@ -27,13 +30,27 @@ def run_inference(
     """
     bootstrap_project(project)
     given = {name: str(value) for name, value in places.items() if value is not None}
-    given |= {name: str(Path(given[name]).absolute()) for name in ("source", "target", "truth") if name in given}
+    given |= {name: str(value.absolute()) for name, value in places.items() if isinstance(value, Path)}
+    target = places["target"]
     # Of this run alone, so that parts may run side by side: what MLflow did not take would stand there.
-    data_root = Path(given["target"]) / JOURNALS / given.get("part", "all").replace("/", "-of-")
+    beside = target / JOURNALS if isinstance(target, Path) else project / "data" / "07_model_output" / target.name
+    data_root = beside / given.get("part", "all").replace("/", "-of-")
     runtime = {"places": given, "inference": dict(given_settings), "data_root": str(data_root)}
     pipeline = "inference_with_truth" if "truth" in given else "inference"
     with KedroSession.create(project, env=env, runtime_params={"experiment": EXPERIMENT, **runtime}) as session:
         session.run(pipeline_names=[pipeline])
-    tables = read_tables(Path(given["target"]))
+    tables = read_tables(target)
     mine = {picture.name for picture in chosen.files}
     return len(mine & set(tables.table["picture"])), len(mine & set(tables.failures["picture"]))
+
+
+def use_credentials(project: Path, env: str | None) -> None:
+    """Tell fsspec the keys of conf's credentials.yml: the entry s3 is for s3://, gs for gs://, and so on."""
+    bootstrap_project(project)
+    with KedroSession.create(project, env=env) as session:
+        loader = session.load_context().config_loader
+    try:
+        credentials = loader["credentials"]
+    except MissingConfigException:
+        return
+    fsspec.config.conf.update(credentials)

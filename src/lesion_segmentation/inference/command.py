@@ -1,14 +1,16 @@
 """`predict` from start to end, without Kedro and MLflow."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.files import replacing
-from lesion_segmentation.inference.folder import read_tables
 from lesion_segmentation.inference.pictures import Chosen, choose_pictures
 from lesion_segmentation.inference.settings import InferenceSettings
+from lesion_segmentation.inference.tables import read_tables
 from lesion_segmentation.inference.truth import SCORES, SUMMARY, find_truth, score_pictures, summarise_scores
+from lesion_segmentation.storage import Location, is_within
 
 
 @dataclass(frozen=True)
@@ -22,26 +24,24 @@ class Request:
     """
 
     chosen: Chosen
-    target: Path
+    target: Location
     truth: dict[str, Path]
 
 
-def check_request(source: Path, target: Path, part: str | None = None, truth: Path | None = None) -> Request:
+def check_request(source: Location, target: Location, part: str | None = None, truth: Path | None = None) -> Request:
     """Look at everything that can be refused before any work.
 
     Raises:
         InputError: There are no pictures, two would have one mask, the target lies among them, or truths are missing.
     """
-    if source.is_dir() and target.resolve().is_relative_to(source.resolve()):
+    if is_within(target, source) and not (isinstance(source, Path) and source.is_file()):
         raise InputError(f"{target} lies in {source}: its masks would be taken for pictures. Name a folder elsewhere.")
-    if truth is not None and _overlap(target.resolve(), truth.resolve()):
+    if truth is not None and not isinstance(target, Path):
+        raise InputError(f"--truth needs OUT on this machine, and {target} is not. Leave one of the two.")
+    if truth is not None and (is_within(target, truth) or is_within(truth, target)):
         raise InputError(f"{target} and the true masks in {truth} would mix. Name a folder elsewhere.")
     chosen = choose_pictures(source, part)
     return Request(chosen, target, find_truth(truth, chosen.listed) if truth is not None else {})
-
-
-def _overlap(one: Path, other: Path) -> bool:
-    return one.is_relative_to(other) or other.is_relative_to(one)
 
 
 def predict_request(
@@ -60,14 +60,14 @@ def predict_request(
     from lesion_segmentation.model import load_network
 
     counts = prepare(load_network(weights), request.chosen, settings).write_to(request.target, workers, scheduler)
-    if request.truth:
-        write_scores(request)
+    if request.truth and isinstance(request.target, Path):
+        write_scores(request.target, request.truth)
     return counts
 
 
-def write_scores(request: Request) -> None:
+def write_scores(target: Path, truth: Mapping[str, Path]) -> None:
     """The whole metric report, as two tables in the folder of predictions."""
-    scores = score_pictures(read_tables(request.target), request.truth)
+    scores = score_pictures(read_tables(target), truth)
     for name, table in ((SCORES, scores), (SUMMARY, summarise_scores(scores))):
-        with replacing(request.target / name) as path:
+        with replacing(target / name) as path:
             table.to_csv(path, index=False)

@@ -1,11 +1,8 @@
 """A folder of predictions: whole files, journals of what is done, and tables that are made of them."""
 
 import csv
-import itertools
 import json
 import os
-import secrets
-import socket
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,20 +11,18 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-import pandas as pd
 from filelock import FileLock
 from PIL import Image
 
 from lesion_segmentation.errors import InputError
-from lesion_segmentation.files import is_alive, replacing
+from lesion_segmentation.files import replacing
 from lesion_segmentation.inference.description import COLUMNS
+from lesion_segmentation.inference.made_by import FORMAT_VERSION, MADE_BY, names_of, require_free, require_same
 from lesion_segmentation.inference.pictures import PictureFile
+from lesion_segmentation.inference.unfinished import Unfinished
 
 JOURNALS = ".predictions"
-MADE_BY = "predictions.json"
 TABLE, FAILURES = "predictions.csv", "failures.csv"
-FORMAT_VERSION = 1
-UNFINISHED = "unfinished-"
 ANY_NAME = "surrogateescape"
 """A file's name may hold bytes that are no UTF-8."""
 
@@ -45,10 +40,9 @@ class PredictionFolder:
     """
 
     def __init__(self, target: Path, made_by: Mapping[str, Any], kinds: Sequence[str] = ("mask",)) -> None:
-        self.target, self.made_by = target, {"format_version": FORMAT_VERSION, **made_by}
+        self.target, self.made_by = target, {**made_by, "format_version": FORMAT_VERSION, "table": TABLE}
         self.kinds = sorted(kinds)
-        self._name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-        self._numbers = itertools.count()
+        self._unfinished = Unfinished(target / JOURNALS)
         self._journal: IO[str] | None = None
 
     def claim(self, pictures: Sequence[PictureFile] = ()) -> None:
@@ -62,11 +56,11 @@ class PredictionFolder:
             (self.target / JOURNALS).mkdir(parents=True, exist_ok=True)
             with self.locked():
                 if not (self.target / MADE_BY).is_file():
-                    self._require_free(pictures)
+                    require_free(self.target, filter(self._is_there, names_of(pictures, self.kinds)))
                     with replacing(self.target / MADE_BY) as path:
                         path.write_text(json.dumps(self.made_by, indent=2))
-            self._require_same()
-            self._sweep()
+            require_same(self.target, (self.target / MADE_BY).read_bytes(), self.made_by)
+            self._unfinished.sweep()
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -90,8 +84,7 @@ class PredictionFolder:
             InputError: The disk is full, or there is no permission.
         """
         for kind, array in arrays.items():
-            beside = self.target / JOURNALS / f"{UNFINISHED}{self._name}-{next(self._numbers)}.png"
-            with replacing(self.target / f"{picture.stem}_{kind}.png", beside) as path:
+            with self._unfinished.replacing(self.target / f"{picture.stem}_{kind}.png") as path:
                 Image.fromarray(array).save(path, "PNG", compress_level=1)
 
     def note(self, picture: PictureFile, row: Mapping[str, Any]) -> None:
@@ -132,35 +125,13 @@ class PredictionFolder:
         mine = {picture.name for picture in asked_for}
         return len(mine & set(done)), len(mine & failed)
 
-    def _require_free(self, pictures: Sequence[PictureFile]) -> None:
-        taken = [
-            f"{picture.stem}_{kind}.png"
-            for picture in pictures
-            for kind in self.kinds
-            if os.path.exists(self.target / f"{picture.stem}_{kind}.png")  # a name that is too long is not there
-        ]
-        if taken:
-            raise InputError.from_problems(
-                f"{self.target} holds files that are no predictions and would be written over", taken,
-                "Name another folder.",
-            )  # fmt: skip
-
-    def _require_same(self) -> None:
-        found = _read_record(self.target / MADE_BY)
-        differ = [
-            f"{name}: {found.get(name)} there, {self.made_by.get(name)} now"
-            for name in sorted({*found, *self.made_by})
-            if found.get(name) != self.made_by.get(name)
-        ]
-        if differ:
-            raise InputError.from_problems(
-                f"{self.target} holds masks that were made in another way", differ, "Name another folder."
-            )
+    def _is_there(self, name: str) -> bool:
+        return os.path.exists(self.target / name)  # a name that is too long is not there
 
     def _note(self, picture: PictureFile, row: Mapping[str, Any]) -> None:
         with _in_words(self.target):
             if self._journal is None:
-                self._journal = (self.target / JOURNALS / f"{self._name}.jsonl").open(
+                self._journal = (self.target / JOURNALS / f"{self._unfinished.name}.jsonl").open(
                     "x", encoding="utf-8", errors=ANY_NAME
                 )
             said = {"picture": picture.name, "source": picture.fingerprint, "order": time.time_ns(), **row}
@@ -202,14 +173,6 @@ class PredictionFolder:
             for file in files:
                 file.close()
 
-    def _sweep(self) -> None:
-        """Remove what processes of this machine left that were killed."""
-        mine = f"{UNFINISHED}{socket.gethostname()}-"
-        for path in (self.target / JOURNALS).glob(f"{mine}*"):
-            number = path.name.removeprefix(mine).partition("-")[0]
-            if number.isdigit() and not is_alive(int(number)):
-                path.unlink(missing_ok=True)
-
 
 @dataclass(frozen=True)
 class _Entry:
@@ -223,34 +186,6 @@ class _Entry:
         if self.source == other.source and self.failed != other.failed:
             return other.failed
         return self.order >= other.order
-
-
-@dataclass(frozen=True)
-class PredictionTables:
-    """What a folder of predictions holds: where it is, a row a picture, and picture and reason of those that failed."""
-
-    target: Path
-    table: pd.DataFrame
-    failures: pd.DataFrame
-
-
-def read_tables(target: Path) -> PredictionTables:
-    """The tables that finish wrote.
-
-    Raises:
-        InputError: They are not there, or damaged.
-    """
-    texts = {"picture": str, "flag": str, "reason": str}
-    options: dict[str, Any] = {"dtype": texts, "keep_default_na": False, "encoding_errors": "replace"}
-    failures = target / FAILURES
-    try:
-        table = pd.read_csv(target / TABLE, **options)
-        failed = pd.read_csv(failures, **options) if failures.is_file() else pd.DataFrame(columns=["picture", "reason"])
-    except FileNotFoundError as error:
-        raise InputError(f"{target} holds no predictions: {TABLE} is missing.") from error
-    except ValueError as error:
-        raise InputError(f"The tables in {target} are damaged ({error}). Predict once more.") from error
-    return PredictionTables(target, table, failed)
 
 
 @contextmanager
@@ -279,16 +214,6 @@ def _is_usable(row: Mapping[str, Any]) -> bool:
     lists: Collection[Any] = (row.get("source", []), row.get("kinds", []))
     return all(isinstance(each, list) and not any(isinstance(part, (list, dict)) for part in each) for each in lists) \
         and isinstance(row.get("order", 0), int)  # fmt: skip
-
-
-def _read_record(place: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(place.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{place} is damaged ({error}). Name another folder, or remove this one.") from error
-    if not isinstance(found, dict):
-        raise InputError(f"{place} is damaged: no mapping. Name another folder, or remove this one.")
-    return found
 
 
 def _write_table(place: Path, columns: Sequence[str], rows: Iterator[Mapping[str, Any]]) -> None:

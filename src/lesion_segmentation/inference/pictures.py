@@ -1,10 +1,11 @@
 """Which pictures are asked for."""
 
+import io
 import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from lesion_segmentation.data.pictures import read_rgb
 from lesion_segmentation.data.sources.folder import ENDINGS
 from lesion_segmentation.errors import InputError
+from lesion_segmentation.storage import Location, Place, fingerprint
 
 MOST_PIXELS = 100_000_000
 """A picture of more is refused: it would take gigabytes."""
@@ -24,10 +26,10 @@ class PictureFile:
     Attributes:
         path: Where it is.
         name: Its place below the folder that was asked for, with /; of a single picture its file name.
-        fingerprint: Bytes and time of change: of another file under the same name they differ.
+        fingerprint: Bytes and what is known of the change: of another file under the same name they differ.
     """
 
-    path: Path
+    path: Location
     name: str
     fingerprint: tuple[int, ...] = field(default=(), compare=False)
 
@@ -42,18 +44,13 @@ class PictureFile:
         return self.name.removesuffix(Path(self.name).suffix)
 
 
-def list_pictures(source: Path) -> list[PictureFile]:
+def list_pictures(source: Location) -> list[PictureFile]:
     """A picture, or all pictures of a folder at any depth, by name.
 
     Raises:
-        InputError: There is nothing, or two pictures would have one mask.
+        InputError: There is nothing, two pictures would have one mask, or the place cannot be reached.
     """
-    if source.is_file():
-        return [PictureFile.at(source, source.name)]
-    if not source.is_dir():
-        raise InputError(f"{source} is not there. Expected a picture or a folder with pictures.")
-    files = sorted(path for path in source.rglob("*") if path.suffix.lower() in ENDINGS and path.is_file())
-    pictures = [PictureFile.at(path, path.relative_to(source).as_posix()) for path in files]
+    pictures = _list_place(source) if isinstance(source, Place) else _list_folder(source)
     if not pictures:
         raise InputError(f"{source}: no picture found; expected {', '.join(ENDINGS)}")
     alike = defaultdict(list)
@@ -69,6 +66,29 @@ def list_pictures(source: Path) -> list[PictureFile]:
     return pictures
 
 
+def _list_folder(source: Path) -> list[PictureFile]:
+    if source.is_file():
+        return [PictureFile.at(source, source.name)]
+    if not source.is_dir():
+        raise InputError(f"{source} is not there. Expected a picture or a folder with pictures.")
+    files = sorted(path for path in source.rglob("*") if path.suffix.lower() in ENDINGS and path.is_file())
+    return [PictureFile.at(path, path.relative_to(source).as_posix()) for path in files]
+
+
+def _list_place(source: Place) -> list[PictureFile]:
+    """In one listing, which object stores give by thousands; asking for each file would be a request for each."""
+    found = source.list()
+    if not found:
+        raise InputError(f"{source} is not there, or empty. Expected a picture or a folder with pictures.")
+    if set(found) == {""}:
+        return [PictureFile(source, source.name, fingerprint(found[""]))]
+    return [
+        PictureFile(source / name, name, fingerprint(known))
+        for name, known in sorted(found.items())
+        if PurePosixPath(name).suffix.lower() in ENDINGS
+    ]
+
+
 class Chosen(NamedTuple):
     """The pictures of one call, and all that there are."""
 
@@ -76,7 +96,7 @@ class Chosen(NamedTuple):
     listed: list[PictureFile]
 
 
-def choose_pictures(source: Path, part: str | None = None) -> Chosen:
+def choose_pictures(source: Location, part: str | None = None) -> Chosen:
     """A picture, or those of a folder, of which a part is chosen.
 
     Raises:
@@ -100,13 +120,14 @@ def take_part(pictures: Sequence[PictureFile], part: str | None) -> list[Picture
     return list(pictures[int(found[1]) - 1 :: int(found[2])])
 
 
-def read_picture(path: Path) -> np.ndarray:
+def read_picture(path: Location) -> np.ndarray:
     """As it is looked at, uint8 (H, W, 3).
 
     Raises:
         ValueError: It is no picture, damaged, of a kind that is not read, or too large; in words.
+        InputError: Its place cannot be reached.
     """
-    return read_rgb(path, MOST_PIXELS)
+    return read_rgb(io.BytesIO(path.read()) if isinstance(path, Place) else path, MOST_PIXELS)
 
 
 def require_side(image: np.ndarray, input_size: tuple[int, int] | None) -> None:

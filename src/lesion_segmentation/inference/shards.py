@@ -1,6 +1,7 @@
 """The pictures of a folder in shards over Dask's workers, each of which prepares the network once."""
 
 import logging
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from lesion_segmentation.inference.folder import PredictionFolder
 from lesion_segmentation.inference.loading import make_predictor
+from lesion_segmentation.inference.parts import PredictionParts
 from lesion_segmentation.inference.pictures import PictureFile
 from lesion_segmentation.inference.settings import InferenceSettings
+from lesion_segmentation.storage import Location
 from lesion_segmentation.workers import map_over, open_workers, written_to
 
 if TYPE_CHECKING:
@@ -20,6 +23,10 @@ logger = logging.getLogger(__name__)
 
 SHARD = 200
 """Pictures that a worker takes at once; what one did not finish is done by another."""
+MOST_SHARDS = 5000
+"""Of more pictures the shards are larger, and so are the parts of their table."""
+
+Target = PredictionFolder | PredictionParts
 
 _prepared: dict[str, "Predictor"] = {}
 """Of this process: the network of the last shard, by what its masks depend on."""
@@ -28,25 +35,27 @@ _prepared: dict[str, "Predictor"] = {}
 def predict_shards(
     network: "Network",
     files: Sequence[PictureFile],
-    folder: PredictionFolder,
+    folder: Target,
     settings: InferenceSettings,
     workers: int | None,
     scheduler: str | None,
 ) -> None:
-    """Predict what is left of the files into a folder that was claimed, over one file system.
+    """Predict what is left of the files into a folder that was claimed, over one file system or place.
 
     Raises:
         InputError: The cluster does not answer, the disk is full, or several workers died of one shard.
     """
     left = folder.left(files)
+    size = max(SHARD, math.ceil(len(left) / MOST_SHARDS))
+    in_parts = isinstance(folder, PredictionParts)
     with open_workers(workers, scheduler) as client:
         # A piece of work, and no scattered data: what a dead worker held alone can then be had again.
         shared = client.submit(_share, network, pure=False)
         work = {
-            f"{first + 1} to {min(first + SHARD, len(left))}": (
-                shared, left[first : first + SHARD], folder.target, folder.made_by, folder.kinds, settings,
+            f"{first + 1} to {min(first + size, len(left))}": (
+                shared, left[first : first + size], folder.target, folder.made_by, folder.kinds, in_parts, settings,
             )
-            for first in range(0, len(left), SHARD)
+            for first in range(0, len(left), size)
         }  # fmt: skip
         for number, (name, _) in enumerate(map_over(client, predict_shard, work), 1):
             logger.info("Pictures %s are done, %d of %d shards", name, number, len(work))
@@ -59,9 +68,10 @@ def _share(network: "Network") -> "Network":
 def predict_shard(
     network: "Network",
     files: Sequence[PictureFile],
-    target: Path,
+    target: Location,
     made_by: Mapping[str, Any],
     kinds: Sequence[str],
+    in_parts: bool,
     settings: InferenceSettings,
 ) -> None:
     """On a worker: what is left of these files, noted in a journal of its own."""
@@ -71,8 +81,18 @@ def predict_shard(
     if key not in _prepared:
         _prepared.clear()
         _prepared[key] = make_predictor(network, settings)
-    folder = PredictionFolder(target, dict(made_by), list(kinds))
+    folder = open_target(target, made_by, kinds, in_parts, len(files))
     folder.claim(files)
     with written_to(Path(os.devnull)):  # its bar
         predict_folder(_prepared[key], files, folder, settings)
     folder.close()
+
+
+def open_target(
+    target: Location, made_by: Mapping[str, Any], kinds: Sequence[str], in_parts: bool, rows: int = SHARD
+) -> Target:
+    """A folder with journals and a table, or one whose table is in parts of so many rows."""
+    if in_parts:
+        return PredictionParts(target, made_by, kinds, rows)
+    assert isinstance(target, Path)
+    return PredictionFolder(target, made_by, kinds)

@@ -5,18 +5,18 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from lesion_segmentation.inference.description import describe_prediction
-from lesion_segmentation.inference.folder import PredictionFolder
 from lesion_segmentation.inference.loading import describe_masks, make_predictor
+from lesion_segmentation.inference.parts import are_parts
 from lesion_segmentation.inference.pictures import Chosen, PictureFile, read_picture, require_side
 from lesion_segmentation.inference.settings import InferenceSettings
-from lesion_segmentation.inference.shards import predict_shards
+from lesion_segmentation.inference.shards import Target, open_target, predict_shards
+from lesion_segmentation.storage import Location
 
 if TYPE_CHECKING:
     from lesion_segmentation.model import Network
@@ -54,13 +54,13 @@ class Predictions:
     settings: InferenceSettings
     made_by: dict[str, Any]
 
-    def write_to(self, target: Path, workers: int | None = None, scheduler: str | None = None) -> tuple[int, int]:
+    def write_to(self, target: Location, workers: int | None = None, scheduler: str | None = None) -> tuple[int, int]:
         """Make them in a folder, here or over workers; gives how many of the chosen are done, and how many failed.
 
         Raises:
             InputError: The folder holds masks of others, or cannot be written.
         """
-        folder = PredictionFolder(target, self.made_by, kinds_of(self.settings))
+        folder = open_target(target, self.made_by, kinds_of(self.settings), are_parts(target, scheduler))
         folder.claim(self.chosen.files)
         if workers is None and scheduler is None:
             predict_folder(self.predictor, self.chosen.files, folder, self.settings)
@@ -105,7 +105,7 @@ def predict_pictures(predictor: "Predictor", files: Iterable[PictureFile]) -> It
 
 
 def predict_folder(
-    predictor: "Predictor", files: Sequence[PictureFile], folder: PredictionFolder, settings: InferenceSettings
+    predictor: "Predictor", files: Sequence[PictureFile], folder: Target, settings: InferenceSettings
 ) -> None:
     """Predict what is left of the files into a folder that was claimed; a bar shows pictures a second and what is left.
 
@@ -127,16 +127,14 @@ def predict_folder(
             _note(folder, *done)
 
 
-def _note(folder: PredictionFolder, file: PictureFile, row: Mapping[str, Any] | str) -> None:
+def _note(folder: Target, file: PictureFile, row: Mapping[str, Any] | str) -> None:
     if isinstance(row, str):
         folder.fail(file, row)
     else:
         folder.note(file, row)
 
 
-def _finish(
-    each: Predicted, folder: PredictionFolder, settings: InferenceSettings
-) -> tuple[PictureFile, dict[str, Any] | str]:
+def _finish(each: Predicted, folder: Target, settings: InferenceSettings) -> tuple[PictureFile, dict[str, Any] | str]:
     """Write the files of a picture; gives its row, or why it has none: a name that is too long, say."""
     try:
         return each.file, _write(each, folder, settings)
@@ -144,7 +142,7 @@ def _finish(
         return each.file, (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _write(each: Predicted, folder: PredictionFolder, settings: InferenceSettings) -> dict[str, Any]:
+def _write(each: Predicted, folder: Target, settings: InferenceSettings) -> dict[str, Any]:
     probability, mask = each.prediction
     row = {**describe_prediction(probability, mask, each.image), "seconds": round(each.seconds, 4)}
     arrays = {"mask": np.where(mask, 255, 0).astype(np.uint8)}

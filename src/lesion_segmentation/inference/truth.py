@@ -13,8 +13,8 @@ from lesion_segmentation.errors import InputError
 from lesion_segmentation.evaluation.borders import DISTANCE_METRICS, score_distances
 from lesion_segmentation.evaluation.cases import CASE_METRICS, score_case
 from lesion_segmentation.evaluation.intervals import mean_with_interval
-from lesion_segmentation.inference.folder import PredictionTables
 from lesion_segmentation.inference.pictures import PictureFile
+from lesion_segmentation.inference.tables import PredictionTables
 
 SCORES, SUMMARY = "scores.csv", "score_summary.csv"
 
@@ -47,7 +47,7 @@ def score_pictures(predictions: PredictionTables, truth: Mapping[str, Path]) -> 
     """
     rows, problems = [], []
     for name in [name for name in predictions.table["picture"] if name in truth]:
-        place = predictions.target / f"{name.removesuffix(Path(name).suffix)}_mask.png"
+        place = Path(str(predictions.target)) / f"{name.removesuffix(Path(name).suffix)}_mask.png"
         if not place.is_file():
             problems.append(f"{name}: {place.name} is no longer there")
             continue

@@ -5,9 +5,9 @@ from typing import Any
 
 import pandas as pd
 
-from lesion_segmentation.inference.folder import PredictionTables
 from lesion_segmentation.inference.pictures import Chosen
 from lesion_segmentation.inference.settings import InferenceSettings
+from lesion_segmentation.inference.tables import PredictionTables
 
 
 def prepare_predictions(

@@ -1,0 +1,53 @@
+"""What the masks of a folder depend on: it holds those of one network and one way of cutting."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from lesion_segmentation.errors import InputError
+from lesion_segmentation.inference.pictures import PictureFile
+
+MADE_BY = "predictions.json"
+FORMAT_VERSION = 1
+
+
+def names_of(pictures: Sequence[PictureFile], kinds: Sequence[str]) -> Iterator[str]:
+    """The files that these pictures will have."""
+    return (f"{picture.stem}_{kind}.png" for picture in pictures for kind in kinds)
+
+
+def require_free(target: object, taken: Iterable[str]) -> None:
+    """Refuse a folder that has no record, and files of these names.
+
+    Raises:
+        InputError: Names them.
+    """
+    names = list(taken)
+    if names:
+        raise InputError.from_problems(
+            f"{target} holds files that are no predictions and would be written over", names, "Name another folder."
+        )
+
+
+def require_same(target: object, record: bytes, made_by: Mapping[str, Any]) -> None:
+    """Refuse a folder whose masks were made in another way than they would be now.
+
+    Raises:
+        InputError: Says what differs, or that the record is damaged.
+    """
+    remedy = "Name another folder, or remove this one."
+    try:
+        found = json.loads(record.decode("utf-8"))
+    except ValueError as error:
+        raise InputError(f"{target}/{MADE_BY} is damaged ({error}). {remedy}") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{target}/{MADE_BY} is damaged: no mapping. {remedy}")
+    differ = [
+        f"{name}: {found.get(name)} there, {made_by.get(name)} now"
+        for name in sorted({*found, *made_by})
+        if found.get(name) != made_by.get(name)
+    ]
+    if differ:
+        raise InputError.from_problems(
+            f"{target} holds masks that were made in another way", differ, "Name another folder."
+        )

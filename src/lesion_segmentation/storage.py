@@ -1,0 +1,158 @@
+"""Where pictures are and predictions go: paths of this machine, and places such as s3:// that fsspec reaches.
+
+Keys are fsspec's business: they stand in its configuration (Kedro's side fills it from credentials.yml), in the
+driver's variables or files, and travel to workers within the file system.
+"""
+
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from lesion_segmentation.errors import InputError
+from lesion_segmentation.files import expand_home
+
+TOGETHER = 500
+"""Files that are fetched at once, where a file system does that."""
+_MARKS = ("ETag", "etag", "md5Hash", "LastModified", "last_modified", "updated", "mtime", "modified", "created")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A file or folder of a file system that fsspec knows.
+
+    Attributes:
+        fs: The file system, with its keys, which are never shown.
+        path: As the file system names it.
+    """
+
+    fs: Any = field(repr=False, compare=False)
+    path: str
+
+    def __str__(self) -> str:
+        return self.path if self.is_local else str(self.fs.unstrip_protocol(self.path))
+
+    def __truediv__(self, name: str) -> "Place":
+        return Place(self.fs, f"{self.path}/{name}")
+
+    @property
+    def is_local(self) -> bool:
+        return isinstance(self.fs, LocalFileSystem)
+
+    @property
+    def name(self) -> str:
+        return self.path.rpartition("/")[2]
+
+    def exists(self) -> bool:
+        with reaching(self):
+            return bool(self.fs.exists(self.path))
+
+    def read(self) -> bytes:
+        """All of a file.
+
+        Raises:
+            FileNotFoundError, PermissionError: Of this file.
+            InputError: The place cannot be reached.
+        """
+        try:
+            with reaching(self):
+                return bytes(self.fs.cat_file(self.path))
+        except InputError as error:
+            if isinstance(error.__cause__, FileNotFoundError | PermissionError):
+                raise error.__cause__ from None
+            raise
+
+    def write(self, content: bytes, once: bool = False) -> None:
+        """All of a file, which object stores show when it is whole; `once` leaves one that is there as it is."""
+        with reaching(self):
+            if not once:
+                self.fs.pipe_file(self.path, content)
+            elif not self.fs.exists(self.path):
+                try:
+                    self.fs.pipe_file(self.path, content, mode="create")
+                except FileExistsError:  # somebody else was sooner
+                    return
+
+    def remove(self) -> None:
+        with reaching(self):
+            self.fs.rm_file(self.path)
+
+    def list(self) -> dict[str, Mapping[str, Any]]:
+        """Every file below this folder, at any depth: its path from here, and what the file system knows of it."""
+        with reaching(self):
+            self.fs.invalidate_cache()
+            try:
+                found = self.fs.find(self.path, detail=True)
+            except FileNotFoundError:
+                return {}
+        return {path.removeprefix(self.path).lstrip("/"): known for path, known in found.items()}
+
+    def read_all(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        """Files below this folder, several at once."""
+        for first in range(0, len(names), TOGETHER):
+            some = names[first : first + TOGETHER]
+            with reaching(self):
+                found = self.fs.cat([f"{self.path}/{name}" for name in some])
+            yield from ((name, found[f"{self.path}/{name}"]) for name in some)
+
+
+Location = Path | Place
+
+
+def find_location(text: str) -> Location:
+    """The path or place that a user names.
+
+    Raises:
+        InputError: It is of a kind that no installed package reaches.
+    """
+    if "://" not in text:
+        return expand_home(text)
+    try:
+        fs, path = fsspec.core.url_to_fs(text)
+    except (ImportError, ValueError) as error:
+        raise InputError(f"{text} cannot be used: {_first_line(error)}.") from error
+    place = Place(fs, str(path).rstrip("/"))
+    return Path(place.path) if place.is_local else place
+
+
+def place_of(location: Location) -> Place:
+    """A location as fsspec names it."""
+    return location if isinstance(location, Place) else Place(LocalFileSystem(), location.absolute().as_posix())
+
+
+def is_within(location: Location, folder: Location) -> bool:
+    """Whether it is the folder, or lies in it."""
+    if isinstance(location, Path) and isinstance(folder, Path):
+        return location.resolve().is_relative_to(folder.resolve())
+    return f"{location}/".startswith(f"{folder}/")
+
+
+def fingerprint(known: Mapping[str, Any]) -> tuple[int, int]:
+    """What tells a file from another one of its name: bytes, and a sum of what its file system says of the change."""
+    marks = [f"{name}={known[name]}" for name in _MARKS if known.get(name) is not None]
+    return int(known.get("size") or 0), zlib.crc32(" ".join(marks).encode())
+
+
+@contextmanager
+def reaching(place: Place) -> Iterator[None]:
+    """What a file system raises, in a sentence.
+
+    Raises:
+        InputError: Of whatever is wrong: each driver has its own errors.
+    """
+    try:
+        yield
+    except Exception as error:
+        raise InputError(
+            f"{place} cannot be reached ({_first_line(error)}). Look at its address and keys; what is done is kept, "
+            "and the same command goes on."
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200].rstrip(".")

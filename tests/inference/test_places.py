@@ -1,0 +1,242 @@
+"""Pictures and predictions in places such as s3://: the masks of a plain folder, parts of one table, kills survived."""
+
+import json
+import secrets
+
+import fsspec
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from kedro.framework.startup import bootstrap_project
+from kill import WorkerKiller
+from PIL import Image
+
+from lesion_segmentation.cli import cli
+from lesion_segmentation.errors import InputError
+from lesion_segmentation.inference import shards
+from lesion_segmentation.inference.description import COLUMNS
+from lesion_segmentation.inference.parts import PredictionParts, read_parts
+from lesion_segmentation.inference.pictures import PictureFile, list_pictures
+from lesion_segmentation.model import NetworkMetadata, build_network, save_network
+from lesion_segmentation.script import SOME_FAILED, main
+from lesion_segmentation.storage import find_location, place_of
+
+KEYS = {"key": "lab", "secret": "very-secret"}
+
+
+@pytest.fixture(scope="module")
+def s3_server():
+    pytest.importorskip("s3fs", reason="s3fs comes with pip install '.[scale]'")
+    server = pytest.importorskip("moto.server", reason="moto comes with pip install '.[dev]'")
+    running = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    running.start()
+    yield "http://{}:{}".format(*running.get_host_and_port())
+    running.stop()
+
+
+@pytest.fixture
+def bucket(s3_server, monkeypatch):
+    """An empty bucket, whose keys fsspec knows."""
+    options = {**KEYS, "client_kwargs": {"endpoint_url": s3_server}}
+    monkeypatch.setitem(fsspec.config.conf, "s3", options)
+    name = f"lab-{secrets.token_hex(4)}"
+    fsspec.filesystem("s3").mkdir(name)
+    return name
+
+
+@pytest.fixture
+def asked_for(tmp_path):
+    folder, generator = tmp_path / "in", np.random.default_rng(0)
+    for number in range(40):
+        path = folder / f"ward {number % 3}" / f"{number:03}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(generator.integers(0, 256, (40 + number, 70, 3), dtype=np.uint8)).save(path)
+    (folder / "bad.png").write_bytes(b"no picture")
+    (folder / "notes.txt").write_text("no picture either")
+    weights = tmp_path / "network.safetensors"
+    save_network(build_network(NetworkMetadata("segnet", {"width": 0.0625}, (64, 96))), weights)
+    return folder, weights
+
+
+def put(folder, bucket):
+    fsspec.filesystem("s3").put(str(folder), f"{bucket}/in", recursive=True)
+    return f"s3://{bucket}/in"
+
+
+def masks_of(location):
+    place = place_of(find_location(str(location)))
+    return {name: (place / name).read() for name in place.list() if name.endswith("_mask.png")}
+
+
+def predict(source, target, weights, *options, status=SOME_FAILED):
+    result = CliRunner().invoke(main, ["predict", str(source), str(target), "--weights", str(weights), *options])
+    assert result.exit_code == status, result.output
+    return result.output
+
+
+def table_of(target):
+    return read_parts(find_location(str(target)))[0].drop(columns="seconds")
+
+
+@pytest.fixture
+def alone(asked_for, tmp_path):
+    """The masks and the table of one process on this machine."""
+    predict(asked_for[0], tmp_path / "alone", asked_for[1])
+    table = pd.read_csv(tmp_path / "alone" / "predictions.csv", dtype={"flag": str}, keep_default_na=False)
+    return masks_of(tmp_path / "alone"), table.drop(columns="seconds")
+
+
+def require_same(found, alone):
+    masks, table = alone
+    assert masks_of(found) == masks
+    numbers = [name for name in table if name not in ("picture", "flag")]
+    for each in (mine := table_of(found)), table:
+        each[numbers] = each[numbers].apply(pd.to_numeric)
+    pd.testing.assert_frame_equal(mine, table, check_dtype=False)
+
+
+@pytest.mark.slow
+def test_from_and_to_s3_is_as_from_folder_to_folder_and_goes_on(asked_for, alone, bucket):
+    source, target = put(asked_for[0], bucket), f"s3://{bucket}/out"
+    told = predict(source, target, asked_for[1])
+    assert f"40 pictures are done: s3://{bucket}/out/predictions.parquet" in told
+    require_same(target, alone)
+    place = find_location(target)
+    manifest = json.loads((place / "manifest.json").read())
+    assert (manifest["pictures"], manifest["failed"]) == (40, 1)
+    assert sum(part["rows"] for part in manifest["parts"]) == 40
+    assert list(manifest["columns"])[: len(COLUMNS)] == list(COLUMNS)
+    assert KEYS["secret"] not in "".join(name + str((place / name).read()) for name in place.list())
+    # The bad one comes right, and one is another picture than it was.
+    fs, pictures = fsspec.filesystem("s3"), sorted(asked_for[0].rglob("*.png"))
+    fs.put(str(pictures[1]), f"{bucket}/in/bad.png")
+    fs.put(str(pictures[2]), f"{bucket}/in/{pictures[1].relative_to(asked_for[0])}")
+    before = {name: known["LastModified"] for name, known in place.list().items()}
+    predict(source, target, asked_for[1], status=0)
+    table, failures = read_parts(place)
+    assert len(table) == table["picture"].nunique() == 41
+    assert failures.empty
+    after = {name: known["LastModified"] for name, known in place.list().items()}
+    made = {name for name in after if name.endswith("_mask.png") and after[name] != before.get(name)}
+    assert made <= {"bad_mask.png", f"{pictures[1].relative_to(asked_for[0]).as_posix().removesuffix('.png')}_mask.png"}
+
+
+@pytest.mark.slow
+def test_shards_from_and_to_s3_on_two_workers_of_which_one_is_killed(asked_for, alone, bucket, monkeypatch):
+    distributed = pytest.importorskip("distributed", reason="Dask comes with pip install '.[scale]'")
+    monkeypatch.setattr(shards, "SHARD", 10)
+    source, target = put(asked_for[0], bucket), f"s3://{bucket}/out"
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        pids = [worker.pid for worker in cluster.workers.values()]
+        killer = WorkerKiller(lambda: pids[0] if any("_mask" in name for name in find_location(target).list()) else 0)
+        killer.start()
+        predict(source, target, asked_for[1], "--scheduler", cluster.scheduler_address)
+    assert killer.killed
+    require_same(target, alone)
+    assert len(json.loads((find_location(target) / "manifest.json").read())["parts"]) == 5
+
+
+@pytest.mark.slow
+def test_with_a_scheduler_the_table_is_in_parts_on_this_machine_too(asked_for, alone, tmp_path, monkeypatch):
+    distributed = pytest.importorskip("distributed", reason="Dask comes with pip install '.[scale]'")
+    monkeypatch.setattr(shards, "SHARD", 15)
+    target = tmp_path / "out"
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
+        told = predict(asked_for[0], target, asked_for[1], "--scheduler", cluster.scheduler_address)
+    assert f"1 could not be read: {target / 'failures.parquet'}" in told
+    require_same(target, alone)
+    assert list(pd.read_parquet(target / "predictions.parquet")["picture"].sort_values()) == list(alone[1]["picture"])
+    assert not list(target.rglob("*unfinished*"))
+    predict(asked_for[0], target, asked_for[1])  # goes on as it was begun
+    require_same(target, alone)
+
+
+@pytest.mark.slow
+def test_a_folder_with_one_table_takes_no_parts(asked_for, alone, tmp_path):
+    parts = PredictionParts(tmp_path / "alone", json.loads((tmp_path / "alone" / "predictions.json").read_text()))
+    with pytest.raises(InputError, match=r"table: predictions\.csv there, predictions\.parquet now"):
+        parts.claim()
+
+
+@pytest.mark.slow
+def test_kedro_predict_takes_the_keys_from_credentials_and_tells_mlflow_no_place(
+    project, asked_for, alone, bucket, s3_server, monkeypatch
+):
+    from mlflow import MlflowClient
+
+    source, target = put(asked_for[0], bucket), f"s3://{bucket}/out"
+    monkeypatch.delitem(fsspec.config.conf, "s3")
+    lines = ["s3:", "  key: lab", "  secret: very-secret", "  client_kwargs:", f"    endpoint_url: {s3_server}"]
+    (project / "conf" / "local" / "credentials.yml").write_text("\n".join(lines))
+    bootstrap_project(project)
+    result = CliRunner().invoke(cli, ["predict", source, target, "--weights", str(asked_for[1])])
+    assert result.exit_code == SOME_FAILED, result.output
+    require_same(target, alone)
+    client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+    (run,) = client.search_runs([client.get_experiment_by_name("ph2-segnet-inference").experiment_id])
+    assert (run.data.metrics["pictures"], run.data.metrics["failed"]) == (40, 1)
+    assert not [word for word in (bucket, "very-secret") if word in str(run.to_dictionary())]
+
+
+def test_what_cannot_be_reached_is_told_in_a_sentence(asked_for, bucket, tmp_path, monkeypatch):
+    folder, weights = asked_for
+    told = predict("s3://no-such-bucket/in", tmp_path / "out", weights, status=1)
+    assert "s3://no-such-bucket/in" in told
+    assert "Traceback" not in told
+    assert "cannot be used" in predict("nowhere://x", tmp_path / "out", weights, status=1)
+    assert "lies in" in predict(f"s3://{bucket}/in", f"s3://{bucket}/in/out", weights, status=1)
+    assert "--truth needs OUT on this machine" in predict(
+        folder, f"s3://{bucket}/out", weights, "--truth", str(folder), status=1
+    )
+    monkeypatch.setitem(fsspec.config.conf, "s3", {**KEYS, "client_kwargs": {"endpoint_url": "http://127.0.0.1:9"}})
+    assert "cannot be reached" in predict(f"s3://{bucket}/in", tmp_path / "out", weights, status=1)
+
+
+def test_a_folder_of_others_is_refused_and_what_is_there_is_kept(bucket):
+    place = find_location(f"s3://{bucket}/out")
+    picture = PictureFile(place, "a.png", (1, 2))
+    (place / "a_mask.png").write(b"mine")
+    with pytest.raises(InputError, match="would be written over"):
+        PredictionParts(place, {"weights": "a"}).claim([picture])
+    (place / "a_mask.png").remove()
+    PredictionParts(place, {"weights": "a"}).claim([picture])
+    with pytest.raises(InputError, match="weights: a there, b now"):
+        PredictionParts(place, {"weights": "b"}).claim([picture])
+
+
+@pytest.mark.parametrize("name", ["café.png", "a\udcffb.png", "x/y.png"])
+def test_parts_hold_each_picture_once_whatever_it_is_called(tmp_path, name):
+    picture, changed = PictureFile(tmp_path, name, (1, 2)), PictureFile(tmp_path, name, (1, 3))
+
+    def fresh():
+        parts = PredictionParts(tmp_path / "out", {"weights": "a"})
+        parts.claim()
+        return parts
+
+    parts = fresh()
+    parts.note(picture, {"width": 5, "left": "", "flag": ""})
+    assert parts.finish([picture], [picture]) == (1, 0)
+    assert fresh().left([picture]) == []
+    assert fresh().left([changed]) == [changed]
+    parts = fresh()
+    parts.fail(changed, "it is damaged")
+    assert parts.finish([changed], [changed]) == (0, 1)  # what it was before no longer counts
+    table, failures = read_parts(tmp_path / "out")
+    assert (len(table), list(failures["reason"])) == (0, ["it is damaged"])
+    parts = fresh()
+    parts.note(changed, {"width": 7})
+    assert parts.finish([changed], [changed]) == (1, 0)
+    table, failures = read_parts(tmp_path / "out")
+    assert (list(table["width"]), len(failures)) == ([7], 0)
+    (part,) = (tmp_path / "out" / "predictions.parquet").iterdir()
+    part.write_bytes(part.read_bytes()[:50])
+    with pytest.raises(InputError, match=r"part-\w+\.parquet is damaged .* Remove it"):
+        fresh().left([changed])
+
+
+def test_a_single_file_of_a_place_is_a_picture(asked_for, bucket):
+    put(asked_for[0], bucket)
+    (only,) = list_pictures(find_location(f"s3://{bucket}/in/ward 0/000.png"))
+    assert only.name == "000.png"
+    assert only.fingerprint[0] == (asked_for[0] / "ward 0" / "000.png").stat().st_size
