@@ -3,6 +3,7 @@
 import logging
 import math
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,7 +49,8 @@ def predict_shards(
     left = folder.left(files)
     size = max(SHARD, math.ceil(len(left) / MOST_SHARDS))
     in_parts = isinstance(folder, PredictionParts)
-    with open_workers(workers, scheduler) as client:
+    with open_workers(workers, scheduler) as client, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sending large graph")  # the network, once a worker
         # A piece of work, and no scattered data: what a dead worker held alone can then be had again.
         shared = client.submit(_share, network, pure=False)
         work = {

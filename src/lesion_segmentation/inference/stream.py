@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,13 +17,14 @@ from lesion_segmentation.inference.parts import are_parts
 from lesion_segmentation.inference.pictures import Chosen, PictureFile, read_picture, require_side
 from lesion_segmentation.inference.settings import InferenceSettings
 from lesion_segmentation.inference.shards import Target, open_target, predict_shards
-from lesion_segmentation.storage import Location
+from lesion_segmentation.storage import Location, Place
 
 if TYPE_CHECKING:
     from lesion_segmentation.model import Network
     from lesion_segmentation.prediction import Prediction, Predictor
 
-READERS, WRITERS = 2, 2
+THREADS, THREADS_OF_PLACES = 2, 16
+"""That read, and as many that write: from a disk decoding is the work, elsewhere waiting for answers."""
 OUTLINE = (0, 255, 0)
 
 
@@ -86,7 +88,7 @@ def predict_pictures(predictor: "Predictor", files: Iterable[PictureFile]) -> It
     failures: deque[Failure] = deque()
 
     def read() -> Iterator[np.ndarray]:
-        for file, image in _read_ahead(files, 2 * predictor.batch_size, predictor.metadata.input_size):
+        for file, image in _read_ahead(files, predictor.batch_size, predictor.metadata.input_size):
             if isinstance(image, np.ndarray):
                 waiting.append((file, image))
                 yield image
@@ -114,8 +116,9 @@ def predict_folder(
     """
     left = folder.left(files)
     bar = tqdm(total=len(files), initial=len(files) - len(left), unit="picture", desc="predicting", smoothing=0.05)
-    with bar, ThreadPoolExecutor(WRITERS) as writers:
-        write = _bounded(writers, 4 * WRITERS)
+    threads = _count_threads(folder.target)
+    with bar, ThreadPoolExecutor(threads) as writers:
+        write = _bounded(writers, 4 * threads)
         for each in predict_pictures(predictor, left):
             if isinstance(each, Failure):
                 folder.fail(each.file, each.reason)
@@ -163,21 +166,29 @@ def draw_outline(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.where(border[..., None], np.array(OUTLINE, dtype=np.uint8), image)
 
 
+def _count_threads(location: Location) -> int:
+    return THREADS_OF_PLACES if isinstance(location, Place) and not location.is_local else THREADS
+
+
 def _read_ahead(
-    files: Iterable[PictureFile], ahead: int, input_size: tuple[int, int] | None
+    files: Iterable[PictureFile], batch_size: int, input_size: tuple[int, int] | None
 ) -> Iterator[tuple[PictureFile, np.ndarray | str]]:
-    """Each file with its picture, or with what is wrong with it; so many are read before they are asked for."""
-    with ThreadPoolExecutor(READERS) as readers:
+    """Each file with its picture, or with what is wrong with it; two batches are read before they are asked for."""
+    stream = iter(files)
+    first = next(stream, None)
+    if first is None:
+        return
+    with ThreadPoolExecutor(_count_threads(first.path)) as readers:
         queue: deque[tuple[PictureFile, Future[np.ndarray | str]]] = deque()
         try:
-            for file in files:
+            for file in chain([first], stream):
                 queue.append((file, readers.submit(_read, file, input_size)))
-                if len(queue) > ahead:
-                    first, future = queue.popleft()
-                    yield first, future.result()
+                if len(queue) > 2 * batch_size:
+                    done, future = queue.popleft()
+                    yield done, future.result()
             while queue:
-                first, future = queue.popleft()
-                yield first, future.result()
+                done, future = queue.popleft()
+                yield done, future.result()
         finally:
             for _, future in queue:
                 future.cancel()
