@@ -25,7 +25,7 @@ from lesion_segmentation.tracking.origins import record_origin
 from lesion_segmentation.tracking.registry import register_network
 from lesion_segmentation.tracking.run import TrackedRun, begin_run
 from lesion_segmentation.tracking.signals import SignalGuard
-from lesion_segmentation.tracking.store import probe, resolve_experiment, resolve_uri
+from lesion_segmentation.tracking.store import PATIENCE_SECONDS, probe, resolve_experiment, resolve_uri
 from lesion_segmentation.training.listener import Listener, Row, StopTraining, find_watcher
 
 logger = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ class TrackingHooks:
         config = self._context.config_loader["mlflow"]
         root = Path(run_params["project_path"])
         tracking_uri = resolve_uri(config, root)
-        probe(tracking_uri)
+        probe(tracking_uri, PATIENCE_SECONDS if "parent_run" in given else 0.0)
         self._seen, self._made, self._users_run = set(), set(), _active_run()
         if self._run is not None:  # a run in this process that was interrupted, in a notebook say
             self._release_signals()

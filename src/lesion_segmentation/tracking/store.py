@@ -1,12 +1,20 @@
 """Where MLflow keeps runs, and whether it can be reached."""
 
+import logging
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.tracking.outbox import without_retries
+
+logger = logging.getLogger(__name__)
+
+PATIENCE_SECONDS = 600.0
+"""Of a trial: its siblings are running, and what they tell is kept until the store is back."""
+PAUSE_SECONDS = 3.0
 
 
 def resolve_uri(config: Mapping[str, str], root: Path) -> str:
@@ -37,15 +45,31 @@ def absolute_uri(tracking_uri: str, root: Path) -> str:
     return f"{prefix}{root / tracking_uri.removeprefix(prefix)}"
 
 
-def probe(tracking_uri: str) -> None:
-    """Ask the store for one experiment, without the minutes of retries that MLflow makes by default."""
+def probe(tracking_uri: str, patience: float = 0.0) -> None:
+    """Ask the store for one experiment, without the minutes of retries that MLflow makes by default.
+
+    Args:
+        tracking_uri: The store.
+        patience: Seconds for which it is asked again: a trial in the middle of others waits for a server to be back.
+
+    Raises:
+        InputError: It does not answer; in MLflow's words and with its remedy.
+    """
     from mlflow import MlflowClient
 
-    try:
-        with without_retries():
-            MlflowClient(tracking_uri).search_experiments(max_results=1)
-    except Exception as error:  # whatever the store is, the user needs to hear what is wrong with it
-        raise InputError(explain(tracking_uri, error)) from error
+    deadline, told = time.monotonic() + patience, False
+    while True:
+        try:
+            with without_retries():
+                MlflowClient(tracking_uri).search_experiments(max_results=1)
+            return
+        except Exception as error:  # whatever the store is, the user needs to hear what is wrong with it
+            if time.monotonic() >= deadline:
+                raise InputError(explain(tracking_uri, error)) from error
+        if not told:
+            logger.warning("MLflow's store does not answer. It is waited for, %.0f minutes at most.", patience / 60)
+            told = True
+        time.sleep(PAUSE_SECONDS)
 
 
 def explain(tracking_uri: str, error: Exception) -> str:
