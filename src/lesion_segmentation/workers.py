@@ -4,6 +4,7 @@ Dask is an extra of the install, so it is imported where workers are asked for.
 """
 
 import contextlib
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -44,6 +45,7 @@ def open_workers(workers: int | None, scheduler: str | None) -> Iterator[Any]:
     import dask
     from distributed import Client, LocalCluster
 
+    _quieten()
     with dask.config.set({"distributed.scheduler.allowed-failures": DEATHS}):
         if scheduler is not None:
             try:
@@ -135,9 +137,15 @@ def _make_pinning(workers: int) -> Any:
         """A worker's share: every `workers`-th core from its number on, and the GPU of its number."""
 
         def setup(self, worker: Any) -> None:
+            _quieten()
             take_share(int(worker.name), workers)
 
     return Pinning()
+
+
+def _quieten() -> None:
+    """Dask tells of every connection, between the lines that say which piece of work is done."""
+    logging.getLogger("distributed").setLevel(logging.WARNING)
 
 
 def take_share(number: int, workers: int) -> None:

@@ -100,6 +100,7 @@ def run_sweep(
 def run_one_on_worker(sweep: Sweep, index: int, parent_run: str) -> int:
     """As run_one, in a worker's process."""
     bootstrap_project(sweep.experiment.project)
+    _require_optuna()
     with written_to(sweep.root / f"worker_{index}_{LOG}"):
         return run_one(sweep, index, parent_run)
 
