@@ -87,7 +87,8 @@ class InputHooks:
             )
         _require_in_reach(pipeline, catalog)
         files = [file_of(catalog, name) for name in pipeline.all_outputs()]
-        _check_folders({path.parent for path in files if path is not None} | {self._project})
+        store = {self._project} if self._store().startswith("sqlite:") else set()  # a server's is not written here
+        _check_folders({path.parent for path in files if path is not None} | store)
         _check_hardware(pipeline.inputs(), self._parameters)
         _check_export(pipeline, self._parameters)
         if "params:inference" in pipeline.inputs():

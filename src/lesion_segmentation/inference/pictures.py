@@ -19,7 +19,7 @@ MOST_PIXELS = 100_000_000
 """A picture of more is refused: it would take gigabytes."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PictureFile:
     """A picture to be predicted.
 

@@ -1,0 +1,35 @@
+# The service, and everything else of the project, as a user without rights on a file system that may be read-only.
+#
+#     docker build -t lesion-segmentation --build-arg TORCH_INDEX=<address> .
+#
+# TORCH_INDEX is the address behind --index-url that https://pytorch.org/get-started/locally/ shows for Linux and Pip, with
+# CPU or a version of CUDA; without it pip takes its own index's build, which on Linux is one for CUDA. Such builds bring
+# CUDA's libraries themselves: the machine needs the driver and NVIDIA's container toolkit.
+ARG PYTHON=3.11-slim-bookworm
+
+FROM python:${PYTHON} AS build
+ARG TORCH_INDEX=
+RUN python -m venv /opt/venv
+WORKDIR /build
+# First what changes rarely: PyTorch is by far the largest.
+COPY requirements.lock ./
+RUN grep '^torch==' requirements.lock > torch.txt \
+    && /opt/venv/bin/pip install --no-cache-dir ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} -r torch.txt
+COPY pyproject.toml README.md LICENSE ./
+COPY src src
+RUN /opt/venv/bin/pip install --no-cache-dir ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} '.[scale]' -c requirements.lock
+
+FROM python:${PYTHON}
+COPY --from=build /opt/venv /opt/venv
+WORKDIR /project
+COPY pyproject.toml .telemetry ./
+COPY conf conf
+# Kedro wants the folders; data and /artifacts are places of volumes.
+RUN useradd --uid 10001 --no-create-home --home-dir /tmp lesion \
+    && mkdir -p src data conf/local /artifacts && chown lesion data /artifacts
+ENV PATH=/opt/venv/bin:$PATH HOME=/tmp PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 GOMP_SPINCOUNT=1000 DO_NOT_TRACK=true
+USER lesion
+EXPOSE 8000
+HEALTHCHECK --interval=30s --timeout=5s --start-period=30s \
+    CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/health', timeout=4)"]
+CMD ["lesion-segmentation", "serve", "--host", "0.0.0.0"]
