@@ -163,9 +163,9 @@ def more_cases(project: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres() -> Iterator[str]:
     """The URL of a PostgreSQL server."""
-    with run_postgres(tmp_path_factory.mktemp("server") / "postgres") as url:
+    with run_postgres() as url:
         yield url
 
 

@@ -5,6 +5,7 @@ import secrets
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -21,19 +22,20 @@ def free_port() -> int:
 
 
 @contextmanager
-def run_postgres(folder: Path) -> Iterator[str]:
-    """A server with its data in `folder`; gives the URL of a user who may make databases, without a database's name."""
+def run_postgres() -> Iterator[str]:
+    """A server; gives the URL of a user who may make databases, without a database's name."""
     pytest.importorskip("psycopg", reason="psycopg comes with pip install '.[scale]'")
     programs = [str(path) for path in sorted(Path("/").glob(PLACES.lstrip("/")))]
     path = os.pathsep.join([*programs, os.environ["PATH"]])
     if shutil.which("initdb", path=path) is None:
         pytest.skip("PostgreSQL is not installed (Debian: apt install postgresql)")
-    folder.mkdir()
+    folder = Path(tempfile.mkdtemp(prefix="postgres-"))  # pytest's own folders are its user's alone
     as_user: list[str] = []
     if os.geteuid() == 0:  # which it refuses
-        shutil.chown(folder, "postgres")
-        for parent in folder.parents[:-1]:  # pytest's own are its user's alone
-            parent.chmod(parent.stat().st_mode | 0o011)
+        try:
+            shutil.chown(folder, "postgres")
+        except LookupError:
+            pytest.skip("PostgreSQL refuses root, and there is no user postgres")
         as_user = ["runuser", "-u", "postgres", "--"]
     port, data = free_port(), folder / "data"
 
@@ -48,6 +50,7 @@ def run_postgres(folder: Path) -> Iterator[str]:
         yield f"postgresql://lab@127.0.0.1:{port}"
     finally:
         call(*control, "--mode", "immediate", "stop")
+        shutil.rmtree(folder)
 
 
 def make_database(server: str) -> str:

@@ -1,4 +1,4 @@
-"""The one error that is the user's to mend."""
+"""The one error that is the user's to mend, and what others say."""
 
 from collections.abc import Sequence
 
@@ -21,3 +21,8 @@ class InputError(ValueError):
         error = cls("\n".join(lines))
         error.problems = problems
         return error
+
+
+def first_line(error: object) -> str:
+    """What an error of a library says, as far as it fits into a sentence."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:200].rstrip(".")

@@ -4,9 +4,10 @@ Keys are fsspec's business: they stand in its configuration (Kedro's side fills 
 driver's variables or files, and travel to workers within the file system.
 """
 
+import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from lesion_segmentation.errors import InputError
+from lesion_segmentation.errors import InputError, first_line
 from lesion_segmentation.files import expand_home
 
 TOGETHER = 500
@@ -29,16 +30,18 @@ class Place:
     Attributes:
         fs: The file system, with its keys, which are never shown.
         path: As the file system names it.
+        url: As the user names it: of some kinds the path has no host.
     """
 
     fs: Any = field(repr=False, compare=False)
     path: str
+    url: str = field(repr=False)
 
     def __str__(self) -> str:
-        return self.path if self.is_local else str(self.fs.unstrip_protocol(self.path))
+        return hide_passwords(self.url)
 
     def __truediv__(self, name: str) -> "Place":
-        return Place(self.fs, f"{self.path}/{name}")
+        return Place(self.fs, f"{self.path}/{name}", f"{self.url}/{name}")
 
     @property
     def is_local(self) -> bool:
@@ -79,26 +82,38 @@ class Place:
                     return
 
     def remove(self) -> None:
-        with reaching(self):
+        """Of a file; one that is not there is no error."""
+        with reaching(self), suppress(FileNotFoundError):
             self.fs.rm_file(self.path)
 
     def list(self) -> dict[str, Mapping[str, Any]]:
-        """Every file below this folder, at any depth: its path from here, and what the file system knows of it."""
+        """Every file below this folder, at any depth: its path from here, and what the file system knows of it.
+
+        Of a single file its path from here is empty.
+        """
         with reaching(self):
             self.fs.invalidate_cache()
             try:
                 found = self.fs.find(self.path, detail=True)
             except FileNotFoundError:
                 return {}
-        return {path.removeprefix(self.path).lstrip("/"): known for path, known in found.items()}
+        below = self.path.rstrip("/") + "/"
+        files = {path: known for path, known in found.items() if not path.endswith("/")}  # others only mark folders
+        return {"" if path == self.path else path.removeprefix(below): known for path, known in files.items()}
 
     def read_all(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-        """Files below this folder, several at once."""
+        """Files below this folder, several at once; those that are gone are left out."""
         for first in range(0, len(names), TOGETHER):
             some = names[first : first + TOGETHER]
+            paths = [f"{self.path}/{name}" for name in some]
             with reaching(self):
-                found = self.fs.cat([f"{self.path}/{name}" for name in some])
-            yield from ((name, found[f"{self.path}/{name}"]) for name in some)
+                found = self.fs.cat_ranges(paths, [None] * len(some), [None] * len(some), on_error="return")
+                for name, content in zip(some, found, strict=True):
+                    if isinstance(content, FileNotFoundError):
+                        continue
+                    if isinstance(content, Exception):
+                        raise content
+                    yield name, content
 
 
 Location = Path | Place
@@ -114,28 +129,41 @@ def find_location(text: str) -> Location:
         return expand_home(text)
     try:
         fs, path = fsspec.core.url_to_fs(text)
-    except (ImportError, ValueError) as error:
-        raise InputError(f"{text} cannot be used: {_first_line(error)}.") from error
-    place = Place(fs, str(path).rstrip("/"))
+    except Exception as error:  # some packages connect at once, each with its own errors
+        raise InputError(
+            f"{hide_passwords(text)} cannot be used ({first_line(error)}). Look at its address and keys, and whether "
+            "the package for such places is installed."
+        ) from error
+    place = Place(fs, str(path).rstrip("/"), text.rstrip("/"))
     return Path(place.path) if place.is_local else place
 
 
 def place_of(location: Location) -> Place:
     """A location as fsspec names it."""
-    return location if isinstance(location, Place) else Place(LocalFileSystem(), location.absolute().as_posix())
+    if isinstance(location, Place):
+        return location
+    path = location.absolute().as_posix()
+    return Place(LocalFileSystem(), path, path)
 
 
 def is_within(location: Location, folder: Location) -> bool:
     """Whether it is the folder, or lies in it."""
     if isinstance(location, Path) and isinstance(folder, Path):
         return location.resolve().is_relative_to(folder.resolve())
-    return f"{location}/".startswith(f"{folder}/")
+    if isinstance(location, Path) or isinstance(folder, Path) or location.fs != folder.fs:
+        return False
+    return f"{location.path}/".startswith(f"{folder.path}/")
 
 
 def fingerprint(known: Mapping[str, Any]) -> tuple[int, int]:
     """What tells a file from another one of its name: bytes, and a sum of what its file system says of the change."""
     marks = [f"{name}={known[name]}" for name in _MARKS if known.get(name) is not None]
     return int(known.get("size") or 0), zlib.crc32(" ".join(marks).encode())
+
+
+def hide_passwords(text: str) -> str:
+    """An address without the password that may stand in it."""
+    return re.sub(r"(://[^:/@\s]*):[^@/\s]*@", r"\1:***@", text)
 
 
 @contextmanager
@@ -147,12 +175,10 @@ def reaching(place: Place) -> Iterator[None]:
     """
     try:
         yield
+    except InputError:
+        raise
     except Exception as error:
         raise InputError(
-            f"{place} cannot be reached ({_first_line(error)}). Look at its address and keys; what is done is kept, "
+            f"{place} cannot be reached ({first_line(error)}). Look at its address and keys; what is done is kept, "
             "and the same command goes on."
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200].rstrip(".")

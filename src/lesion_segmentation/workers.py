@@ -7,12 +7,13 @@ import contextlib
 import logging
 import os
 import sys
+from asyncio import CancelledError
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lesion_segmentation.errors import InputError
+from lesion_segmentation.errors import InputError, first_line
 
 SECONDS_TO_CONNECT = 20
 DEATHS = 3
@@ -51,7 +52,7 @@ def open_workers(workers: int | None, scheduler: str | None) -> Iterator[Any]:
             try:
                 client = Client(scheduler, timeout=SECONDS_TO_CONNECT)
             except (OSError, ValueError) as error:
-                raise InputError(f"No Dask scheduler answers at {scheduler} ({_first_line(error)}).") from error
+                raise InputError(f"No Dask scheduler answers at {scheduler} ({first_line(error)}).") from error
             with client:
                 yield client
             return
@@ -75,7 +76,7 @@ def map_over(client: Any, function: Callable[..., Any], work: Mapping[str, Seque
         work: Name to the function's arguments.
 
     Raises:
-        InputError: A piece raised one, or several workers died of it.
+        InputError: A piece raised one, several workers died of it, or the cluster is not as this machine.
     """
     from distributed import KilledWorker, as_completed
 
@@ -87,6 +88,11 @@ def map_over(client: Any, function: Callable[..., Any], work: Mapping[str, Seque
             except KilledWorker as error:
                 raise InputError(
                     f"{futures[future]}: {DEATHS + 1} workers died of it, of too little memory?"
+                ) from error
+            except (ImportError, OSError, CancelledError) as error:
+                raise InputError(
+                    f"{futures[future]}: it could not be done ({first_line(error)}). Workers need the environment of "
+                    "this machine and see the same files, and the scheduler has to stay; the same command goes on."
                 ) from error
     finally:
         client.cancel(list(futures))
@@ -158,7 +164,3 @@ def take_share(number: int, workers: int) -> None:
     if "," in visible:
         cards = visible.split(",")
         os.environ["CUDA_VISIBLE_DEVICES"] = cards[number % len(cards)]
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -1,7 +1,9 @@
 """Pictures and predictions in places such as s3://: the masks of a plain folder, parts of one table, kills survived."""
 
 import json
+import logging
 import secrets
+import shutil
 
 import fsspec
 import numpy as np
@@ -20,7 +22,7 @@ from lesion_segmentation.inference.parts import PredictionParts, read_parts
 from lesion_segmentation.inference.pictures import PictureFile, list_pictures
 from lesion_segmentation.model import NetworkMetadata, build_network, save_network
 from lesion_segmentation.script import SOME_FAILED, main
-from lesion_segmentation.storage import find_location, place_of
+from lesion_segmentation.storage import find_location, hide_passwords, place_of
 
 KEYS = {"key": "lab", "secret": "very-secret"}
 
@@ -30,6 +32,7 @@ def s3_server():
     pytest.importorskip("s3fs", reason="s3fs comes with pip install '.[scale]'")
     server = pytest.importorskip("moto.server", reason="moto comes with pip install '.[dev]'")
     running = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
     running.start()
     yield "http://{}:{}".format(*running.get_host_and_port())
     running.stop()
@@ -118,8 +121,11 @@ def test_from_and_to_s3_is_as_from_folder_to_folder_and_goes_on(asked_for, alone
     assert len(table) == table["picture"].nunique() == 41
     assert failures.empty
     after = {name: known["LastModified"] for name, known in place.list().items()}
+    changed = f"{pictures[1].relative_to(asked_for[0]).as_posix().removesuffix('.png')}_mask.png"
+    like = f"{pictures[2].relative_to(asked_for[0]).as_posix().removesuffix('.png')}_mask.png"
+    assert (place / changed).read() == (place / like).read()
     made = {name for name in after if name.endswith("_mask.png") and after[name] != before.get(name)}
-    assert made <= {"bad_mask.png", f"{pictures[1].relative_to(asked_for[0]).as_posix().removesuffix('.png')}_mask.png"}
+    assert made <= {"bad_mask.png", changed}
 
 
 @pytest.mark.slow
@@ -128,10 +134,18 @@ def test_shards_from_and_to_s3_on_two_workers_of_which_one_is_killed(asked_for, 
     monkeypatch.setattr(shards, "SHARD", 10)
     source, target = put(asked_for[0], bucket), f"s3://{bucket}/out"
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
-        pids = [worker.pid for worker in cluster.workers.values()]
-        killer = WorkerKiller(lambda: pids[0] if any("_mask" in name for name in find_location(target).list()) else 0)
+        pids = {worker.worker_address: worker.pid for worker in cluster.workers.values()}
+        watcher = distributed.Client(cluster)
+
+        def one_that_works():
+            if not any("_mask" in name for name in find_location(target).list()):
+                return 0
+            return next((pids.get(address, 0) for address, keys in watcher.processing().items() if keys), 0)
+
+        killer = WorkerKiller(one_that_works)
         killer.start()
         predict(source, target, asked_for[1], "--scheduler", cluster.scheduler_address)
+        watcher.close()
     assert killer.killed
     require_same(target, alone)
     assert len(json.loads((find_location(target) / "manifest.json").read())["parts"]) == 5
@@ -184,13 +198,106 @@ def test_what_cannot_be_reached_is_told_in_a_sentence(asked_for, bucket, tmp_pat
     told = predict("s3://no-such-bucket/in", tmp_path / "out", weights, status=1)
     assert "s3://no-such-bucket/in" in told
     assert "Traceback" not in told
-    assert "cannot be used" in predict("nowhere://x", tmp_path / "out", weights, status=1)
+    assert "nowhere://x cannot be used" in predict("nowhere://x", tmp_path / "out", weights, status=1)
     assert "lies in" in predict(f"s3://{bucket}/in", f"s3://{bucket}/in/out", weights, status=1)
     assert "--truth needs OUT on this machine" in predict(
         folder, f"s3://{bucket}/out", weights, "--truth", str(folder), status=1
     )
     monkeypatch.setitem(fsspec.config.conf, "s3", {**KEYS, "client_kwargs": {"endpoint_url": "http://127.0.0.1:9"}})
     assert "cannot be reached" in predict(f"s3://{bucket}/in", tmp_path / "out", weights, status=1)
+
+
+@pytest.mark.slow
+def test_a_store_that_goes_away_in_the_middle_is_no_fault_of_the_pictures(asked_for, alone, bucket, monkeypatch):
+    source, target = put(asked_for[0], bucket), f"s3://{bucket}/out"
+    fs, fetched = fsspec.filesystem("s3"), []
+    fetch = fs.cat_file
+
+    def away(path, **options):
+        fetched.append(path)
+        if "/in/" in path and len(fetched) > 20:
+            raise TimeoutError("no answer")
+        return fetch(path, **options)
+
+    monkeypatch.setattr(fs, "cat_file", away)
+    told = predict(source, target, asked_for[1], status=1)
+    assert "cannot be reached (no answer)" in told
+    assert "Traceback" not in told
+    monkeypatch.setattr(fs, "cat_file", fetch)
+    predict(source, target, asked_for[1])
+    require_same(target, alone)
+
+
+@pytest.mark.slow
+def test_workers_that_stand_elsewhere_or_cannot_write(asked_for, alone, tmp_path, monkeypatch):
+    distributed = pytest.importorskip("distributed", reason="Dask comes with pip install '.[scale]'")
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
+        monkeypatch.chdir(tmp_path)
+        options = ("--scheduler", cluster.scheduler_address)
+        predict("in", "out [1]", asked_for[1], *options)
+        require_same(tmp_path / "out [1]", alone)
+        (tmp_path / "file").write_text("no folder")
+        told = predict("in", "file/out", asked_for[1], *options, status=1)
+        assert "cannot be used: Not a directory" in told
+        begun = tmp_path / "begun"
+        begun.mkdir()
+        shutil.copy(tmp_path / "out [1]" / "predictions.json", begun)
+        predict("in", "begun", asked_for[1])  # without a scheduler: the kind of its table is as it was begun
+        require_same(begun, alone)
+        told = predict("in", "alone", asked_for[1], *options)  # and a folder with one table keeps it
+        assert "predictions.csv" in told
+
+
+def test_a_worker_that_does_not_see_the_folder_says_so(tmp_path):
+    with pytest.raises(InputError, match="is not there on a worker"):
+        PredictionParts(tmp_path / "out", {"weights": "a"}).join()
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_that_finish_at_once_leave_each_row_once_and_a_whole_manifest(tmp_path, monkeypatch):
+    pictures = [PictureFile(tmp_path, f"{number}.png", (number, 0)) for number in range(6)]
+    first, second, third = (PredictionParts(tmp_path / "out", {"weights": "a"}) for _ in range(3))
+    first.claim()
+    for picture in pictures[:3]:
+        first.fail(picture, "bad")
+        first.note(picture, {"width": 1})
+    first.close()
+    for picture in pictures[2:5]:
+        second.note(picture, {"width": 2})
+    third.note(pictures[5], {"width": 3})
+    write = PredictionParts._write_part
+
+    def meanwhile(self, *arguments):
+        """Between reading and writing of one, the others write and finish."""
+        monkeypatch.setattr(PredictionParts, "_write_part", write)
+        third.finish(pictures, [])
+        write(self, *arguments)
+
+    monkeypatch.setattr(PredictionParts, "_write_part", meanwhile)
+    assert second.finish(pictures, pictures) == (6, 0)
+    assert third.finish(pictures, pictures) == (6, 0)
+    table, failures = read_parts(tmp_path / "out")
+    assert list(table["width"]) == [1, 1, 2, 2, 2, 3]
+    assert failures.empty
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert (manifest["pictures"], sum(part["rows"] for part in manifest["parts"])) == (6, 6)
+
+
+def test_names_that_are_no_paths_are_refused_and_marks_of_folders_left_out(bucket):
+    fs, place = fsspec.filesystem("s3"), find_location(f"s3://{bucket}/in")
+    for key in ("in/", "in/a.png"):
+        fs.call_s3("put_object", Bucket=bucket, Key=key, Body=b"x")
+    assert [picture.name for picture in list_pictures(place)] == ["a.png"]
+    fs.call_s3("put_object", Bucket=bucket, Key="in/b/../../c.png", Body=b"x")
+    with pytest.raises(InputError, match=r"no paths of files: 1 problem\n  - b/\.\./\.\./c\.png"):
+        list_pictures(place)
+
+
+def test_passwords_are_not_shown():
+    assert hide_passwords("postgresql://lab:pw@db/x") == "postgresql://lab:***@db/x"
+    assert hide_passwords("s3://bucket/a:b@c") == "s3://bucket/a:b@c"
+    with pytest.raises(InputError, match=r"ftp://me:\*\*\*@127\.0\.0\.1:9/x cannot be used"):
+        find_location("ftp://me:secret@127.0.0.1:9/x")
 
 
 def test_a_folder_of_others_is_refused_and_what_is_there_is_kept(bucket):

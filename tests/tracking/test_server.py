@@ -49,9 +49,11 @@ class Server:
 @pytest.fixture
 def server(postgres, tmp_path):
     running = Server(make_database(postgres), tmp_path)
-    running.start()
-    yield running
-    running.stop()
+    try:
+        running.start()
+        yield running
+    finally:
+        running.stop()
 
 
 @pytest.mark.slow

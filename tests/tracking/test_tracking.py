@@ -21,6 +21,7 @@ from kedro.framework.startup import bootstrap_project
 from kedro.runner import ParallelRunner, ThreadRunner
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
 from PIL import Image
 
 from lesion_segmentation.cli import cli
@@ -208,6 +209,21 @@ def test_a_run_that_fails_while_mlflow_is_away_keeps_what_it_had_to_tell(run, pr
     newest, _ = runs(project)
     assert newest.info.status == "FAILED"
     assert newest.data.params["training.learning_rate"] == "1e+30"
+
+
+def test_a_run_whose_making_was_not_answered_is_not_made_twice(run, project, monkeypatch):
+    create, calls = MlflowClient.create_run, []
+
+    def lost(*arguments: Any, **options: Any) -> Any:
+        made = create(*arguments, **options)
+        calls.append(made.info.run_id)
+        raise MlflowException("the answer was lost")
+
+    monkeypatch.setattr(MlflowClient, "create_run", lost)
+    run(pipeline_names=["data_processing"])
+    (only,) = runs(project)
+    assert [only.info.run_id] == calls
+    assert only.info.status == "FINISHED"
 
 
 @pytest.mark.after_a_run

@@ -10,6 +10,8 @@ from typing import IO
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from lesion_segmentation.errors import first_line
+
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 """Of pictures of strangers: Pillow would hand others to programs of the machine, PostScript for one."""
 
@@ -66,8 +68,7 @@ def read_rgb(source: Path | IO[bytes], most_pixels: int) -> np.ndarray:
     except (ValueError, MemoryError):
         raise
     except Exception as error:  # Pillow's readers raise almost anything for damaged files
-        cause = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"it is damaged ({cause[:150]})") from error
+        raise ValueError(f"it is damaged ({first_line(error)})") from error
 
 
 def to_rgb(picture: Image.Image) -> np.ndarray:

@@ -16,7 +16,7 @@ from kedro_datasets.json import JSONDataset
 from kedro_datasets.matplotlib import MatplotlibDataset
 from kedro_datasets.pandas import CSVDataset
 
-from lesion_segmentation.errors import InputError
+from lesion_segmentation.errors import InputError, first_line
 from lesion_segmentation.files import replacing
 
 DAMAGED = (ValueError, OSError, EOFError, KeyError, SyntaxError, RuntimeError, OverflowError,
@@ -42,7 +42,7 @@ def readable(path: Path) -> Iterator[None]:
         found = error.__cause__ if isinstance(error, DatasetError) else error  # as Kedro's own loaders wrap it
         if isinstance(found, InputError) or not isinstance(found, DAMAGED):
             raise
-        cause = (str(found).splitlines() or [type(found).__name__])[0]
+        cause = first_line(found)
         raise InputError(f"{path} is empty or damaged ({cause}). {remedy}") from found
 
 

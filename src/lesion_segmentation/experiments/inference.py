@@ -9,9 +9,11 @@ from kedro.config import MissingConfigException
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
+from lesion_segmentation.errors import InputError
 from lesion_segmentation.inference.folder import JOURNALS
 from lesion_segmentation.inference.pictures import Chosen
 from lesion_segmentation.inference.tables import read_tables
+from lesion_segmentation.storage import Place
 
 EXPERIMENT = "ph2-segnet-inference"
 
@@ -31,6 +33,7 @@ def run_inference(
     bootstrap_project(project)
     given = {name: str(value) for name, value in places.items() if value is not None}
     given |= {name: str(value.absolute()) for name, value in places.items() if isinstance(value, Path)}
+    given |= {name: value.url for name, value in places.items() if isinstance(value, Place)}
     target = places["target"]
     # Of this run alone, so that parts may run side by side: what MLflow did not take would stand there.
     beside = target / JOURNALS if isinstance(target, Path) else project / "data" / "07_model_output" / target.name
@@ -53,4 +56,8 @@ def use_credentials(project: Path, env: str | None) -> None:
         credentials = loader["credentials"]
     except MissingConfigException:
         return
+    if wrong := [name for name, keys in credentials.items() if not isinstance(keys, Mapping)]:
+        raise InputError(
+            f"credentials.yml has nothing under {', '.join(wrong)}. Expected a mapping, such as key and secret."
+        )
     fsspec.config.conf.update(credentials)

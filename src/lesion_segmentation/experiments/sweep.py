@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 from kedro.framework.startup import bootstrap_project
 
-from lesion_segmentation.errors import InputError
+from lesion_segmentation.errors import InputError, first_line
 from lesion_segmentation.experiments.trials import LOG, Experiment, Trial
 from lesion_segmentation.files import expand_home
 from lesion_segmentation.parameters import SETTINGS
@@ -202,7 +202,7 @@ def _reach_study(sweep: Sweep) -> Any:
     try:
         return _open_study(sweep, 0)
     except (ImportError, SQLAlchemyError, StorageInternalError) as error:
-        cause = (str(error).splitlines() or [type(error).__name__])[0]
+        cause = first_line(error)
         raise InputError(
             f"sweep.storage cannot be used ({cause[:200]}). Expected a URL that SQLAlchemy knows, whose driver is "
             "installed and whose database answers, or null for a file beside the trials."

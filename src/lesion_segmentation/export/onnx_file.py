@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from lesion_segmentation import __version__
-from lesion_segmentation.errors import InputError
+from lesion_segmentation.errors import InputError, first_line
 from lesion_segmentation.export.graphs import AFTER, BEFORE, KERNELS, OPSET, PADDED, STRETCHED, fill, resize
 from lesion_segmentation.files import replacing
 from lesion_segmentation.model import Network, NetworkMetadata
@@ -122,7 +122,7 @@ def _export_network(network: Network, number: int) -> "ModelProto":
                 verbose=False,
             )
     except Exception as error:  # the exporter raises many kinds
-        cause = (str(error).splitlines() or [type(error).__name__])[0]
+        cause = first_line(error)
         raise InputError(f"{network.title} cannot be exported to ONNX: {cause[:300]}") from error
     assert program is not None
     model: ModelProto = program.model_proto

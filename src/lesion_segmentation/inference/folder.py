@@ -14,10 +14,16 @@ import numpy as np
 from filelock import FileLock
 from PIL import Image
 
-from lesion_segmentation.errors import InputError
 from lesion_segmentation.files import replacing
 from lesion_segmentation.inference.description import COLUMNS
-from lesion_segmentation.inference.made_by import FORMAT_VERSION, MADE_BY, names_of, require_free, require_same
+from lesion_segmentation.inference.made_by import (
+    FORMAT_VERSION,
+    MADE_BY,
+    in_words,
+    names_of,
+    require_free,
+    require_same,
+)
 from lesion_segmentation.inference.pictures import PictureFile
 from lesion_segmentation.inference.unfinished import Unfinished
 
@@ -52,7 +58,7 @@ class PredictionFolder:
             InputError: It is of another network or threshold, cannot be written, or holds other files under the names
                 that the masks of these pictures would have.
         """
-        with _in_words(self.target):
+        with in_words(self.target):
             (self.target / JOURNALS).mkdir(parents=True, exist_ok=True)
             with self.locked():
                 if not (self.target / MADE_BY).is_file():
@@ -113,7 +119,7 @@ class PredictionFolder:
         """
         self.close()
         names = {picture.name for picture in listed}
-        with _in_words(self.target), self.locked():
+        with in_words(self.target), self.locked():
             index = self._index()
             failed = {name for name, entry in index.items() if entry.failed}
             done = sorted(set(index) - failed)
@@ -129,7 +135,7 @@ class PredictionFolder:
         return os.path.exists(self.target / name)  # a name that is too long is not there
 
     def _note(self, picture: PictureFile, row: Mapping[str, Any]) -> None:
-        with _in_words(self.target):
+        with in_words(self.target):
             if self._journal is None:
                 self._journal = (self.target / JOURNALS / f"{self._unfinished.name}.jsonl").open(
                     "x", encoding="utf-8", errors=ANY_NAME
@@ -186,19 +192,6 @@ class _Entry:
         if self.source == other.source and self.failed != other.failed:
             return other.failed
         return self.order >= other.order
-
-
-@contextmanager
-def _in_words(target: Path) -> Iterator[None]:
-    """What the file system refuses, in a sentence.
-
-    Raises:
-        InputError: Instead of an OSError.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise InputError(f"{target} cannot be used: {error.strerror or error} ({error.filename or target})") from error
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:

@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from lesion_segmentation.errors import InputError
@@ -29,6 +31,15 @@ def require_free(target: object, taken: Iterable[str]) -> None:
         )
 
 
+def read_record(target: Path) -> dict[str, Any]:
+    """What a folder of this machine was begun with; empty where it is new, or damaged."""
+    try:
+        found = json.loads((target / MADE_BY).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def require_same(target: object, record: bytes, made_by: Mapping[str, Any]) -> None:
     """Refuse a folder whose masks were made in another way than they would be now.
 
@@ -51,3 +62,16 @@ def require_same(target: object, record: bytes, made_by: Mapping[str, Any]) -> N
         raise InputError.from_problems(
             f"{target} holds masks that were made in another way", differ, "Name another folder."
         )
+
+
+@contextmanager
+def in_words(target: object) -> Iterator[None]:
+    """What the file system refuses, in a sentence.
+
+    Raises:
+        InputError: Instead of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{target} cannot be used: {error.strerror or error} ({error.filename or target})") from error

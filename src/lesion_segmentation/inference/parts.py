@@ -4,7 +4,8 @@ import hashlib
 import io
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,30 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from filelock import FileLock
 from PIL import Image
 
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.inference.description import COLUMNS
-from lesion_segmentation.inference.made_by import FORMAT_VERSION, MADE_BY, names_of, require_free, require_same
+from lesion_segmentation.inference.made_by import (
+    FORMAT_VERSION,
+    MADE_BY,
+    in_words,
+    names_of,
+    read_record,
+    require_free,
+    require_same,
+)
+from lesion_segmentation.inference.part_files import (
+    FAILED_SCHEMA,
+    NEEDED,
+    SCHEMA,
+    TYPE_OF,
+    list_parts,
+    mark_last,
+    parse_part,
+    read_rows,
+)
 from lesion_segmentation.inference.pictures import PictureFile
 from lesion_segmentation.inference.unfinished import Unfinished
 from lesion_segmentation.storage import Location, Place, place_of
@@ -25,21 +45,10 @@ PARTS, FAILED_PARTS = "predictions.parquet", "failures.parquet"
 MANIFEST = "manifest.json"
 BESIDE = ".predictions"
 """On this machine's file systems: where files are written before they are whole."""
+TRIES = 5
+"""To write a manifest of all parts, while other processes add theirs."""
 ROWS = 200
 """Of a part: what is done once more where a process was killed."""
-
-_KINDS = {
-    "integer": ("width", "height", "lesion_area", "left", "top", "right", "bottom", "parts"),
-    "number": ("lesion_percent", "centroid_x", "centroid_y", "confidence", "entropy", "seconds"),
-    "truth": ("touches_border",),
-}
-_TYPES = {"integer": pa.int64(), "number": pa.float64(), "truth": pa.bool_()}
-_TYPE_OF = {name: _TYPES[kind] for kind, names in _KINDS.items() for name in names}
-_OWN = [("source", pa.string()), ("kinds", pa.string()), ("order", pa.int64())]
-"""What says whether a picture is done: its fingerprint, its files, and when, in nanoseconds since 1970."""
-SCHEMA = pa.schema([*((name, _TYPE_OF.get(name, pa.string())) for name in COLUMNS), *_OWN])
-FAILED_SCHEMA = pa.schema([("picture", pa.string()), ("reason", pa.string()), *_OWN])
-_NEEDED = ["picture", "source", "kinds", "order"]
 
 
 class PredictionParts:
@@ -73,18 +82,30 @@ class PredictionParts:
                 the names that the masks of these pictures would have.
         """
         record = self.target / MADE_BY
-        if self._unfinished is not None:
-            self._unfinished.folder.mkdir(parents=True, exist_ok=True)
-            self._unfinished.sweep()
-        if not record.exists():
-            there = self.target.list()
-            require_free(self.target, (name for name in names_of(pictures, self.kinds) if name in there))
-            record.write(json.dumps(self.made_by, indent=2).encode(), once=True)
-        require_same(self.target, record.read(), self.made_by)
+        with in_words(self.target), self._alone():
+            if not record.exists():
+                there = self.target.list()
+                require_free(self.target, (name for name in names_of(pictures, self.kinds) if name in there))
+                self._write(MADE_BY, json.dumps(self.made_by, indent=2).encode(), once=True)
+            require_same(self.target, record.read(), self.made_by)
+
+    def join(self) -> None:
+        """Take part in a folder that another process claimed.
+
+        Raises:
+            InputError: It is not there: what this machine sees under its name is something else.
+        """
+        with in_words(self.target):
+            if not (self.target / MADE_BY).exists():
+                raise InputError(
+                    f"{self.target} is not there on a worker. Workers have to see the folder that OUT is here, or OUT "
+                    "has to be a place such as s3://."
+                )
+            require_same(self.target, (self.target / MADE_BY).read(), self.made_by)
 
     def left(self, pictures: Sequence[PictureFile]) -> list[PictureFile]:
         """Those that are not done: also those whose file is another than it was, or that lack a kind of file."""
-        table = _read(self.target / PARTS, SCHEMA, _NEEDED)
+        table = read_rows(self.target / PARTS, SCHEMA, NEEDED)
         done = {
             hash((row.picture, row.source)) for row in table.itertuples() if set(self.kinds) <= set(row.kinds.split())
         }
@@ -103,7 +124,7 @@ class PredictionParts:
 
     def note(self, picture: PictureFile, row: Mapping[str, Any]) -> None:
         """Note that a picture is done, once all its files are there."""
-        known = {name: None if row.get(name) == "" and name in _TYPE_OF else row.get(name) for name in COLUMNS}
+        known = {name: None if row.get(name) == "" and name in TYPE_OF else row.get(name) for name in COLUMNS}
         self._done.append({**known, **self._own(picture)})
         self._close_part()
 
@@ -131,17 +152,36 @@ class PredictionParts:
             How many of those that were asked for are done, and how many failed.
         """
         self.close()
-        done = _read(self.target / PARTS, SCHEMA, _NEEDED).assign(failed=False)
-        failed = _read(self.target / FAILED_PARTS, FAILED_SCHEMA, _NEEDED).assign(failed=True)
-        last = _mark_last(pd.concat([done, failed], ignore_index=True))
-        done["counts"], failed["counts"] = last[: len(done)], last[len(done) :]
-        failed["counts"] &= failed["picture"].isin({_text(each.name) for each in listed})
-        self._keep(PARTS, SCHEMA, done)
-        self._keep(FAILED_PARTS, FAILED_SCHEMA, failed)
-        done, failed = done[done["counts"]], failed[failed["counts"]]
-        self._write_manifest(done, len(failed))
+        names = {_text(each.name) for each in listed}
+        for _ in range(TRIES):
+            done, failed = self._settle(names)
+            self._write_manifest(done, len(failed))
+            if set(list_parts(self.target / PARTS)) == set(done["part"]):
+                break  # else another process ended meanwhile, and whose manifest was last is not known
         mine = {_text(each.name) for each in asked_for}
         return int(done["picture"].isin(mine).sum()), int(failed["picture"].isin(mine).sum())
+
+    def _settle(self, names: Collection[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Leave the rows that count in the parts, of failures those of these pictures; gives what is left of both."""
+        done = read_rows(self.target / PARTS, SCHEMA, NEEDED).assign(failed=False)
+        failed = read_rows(self.target / FAILED_PARTS, FAILED_SCHEMA, NEEDED).assign(failed=True)
+        last = mark_last(pd.concat([done, failed], ignore_index=True))
+        done["counts"], failed["counts"] = last[: len(done)], last[len(done) :]
+        failed["counts"] &= failed["picture"].isin(names)
+        self._remove(PARTS, SCHEMA, done[~done["counts"]])
+        self._remove(FAILED_PARTS, FAILED_SCHEMA, failed[~failed["counts"]])
+        return done[done["counts"]], failed[failed["counts"]]
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """On this machine's file systems alone among the processes that begin; elsewhere the record is written once."""
+        if self._unfinished is None:
+            yield
+            return
+        self._unfinished.folder.mkdir(parents=True, exist_ok=True)
+        self._unfinished.sweep()
+        with FileLock(self._unfinished.folder / "lock"):
+            yield
 
     def _own(self, picture: PictureFile) -> dict[str, Any]:
         return {
@@ -155,16 +195,16 @@ class PredictionParts:
         if len(self._done) + len(self._failed) >= self.rows:
             self.close()
 
-    def _keep(self, folder: str, schema: pa.Schema, table: pd.DataFrame) -> None:
-        """Write the parts anew that hold rows which do not count."""
-        for part in sorted(set(table["part"][~table["counts"]])):
-            kept = table["counts"][table["part"] == part].to_numpy()
-            place = self.target / folder / part
-            if kept.any():
-                whole = _parse(place, place.read(), schema)
+    def _remove(self, folder: str, schema: pa.Schema, void: pd.DataFrame) -> None:
+        """Write the parts anew that hold such rows, as they stand there now: another process may do the same."""
+        for part, content in (self.target / folder).read_all(sorted(set(void["part"]))):
+            whole = parse_part(self.target / folder / part, content, schema)
+            orders = set(void["order"][void["part"] == part])
+            kept = [order not in orders for order in whole["order"].to_pylist()]
+            if any(kept):
                 self._write_part(f"{folder}/{part}", whole.filter(pa.array(kept)))
             else:
-                place.remove()
+                (self.target / folder / part).remove()
 
     def _write_manifest(self, done: pd.DataFrame, failed: int) -> None:
         parts = [{"file": f"{PARTS}/{part}", "rows": int(rows)} for part, rows in done["part"].value_counts().items()]
@@ -182,9 +222,9 @@ class PredictionParts:
         pq.write_table(table, content, compression="zstd")
         self._write(name, content.getvalue())
 
-    def _write(self, name: str, content: bytes) -> None:
+    def _write(self, name: str, content: bytes, once: bool = False) -> None:
         if self._unfinished is None:
-            (self.target / name).write(content)
+            (self.target / name).write(content, once)
             return
         with self._unfinished.replacing(Path(self.target.path) / name) as path:
             path.write_bytes(content)
@@ -192,7 +232,10 @@ class PredictionParts:
 
 def are_parts(target: Location, scheduler: str | None = None) -> bool:
     """Whether the table is in parts: of several machines, where nothing can be appended to a file, or begun so."""
-    return isinstance(target, Place) or scheduler is not None or (target / PARTS).is_dir()
+    if isinstance(target, Place):
+        return True
+    begun = read_record(target)
+    return begun.get("table") == PARTS if begun else scheduler is not None
 
 
 def read_parts(target: Location) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -202,43 +245,9 @@ def read_parts(target: Location) -> tuple[pd.DataFrame, pd.DataFrame]:
         InputError: They are damaged, or cannot be reached.
     """
     place = place_of(target)
-    done = _read(place / PARTS, SCHEMA, list(COLUMNS)).drop(columns="part")
-    failed = _read(place / FAILED_PARTS, FAILED_SCHEMA, ["picture", "reason"]).drop(columns="part")
+    done = read_rows(place / PARTS, SCHEMA, list(COLUMNS)).drop(columns="part")
+    failed = read_rows(place / FAILED_PARTS, FAILED_SCHEMA, ["picture", "reason"]).drop(columns="part")
     return done.sort_values("picture", ignore_index=True), failed.sort_values("picture", ignore_index=True)
-
-
-def _mark_last(table: pd.DataFrame) -> np.ndarray:
-    """The last row of each picture; but that the same file failed does not count where it is done."""
-    of_file = table["picture"] + "\0" + table["source"]
-    void = table["failed"] & of_file.isin(set(of_file[~table["failed"]]))
-    last = table[~void].sort_values("order", kind="stable").drop_duplicates("picture", keep="last").index
-    return table.index.isin(last)
-
-
-def _read(folder: Place, schema: pa.Schema, columns: Sequence[str]) -> pd.DataFrame:
-    """These columns of all parts, in the order of the parts, and `part`: the name of each row's."""
-    names = sorted(name for name in folder.list() if name.endswith(".parquet"))
-    tables = [
-        _with_part(_parse(folder / name, content, schema, columns), name) for name, content in folder.read_all(names)
-    ]
-    wanted = pa.schema([*(schema.field(name) for name in columns), ("part", pa.string())])
-    return pa.concat_tables([wanted.empty_table(), *tables]).to_pandas()
-
-
-def _with_part(table: pa.Table, name: str) -> pa.Table:
-    return table.append_column("part", pa.array([name] * len(table), pa.string()))
-
-
-def _parse(place: Place, content: bytes, schema: pa.Schema, columns: Iterable[str] | None = None) -> pa.Table:
-    names = list(columns or schema.names)
-    try:
-        found = pq.read_table(io.BytesIO(content), columns=names)
-        return found.cast(pa.schema([schema.field(name) for name in names]))
-    except (pa.ArrowException, OSError, ValueError) as error:
-        cause = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise InputError(
-            f"{place} is damaged ({cause}). Remove it and predict once more: its pictures are then made again."
-        ) from error
 
 
 def _text(name: str) -> str:

@@ -67,6 +67,7 @@ def list_pictures(source: Location) -> list[PictureFile]:
 
 
 def _list_folder(source: Path) -> list[PictureFile]:
+    source = source.absolute()  # workers may stand elsewhere
     if source.is_file():
         return [PictureFile.at(source, source.name)]
     if not source.is_dir():
@@ -82,11 +83,10 @@ def _list_place(source: Place) -> list[PictureFile]:
         raise InputError(f"{source} is not there, or empty. Expected a picture or a folder with pictures.")
     if set(found) == {""}:
         return [PictureFile(source, source.name, fingerprint(found[""]))]
-    return [
-        PictureFile(source / name, name, fingerprint(known))
-        for name, known in sorted(found.items())
-        if PurePosixPath(name).suffix.lower() in ENDINGS
-    ]
+    pictures = {name: known for name, known in sorted(found.items()) if PurePosixPath(name).suffix.lower() in ENDINGS}
+    if problems := [name for name in pictures if {"", ".", ".."} & set(name.split("/"))]:
+        raise InputError.from_problems(f"{source}: these names are no paths of files", problems, "Give them others.")
+    return [PictureFile(source / name, name, fingerprint(known)) for name, known in pictures.items()]
 
 
 class Chosen(NamedTuple):

@@ -77,16 +77,21 @@ def predict_shard(
     settings: InferenceSettings,
 ) -> None:
     """On a worker: what is left of these files, noted in a journal of its own."""
-    from lesion_segmentation.inference.stream import predict_folder
+    from lesion_segmentation.inference.stream import predict_left
 
     key = f"{dict(made_by)} {settings}"
     if key not in _prepared:
         _prepared.clear()
         _prepared[key] = make_predictor(network, settings)
     folder = open_target(target, made_by, kinds, in_parts, len(files))
-    folder.claim(files)
+    if isinstance(folder, PredictionParts):
+        folder.join()
+        left = files  # a shard's part is written at its end: where one is begun anew, nothing of it is done
+    else:
+        folder.claim(files)
+        left = folder.left(files)
     with written_to(Path(os.devnull)):  # its bar
-        predict_folder(_prepared[key], files, folder, settings)
+        predict_left(_prepared[key], left, folder, settings)
     folder.close()
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm.auto import tqdm
 
+from lesion_segmentation.errors import InputError, first_line
 from lesion_segmentation.inference.description import describe_prediction
 from lesion_segmentation.inference.loading import describe_masks, make_predictor
 from lesion_segmentation.inference.parts import are_parts
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
     from lesion_segmentation.model import Network
     from lesion_segmentation.prediction import Prediction, Predictor
 
-THREADS, THREADS_OF_PLACES = 2, 16
+THREADS, THREADS_OF_PLACES = 2, 8
 """That read, and as many that write: from a disk decoding is the work, elsewhere waiting for answers."""
+UNWRITTEN = 8
+"""Pictures that wait to be written, at most: each with its probabilities, which are four times its size."""
 OUTLINE = (0, 255, 0)
 
 
@@ -68,7 +71,10 @@ class Predictions:
             predict_folder(self.predictor, self.chosen.files, folder, self.settings)
         else:
             predict_shards(self.network, self.chosen.files, folder, self.settings, workers, scheduler)
-        return folder.finish(self.chosen.listed, self.chosen.files)
+        done, failed = folder.finish(self.chosen.listed, self.chosen.files)
+        if lost := len(self.chosen.files) - done - failed:
+            raise InputError(f"{lost} pictures are in no table of {target}: was it changed? Predict once more.")
+        return done, failed
 
 
 def kinds_of(settings: InferenceSettings) -> list[str]:
@@ -115,10 +121,17 @@ def predict_folder(
         InputError: The disk is full, or there is no permission.
     """
     left = folder.left(files)
-    bar = tqdm(total=len(files), initial=len(files) - len(left), unit="picture", desc="predicting", smoothing=0.05)
+    predict_left(predictor, left, folder, settings, len(files) - len(left))
+
+
+def predict_left(
+    predictor: "Predictor", left: Sequence[PictureFile], folder: Target, settings: InferenceSettings, before: int = 0
+) -> None:
+    """As predict_folder, of files that are known to be left, beside so many that were done before."""
+    bar = tqdm(total=before + len(left), initial=before, unit="picture", desc="predicting", smoothing=0.05)
     threads = _count_threads(folder.target)
     with bar, ThreadPoolExecutor(threads) as writers:
-        write = _bounded(writers, 4 * threads)
+        write = _bounded(writers, UNWRITTEN)
         for each in predict_pictures(predictor, left):
             if isinstance(each, Failure):
                 folder.fail(each.file, each.reason)
@@ -141,8 +154,10 @@ def _finish(each: Predicted, folder: Target, settings: InferenceSettings) -> tup
     """Write the files of a picture; gives its row, or why it has none: a name that is too long, say."""
     try:
         return each.file, _write(each, folder, settings)
-    except (OSError, ValueError, MemoryError) as error:  # a full disk is an InputError
-        return each.file, (str(error).splitlines() or [type(error).__name__])[0]
+    except InputError:  # the disk is full, say, or the place is away: that is no fault of this picture
+        raise
+    except (OSError, ValueError, MemoryError) as error:
+        return each.file, first_line(error)
 
 
 def _write(each: Predicted, folder: Target, settings: InferenceSettings) -> dict[str, Any]:
@@ -198,6 +213,8 @@ def _read(file: PictureFile, input_size: tuple[int, int] | None) -> np.ndarray |
     try:
         image = read_picture(file.path)
         require_side(image, input_size)
+    except InputError:  # the place cannot be reached
+        raise
     except MemoryError:
         return "it needs more memory than there is"
     except (ValueError, OSError) as error:

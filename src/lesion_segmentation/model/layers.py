@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from lesion_segmentation.errors import InputError
+from lesion_segmentation.errors import InputError, first_line
 from lesion_segmentation.model.metadata import Network
 from lesion_segmentation.model.segnet import Pool, Unpool
 
@@ -68,7 +68,7 @@ def require_maps(network: Network, height: int, width: int) -> None:
             with torch.no_grad():
                 found = network.train(training)(torch.zeros(2, 3, height, width, device="meta")).shape
         except Exception as error:  # networks of others raise many kinds
-            cause = (str(error).splitlines() or [type(error).__name__])[0]
+            cause = first_line(error)
             raise InputError(f"{network.title} cannot take pictures of {height} x {width}: {cause}") from error
         if tuple(found) != wanted:
             raise InputError(f"{network.title} gives {tuple(found)} for two pictures, expected {wanted}: one map each")

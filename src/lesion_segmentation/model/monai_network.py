@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lesion_segmentation.errors import InputError
+from lesion_segmentation.errors import InputError, first_line
 from lesion_segmentation.group import Group
 from lesion_segmentation.model.metadata import Network, NetworkMetadata
 
@@ -81,7 +81,7 @@ def _build(name: str, arguments: dict[str, Any]) -> nn.Module:
     except ImportError as error:
         raise InputError(f"MONAI's {name} needs the package {error.name}: pip install {error.name}") from error
     except Exception as error:  # MONAI's classes raise many kinds for arguments that do not go together
-        cause, takes = _first_line(error), ", ".join(inspect.signature(build).parameters)
+        cause, takes = first_line(error), ", ".join(inspect.signature(build).parameters)
         raise InputError(
             f"MONAI's {name} cannot be built: {cause}. options.arguments are {arguments}; it takes {takes}."
         ) from error
@@ -117,7 +117,3 @@ def _find_arguments(build: Callable[..., nn.Module], arguments: dict[str, Any]) 
         )
     fixed = {"pretrained": False} if "pretrained" in known else {}
     return {name: value for name, value in _GIVEN.items() if name in known} | fixed | arguments
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lesion_segmentation.parameters import RUNTIME_PARAMETERS
+from lesion_segmentation.storage import hide_passwords
 
 UNKNOWN = "unknown"
 
@@ -51,7 +52,9 @@ def describe_run(command: str, run_params: Mapping[str, Any], parameters: Mappin
     if given.pop("places", None):  # names of a user's files stand in no record
         command = "predict IN OUT"
         given = {name: value for name, value in given.items() if name != "data_root"}
-    runtime = flatten(given)
+    runtime = {
+        name: hide_passwords(value) if isinstance(value, str) else value for name, value in flatten(given).items()
+    }
     kedro_command = _kedro_command(command, run_params, runtime)
     commit, changed = _git(root, "rev-parse", "HEAD"), _git(root, "status", "--porcelain")
     clean = changed in ("", UNKNOWN)
@@ -86,7 +89,8 @@ def _differences(parameters: Mapping[str, Any], runtime: Mapping[str, Any]) -> l
     ends = Counter(shown.values())
     for name, value in changed.items():
         end = shown[name]
-        words.append(f"{end if ends[end] == 1 else name}={value}")
+        short = f"{value:.4g}" if isinstance(value, float) else value  # a search draws sixteen digits
+        words.append(f"{end if ends[end] == 1 else name}={short}")
     return words if protocol in ("", "folds") else [*words, protocol]
 
 

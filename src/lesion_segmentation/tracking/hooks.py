@@ -17,7 +17,7 @@ from kedro.pipeline.node import Node
 from lesion_segmentation.data.passport import data_hash
 from lesion_segmentation.data.splits import leaks, split_hash
 from lesion_segmentation.datasets.places import file_of
-from lesion_segmentation.errors import InputError
+from lesion_segmentation.errors import InputError, first_line
 from lesion_segmentation.evaluation.tables import SCORES, at_network_threshold
 from lesion_segmentation.parameters import SETTINGS
 from lesion_segmentation.tracking.description import describe_run, flatten
@@ -183,7 +183,7 @@ class TrackingHooks:
         try:
             register_network(self._run.client, self._run.run_id, name, scores, cases)
         except Exception as error:  # MLflow's and its stores' are of many kinds; the run is whole already
-            cause = (str(error).splitlines() or [type(error).__name__])[0]
+            cause = first_line(error)
             logger.warning("The network is not registered as %s (%s).", name, cause)
 
     def _upload(self, dataset: Any) -> None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lesion_segmentation.errors import InputError
+from lesion_segmentation.errors import InputError, first_line
 from lesion_segmentation.files import replacing
 
 logger = logging.getLogger(__name__)
@@ -41,7 +41,9 @@ class Outbox:
             error = self._try_all()
             first = len(self._waiting) == 1
         if error is not None and first:
-            logger.warning("MLflow does not take what it is told (%s). The run goes on, and keeps it.", _cause(error))
+            logger.warning(
+                "MLflow does not take what it is told (%s). The run goes on, and keeps it.", first_line(error)
+            )
 
     def flush(self) -> Exception | None:
         """Try again; gives what hinders it, if anything does."""
@@ -93,8 +95,4 @@ def read_unsent(path: Path) -> tuple[str, str, list[Message]]:
         content = json.loads(path.read_text())
         return str(content["tracking_uri"]), str(content["run_id"]), list(content["messages"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is no file of unsent messages ({_cause(error)}). A run names its own.") from error
-
-
-def _cause(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise InputError(f"{path} is no file of unsent messages ({first_line(error)}). A run names its own.") from error

@@ -19,11 +19,16 @@ from lesion_segmentation.data.passport import data_hash
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.files import is_alive
 from lesion_segmentation.naming import name_source
+from lesion_segmentation.storage import hide_passwords
 from lesion_segmentation.tracking.description import Description, flatten
 from lesion_segmentation.tracking.model import log_model, quiet
 from lesion_segmentation.tracking.monitor import require_monitor, start_monitor
 from lesion_segmentation.tracking.outbox import Message, Outbox, read_unsent, without_retries, write_unsent
-from lesion_segmentation.tracking.store import explain, probe
+from lesion_segmentation.tracking.store import PATIENCE_SECONDS, explain, probe
+
+MARK = "begun_as"
+"""The tag by which a run is found whose making was not answered."""
+CREATIONS = 3
 
 
 class TrackedRun:
@@ -50,7 +55,7 @@ class TrackedRun:
             tags = {"host": _host(), "pid": str(os.getpid()), **described.tags}
             child = "mlflow.parentRunId" in tags  # one of several that a variable would give the same name
             name = described.name if child else os.environ.get("MLFLOW_RUN_NAME") or described.name
-            run_id = str(self.client.create_run(self.experiment_id, run_name=name, tags=tags).info.run_id)
+            run_id = self._create(tracking_uri, name, tags)
         self.run_id = run_id
         self.tracking_uri = tracking_uri
         self.outbox = Outbox(partial(send, self.client, run_id))
@@ -89,7 +94,7 @@ class TrackedRun:
 
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:
         """Nested parameters as `a.b.c`."""
-        flat = {key: str(value) for key, value in flatten(parameters).items()}
+        flat = {key: hide_passwords(str(value)) for key, value in flatten(parameters).items()}
         self.outbox.put({"kind": "parameters", "parameters": flat})
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
@@ -119,6 +124,25 @@ class TrackedRun:
     def log_model(self, weights: Path) -> None:
         """A weights file as a pyfunc model that gives masks for images, with this package's code."""
         self.outbox.put({"kind": "model", "path": str(weights)})
+
+    def _create(self, tracking_uri: str, name: str, tags: Mapping[str, str]) -> str:
+        """A run, once: where only the answer was lost it is there, and MLflow's own retries would make another."""
+        from mlflow.exceptions import MlflowException
+
+        mark = uuid.uuid4().hex
+        for left in reversed(range(CREATIONS)):
+            try:
+                with without_retries():
+                    run = self.client.create_run(self.experiment_id, run_name=name, tags={**tags, MARK: mark})
+                return str(run.info.run_id)
+            except MlflowException:
+                if not left:
+                    raise
+                probe(tracking_uri, PATIENCE_SECONDS)
+                made = self.client.search_runs([self.experiment_id], f"tags.{MARK} = '{mark}'")
+                if made:
+                    return str(made[0].info.run_id)
+        raise AssertionError("the last try gives a run or raises")
 
     def _experiment(self, name: str, artifacts: Path | None) -> str:
         from mlflow.exceptions import MlflowException

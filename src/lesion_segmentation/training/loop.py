@@ -15,7 +15,7 @@ import torch
 from lightning.fabric.plugins.environments import LightningEnvironment
 from tqdm.auto import tqdm
 
-from lesion_segmentation.errors import InputError
+from lesion_segmentation.errors import InputError, first_line
 from lesion_segmentation.hardware import Hardware, choose_hardware, enough_memory, keep_freed_memory
 from lesion_segmentation.model import Network, NetworkMetadata, build_network
 from lesion_segmentation.model.metadata import Triple
@@ -167,7 +167,7 @@ def _resume(
     try:
         trainer.restore(checkpoint.tensors, checkpoint.values)
     except (RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
-        cause = (str(error).splitlines() or [type(error).__name__])[0]
+        cause = first_line(error)
         raise InputError(
             f"The checkpoint is damaged ({cause}). Train from the beginning: leave out training.resume"
         ) from error
