@@ -27,7 +27,7 @@ import lesion_segmentation
 from benchmarks.callers import PORT, begin, measure_seconds, post, served
 from lesion_segmentation.data.sources import synthetic
 from lesion_segmentation.inference import InferenceSettings, choose_pictures, load_predictor
-from lesion_segmentation.inference.stream import prepare
+from lesion_segmentation.inference.predictions import prepare
 from lesion_segmentation.masks import cut_mask
 from lesion_segmentation.model import Network, load_network
 from lesion_segmentation.released import WEIGHTS

@@ -25,7 +25,7 @@ from lesion_segmentation.inference import (
 )
 from lesion_segmentation.inference.description import COLUMNS, describe_prediction
 from lesion_segmentation.inference.pictures import Chosen
-from lesion_segmentation.inference.stream import prepare
+from lesion_segmentation.inference.predictions import prepare
 from lesion_segmentation.model import NetworkMetadata, build_network, load_network, save_network
 from lesion_segmentation.script import SOME_FAILED, main
 

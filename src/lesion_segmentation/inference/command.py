@@ -56,7 +56,7 @@ def predict_request(
     Raises:
         InputError: The weights cannot be used, or the target holds masks of others.
     """
-    from lesion_segmentation.inference.stream import prepare
+    from lesion_segmentation.inference.predictions import prepare
     from lesion_segmentation.model import load_network
 
     counts = prepare(load_network(weights), request.chosen, settings).write_to(request.target, workers, scheduler)

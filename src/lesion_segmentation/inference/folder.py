@@ -21,6 +21,7 @@ from lesion_segmentation.inference.made_by import (
     MADE_BY,
     in_words,
     names_of,
+    require_begun,
     require_free,
     require_same,
 )
@@ -67,6 +68,17 @@ class PredictionFolder:
                         path.write_text(json.dumps(self.made_by, indent=2))
             require_same(self.target, (self.target / MADE_BY).read_bytes(), self.made_by)
             self._unfinished.sweep()
+
+    def join(self) -> None:
+        """Take part in a folder that another process claimed.
+
+        Raises:
+            InputError: It is not there: what this machine sees under its name is something else.
+        """
+        record = self.target / MADE_BY
+        with in_words(self.target):
+            require_begun(self.target, record.is_file())
+            require_same(self.target, record.read_bytes(), self.made_by)
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -40,6 +40,19 @@ def read_record(target: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def require_begun(target: object, there: bool) -> None:
+    """Refuse to take part in what this machine does not see.
+
+    Raises:
+        InputError: Says what is needed.
+    """
+    if not there:
+        raise InputError(
+            f"{target} is not there on a worker. Workers have to see the folder that OUT is here, or OUT has to be a "
+            "place such as s3://."
+        )
+
+
 def require_same(target: object, record: bytes, made_by: Mapping[str, Any]) -> None:
     """Refuse a folder whose masks were made in another way than they would be now.
 

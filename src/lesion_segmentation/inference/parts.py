@@ -16,7 +16,6 @@ import pyarrow.parquet as pq
 from filelock import FileLock
 from PIL import Image
 
-from lesion_segmentation.errors import InputError
 from lesion_segmentation.inference.description import COLUMNS
 from lesion_segmentation.inference.made_by import (
     FORMAT_VERSION,
@@ -24,6 +23,7 @@ from lesion_segmentation.inference.made_by import (
     in_words,
     names_of,
     read_record,
+    require_begun,
     require_free,
     require_same,
 )
@@ -95,13 +95,10 @@ class PredictionParts:
         Raises:
             InputError: It is not there: what this machine sees under its name is something else.
         """
+        record = self.target / MADE_BY
         with in_words(self.target):
-            if not (self.target / MADE_BY).exists():
-                raise InputError(
-                    f"{self.target} is not there on a worker. Workers have to see the folder that OUT is here, or OUT "
-                    "has to be a place such as s3://."
-                )
-            require_same(self.target, (self.target / MADE_BY).read(), self.made_by)
+            require_begun(self.target, record.exists())
+            require_same(self.target, record.read(), self.made_by)
 
     def left(self, pictures: Sequence[PictureFile]) -> list[PictureFile]:
         """Those that are not done: also those whose file is another than it was, or that lack a kind of file."""

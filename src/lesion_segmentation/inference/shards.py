@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lesion_segmentation.inference.folder import PredictionFolder
 from lesion_segmentation.inference.loading import make_predictor
 from lesion_segmentation.inference.parts import PredictionParts
 from lesion_segmentation.inference.pictures import PictureFile
 from lesion_segmentation.inference.settings import InferenceSettings
+from lesion_segmentation.inference.stream import predict_left
+from lesion_segmentation.inference.tables import Target, open_target
 from lesion_segmentation.storage import Location
 from lesion_segmentation.workers import map_over, open_workers, written_to
 
@@ -26,8 +27,6 @@ SHARD = 200
 """Pictures that a worker takes at once; what one did not finish is done by another."""
 MOST_SHARDS = 5000
 """Of more pictures the shards are larger, and so are the parts of their table."""
-
-Target = PredictionFolder | PredictionParts
 
 _prepared: dict[str, "Predictor"] = {}
 """Of this process: the network of the last shard, by what its masks depend on."""
@@ -77,29 +76,14 @@ def predict_shard(
     settings: InferenceSettings,
 ) -> None:
     """On a worker: what is left of these files, noted in a journal of its own."""
-    from lesion_segmentation.inference.stream import predict_left
-
     key = f"{dict(made_by)} {settings}"
     if key not in _prepared:
         _prepared.clear()
         _prepared[key] = make_predictor(network, settings)
     folder = open_target(target, made_by, kinds, in_parts, len(files))
-    if isinstance(folder, PredictionParts):
-        folder.join()
-        left = files  # a shard's part is written at its end: where one is begun anew, nothing of it is done
-    else:
-        folder.claim(files)
-        left = folder.left(files)
+    folder.join()
+    # A shard's part is written at its end: where one is begun anew, nothing of it is done.
+    left = files if isinstance(folder, PredictionParts) else folder.left(files)
     with written_to(Path(os.devnull)):  # its bar
         predict_left(_prepared[key], left, folder, settings)
     folder.close()
-
-
-def open_target(
-    target: Location, made_by: Mapping[str, Any], kinds: Sequence[str], in_parts: bool, rows: int = SHARD
-) -> Target:
-    """A folder with journals and a table, or one whose table is in parts of so many rows."""
-    if in_parts:
-        return PredictionParts(target, made_by, kinds, rows)
-    assert isinstance(target, Path)
-    return PredictionFolder(target, made_by, kinds)

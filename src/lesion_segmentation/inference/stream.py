@@ -13,15 +13,12 @@ from tqdm.auto import tqdm
 
 from lesion_segmentation.errors import InputError, first_line
 from lesion_segmentation.inference.description import describe_prediction
-from lesion_segmentation.inference.loading import describe_masks, make_predictor
-from lesion_segmentation.inference.parts import are_parts
-from lesion_segmentation.inference.pictures import Chosen, PictureFile, read_picture, require_side
+from lesion_segmentation.inference.pictures import PictureFile, read_picture, require_side
 from lesion_segmentation.inference.settings import InferenceSettings
-from lesion_segmentation.inference.shards import Target, open_target, predict_shards
+from lesion_segmentation.inference.tables import Target
 from lesion_segmentation.storage import Location, Place
 
 if TYPE_CHECKING:
-    from lesion_segmentation.model import Network
     from lesion_segmentation.prediction import Prediction, Predictor
 
 THREADS, THREADS_OF_PLACES = 2, 8
@@ -47,45 +44,6 @@ class Failure:
 
     file: PictureFile
     reason: str
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """Predictions of files that are yet to be made, and what their masks depend on."""
-
-    network: "Network"
-    predictor: "Predictor"
-    chosen: Chosen
-    settings: InferenceSettings
-    made_by: dict[str, Any]
-
-    def write_to(self, target: Location, workers: int | None = None, scheduler: str | None = None) -> tuple[int, int]:
-        """Make them in a folder, here or over workers; gives how many of the chosen are done, and how many failed.
-
-        Raises:
-            InputError: The folder holds masks of others, or cannot be written.
-        """
-        folder = open_target(target, self.made_by, kinds_of(self.settings), are_parts(target, scheduler))
-        folder.claim(self.chosen.files)
-        if workers is None and scheduler is None:
-            predict_folder(self.predictor, self.chosen.files, folder, self.settings)
-        else:
-            predict_shards(self.network, self.chosen.files, folder, self.settings, workers, scheduler)
-        done, failed = folder.finish(self.chosen.listed, self.chosen.files)
-        if lost := len(self.chosen.files) - done - failed:
-            raise InputError(f"{lost} pictures are in no table of {target}: was it changed? Predict once more.")
-        return done, failed
-
-
-def kinds_of(settings: InferenceSettings) -> list[str]:
-    """Which files each picture gets."""
-    return ["mask", *(["overlay"] if settings.overlays else []), *(["probability"] if settings.probabilities else [])]
-
-
-def prepare(network: "Network", chosen: Chosen, settings: InferenceSettings) -> Predictions:
-    """Get a network ready for these pictures."""
-    predictor = make_predictor(network, settings)
-    return Predictions(network, predictor, chosen, settings, describe_masks(network, predictor))
 
 
 def predict_pictures(predictor: "Predictor", files: Iterable[PictureFile]) -> Iterator[Predicted | Failure]:

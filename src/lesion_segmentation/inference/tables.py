@@ -1,5 +1,6 @@
-"""What a folder of predictions holds, whichever way its table was written."""
+"""A folder of predictions, whichever way its table is written: to be opened, and to be read."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,11 @@ from typing import Any
 import pandas as pd
 
 from lesion_segmentation.errors import InputError
-from lesion_segmentation.inference.folder import FAILURES, TABLE
-from lesion_segmentation.inference.parts import FAILED_PARTS, PARTS, are_parts, read_parts
+from lesion_segmentation.inference.folder import FAILURES, TABLE, PredictionFolder
+from lesion_segmentation.inference.parts import FAILED_PARTS, PARTS, ROWS, PredictionParts, are_parts, read_parts
 from lesion_segmentation.storage import Location
+
+Target = PredictionFolder | PredictionParts
 
 
 @dataclass(frozen=True)
@@ -45,3 +48,13 @@ def read_tables(target: Location) -> PredictionTables:
 def names_of_tables(target: Location, scheduler: str | None) -> tuple[str, str]:
     """How the tables of what is done and of what failed are called."""
     return (PARTS, FAILED_PARTS) if are_parts(target, scheduler) else (TABLE, FAILURES)
+
+
+def open_target(
+    target: Location, made_by: Mapping[str, Any], kinds: Sequence[str], in_parts: bool, rows: int = ROWS
+) -> Target:
+    """A folder with journals and a table, or one whose table is in parts of so many rows."""
+    if in_parts:
+        return PredictionParts(target, made_by, kinds, rows)
+    assert isinstance(target, Path)
+    return PredictionFolder(target.absolute(), made_by, kinds)  # workers may stand elsewhere

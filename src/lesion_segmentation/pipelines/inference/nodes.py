@@ -14,7 +14,7 @@ def prepare_predictions(
     earlier_networks: Callable[[str], Any], pictures: tuple[Chosen, str], settings: InferenceSettings
 ) -> Any:
     """The predictions of these pictures, which are made one after the other as they are saved."""
-    from lesion_segmentation.inference.stream import prepare
+    from lesion_segmentation.inference.predictions import prepare
 
     chosen, weights = pictures
     return prepare(earlier_networks(weights), chosen, settings)
