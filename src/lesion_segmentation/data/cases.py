@@ -1,6 +1,5 @@
 """Cases as they come: images, masks and annotations paired by case id, read and checked once, then resized."""
 
-import hashlib
 import logging
 import warnings
 from collections.abc import Callable, Mapping
@@ -14,7 +13,7 @@ from pydantic import Field
 from lesion_segmentation.data.annotations import ANNOTATIONS, parse_annotations
 from lesion_segmentation.data.packed import PackedMasks
 from lesion_segmentation.data.perceptual_hash import hash_picture
-from lesion_segmentation.data.pictures import to_mask, to_rgb
+from lesion_segmentation.data.pictures import pixel_hash, to_mask, to_rgb
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.group import Group
 from lesion_segmentation.resizing import Framing, Resizing, resize_image, resize_mask
@@ -152,13 +151,6 @@ class Examples:
             kept["smallest"] = (case_id, image)
         if "largest" not in kept or image.size > kept["largest"][1].size:
             kept["largest"] = (case_id, image)
-
-
-def pixel_hash(pixels: np.ndarray) -> str:
-    """SHA-256 of the shape and the decoded pixels, whatever the file format was."""
-    digest = hashlib.sha256(f"{pixels.shape}".encode())
-    digest.update(np.ascontiguousarray(pixels).tobytes())
-    return digest.hexdigest()
 
 
 def _read_image(case_id: str, pictures: RawPictures, problems: list[str]) -> np.ndarray | None:

@@ -3,6 +3,7 @@
 Pillow's own `convert` clips 16 bits to 8, mixes colours of transparent pixels in, and ignores how a camera was held.
 """
 
+import hashlib
 import warnings
 from pathlib import Path
 from typing import IO
@@ -103,6 +104,13 @@ def to_mask(picture: Image.Image) -> np.ndarray:
         shown = ", ".join(str(value) for value in values[:6])
         raise ValueError(f"{len(values)} grey values found ({shown}, ...), expected two at most")
     return np.asarray(grey > (values[0] if len(values) == 2 else 0))
+
+
+def pixel_hash(pixels: np.ndarray) -> str:
+    """SHA-256 of the shape and the decoded pixels, whatever the file format was."""
+    digest = hashlib.sha256(f"{pixels.shape}".encode())
+    digest.update(np.ascontiguousarray(pixels).tobytes())
+    return digest.hexdigest()
 
 
 def _opaque(picture: Image.Image) -> Image.Image:

@@ -12,8 +12,7 @@ import pandas as pd
 from PIL import Image
 
 from lesion_segmentation.data.annotations import ANNOTATION_COLUMNS, ANNOTATIONS, format_annotations, parse_annotations
-from lesion_segmentation.data.cases import pixel_hash
-from lesion_segmentation.data.pictures import to_mask, to_rgb
+from lesion_segmentation.data.pictures import pixel_hash, to_mask, to_rgb
 from lesion_segmentation.data.sources.archives import opened, workspace
 from lesion_segmentation.errors import InputError
 
