@@ -21,6 +21,10 @@ _TIMED = 4
 """Pictures of which a forward pass is timed."""
 
 
+_threads: int | None = None
+"""Of this process, while a training has another number."""
+
+
 class Hardware(NamedTuple):
     """Where and in which precision to compute: names as Lightning Fabric takes them."""
 
@@ -119,3 +123,14 @@ def _computes_bf16(device: str) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     # oneDNN takes bf16 without AVX512-BF16 too, but is several times slower with it there than in float32.
     return bool(torch.cpu._is_avx512_bf16_supported())
+
+
+def use_threads(count: int | None) -> None:
+    """Compute with so many threads; None is as many as before this function was asked for another number."""
+    global _threads
+    if count is not None:
+        _threads = _threads or torch.get_num_threads()
+        torch.set_num_threads(count)
+    elif _threads is not None:  # an earlier training of this process had a number of its own
+        torch.set_num_threads(_threads)
+        _threads = None

@@ -82,6 +82,14 @@ def test_in_a_job_of_a_cluster_a_training_is_one_process(images, masks, samples,
     assert not [warning for warning in recwarn if "srun" in str(warning.message)]
 
 
+def test_the_number_of_threads_is_that_of_its_own_training(images, masks, samples):
+    before = torch.get_num_threads()
+    fit(images, masks, samples, TrainingSettings(**QUICK, threads=before + 1))
+    assert torch.get_num_threads() == before + 1
+    fit(images, masks, samples, TrainingSettings(**QUICK))
+    assert torch.get_num_threads() == before
+
+
 def test_the_loss_falls(images, masks, samples):
     settings = TrainingSettings(**(QUICK | {"epochs": 12}), on_the_fly=OnTheFlySettings(enabled=False))
     _, history = fit(images, masks, samples, settings)

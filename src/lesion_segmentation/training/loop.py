@@ -16,7 +16,7 @@ from lightning.fabric.plugins.environments import LightningEnvironment
 from tqdm.auto import tqdm
 
 from lesion_segmentation.errors import InputError, first_line
-from lesion_segmentation.hardware import Hardware, choose_hardware, enough_memory, keep_freed_memory
+from lesion_segmentation.hardware import Hardware, choose_hardware, enough_memory, keep_freed_memory, use_threads
 from lesion_segmentation.model import Network, NetworkMetadata, build_network
 from lesion_segmentation.model.metadata import Triple
 from lesion_segmentation.training.beginning import Beginning, take_weights
@@ -63,8 +63,7 @@ def fit(
     subsets = {name: list(part["sample_id"]) for name, part in parts.items()}
     _require_a_batch(settings.batch_size, len(subsets["train"]))
     keep_freed_memory()
-    if settings.threads is not None:
-        torch.set_num_threads(settings.threads)
+    use_threads(settings.threads)
     hardware = choose_hardware(settings.device, settings.precision)
     fabric = make_fabric(hardware)
     network = network or prepare_network(settings, (images[sample_id] for sample_id in subsets["train"]))
