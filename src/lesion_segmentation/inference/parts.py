@@ -196,8 +196,11 @@ class PredictionParts:
         """Write the parts anew that hold such rows, as they stand there now: another process may do the same."""
         for part, content in (self.target / folder).read_all(sorted(set(void["part"]))):
             whole = parse_part(self.target / folder / part, content, schema)
-            orders = set(void["order"][void["part"] == part])
-            kept = [order not in orders for order in whole["order"].to_pylist()]
+            mine = void[void["part"] == part]
+            rows = set(zip(mine["picture"], mine["order"], strict=True))
+            kept = [
+                row not in rows for row in zip(whole["picture"].to_pylist(), whole["order"].to_pylist(), strict=True)
+            ]
             if any(kept):
                 self._write_part(f"{folder}/{part}", whole.filter(pa.array(kept)))
             else:
