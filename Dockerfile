@@ -1,23 +1,23 @@
 # The service, and everything else of the project, as a user without rights on a file system that may be read-only.
 #
-#     docker build -t lesion-segmentation --build-arg TORCH_INDEX=<address> .
+#     docker build -t lesion-segmentation --build-arg PIP_EXTRA_INDEX_URL=<address> .
 #
-# TORCH_INDEX is the address behind --index-url that https://pytorch.org/get-started/locally/ shows for Linux and Pip, with
+# PIP_EXTRA_INDEX_URL, which pip reads by itself, is the address behind --index-url that https://pytorch.org/get-started/locally/ shows for Linux and Pip, with
 # CPU or a version of CUDA; without it pip takes its own index's build, which on Linux is one for CUDA. Such builds bring
 # CUDA's libraries themselves: the machine needs the driver and NVIDIA's container toolkit.
 ARG PYTHON=3.11-slim-bookworm
 
 FROM python:${PYTHON} AS build
-ARG TORCH_INDEX=
+ARG PIP_EXTRA_INDEX_URL=
 RUN python -m venv /opt/venv
 WORKDIR /build
 # First what changes rarely: PyTorch is by far the largest.
 COPY requirements.lock ./
 RUN grep '^torch==' requirements.lock > torch.txt \
-    && /opt/venv/bin/pip install --no-cache-dir ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} -r torch.txt
+    && /opt/venv/bin/pip install --no-cache-dir -r torch.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY src src
-RUN /opt/venv/bin/pip install --no-cache-dir ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} '.[scale]' -c requirements.lock
+RUN /opt/venv/bin/pip install --no-cache-dir '.[scale]' -c requirements.lock
 
 FROM python:${PYTHON}
 COPY --from=build /opt/venv /opt/venv

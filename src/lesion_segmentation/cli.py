@@ -158,7 +158,7 @@ def predict_command(source: str, target: str, part: str | None, truth: Path | No
     request = check_request(found, wanted, part, truth)
     places = {"source": found, "target": wanted, "part": part, "truth": truth}
     places |= {name: options[name] for name in ("weights", "workers", "scheduler")}
-    tell(*run_inference(_find_project(), options["env"], places, request.chosen, given), wanted, options["scheduler"])
+    tell(*run_inference(_find_project(), options["env"], places, request.chosen, given), wanted)
 
 
 @cli.command("sweep")

@@ -100,11 +100,11 @@ def given_settings(options: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
-def tell(done: int, failed: int, target: Location, scheduler: str | None) -> None:
+def tell(done: int, failed: int, target: Location) -> None:
     """The closing words; ends with SOME_FAILED where there were bad files."""
     from lesion_segmentation.inference.tables import names_of_tables
 
-    table, failures = names_of_tables(target, scheduler)
+    table, failures = names_of_tables(target)
     click.echo(f"{done} pictures are done: {target / table}")
     if failed:
         click.echo(f"{failed} could not be read: {target / failures}", err=True)
@@ -137,7 +137,7 @@ def predict_plainly(
     check_workers(options["workers"], options["scheduler"])
     request = check_request(source, target, part, truth)
     shared = options["workers"], options["scheduler"]
-    tell(*predict_request(request, expand_home(options["weights"]), settings, *shared), target, shared[1])
+    tell(*predict_request(request, expand_home(options["weights"]), settings, *shared), target)
 
 
 @main.command("serve")

@@ -62,24 +62,13 @@ class Place:
             FileNotFoundError, PermissionError: Of this file.
             InputError: The place cannot be reached.
         """
-        try:
-            with reaching(self):
-                return bytes(self.fs.cat_file(self.path))
-        except InputError as error:
-            if isinstance(error.__cause__, FileNotFoundError | PermissionError):
-                raise error.__cause__ from None
-            raise
+        with reaching(self, FileNotFoundError, PermissionError):
+            return bytes(self.fs.cat_file(self.path))
 
     def write(self, content: bytes, once: bool = False) -> None:
         """All of a file, which object stores show when it is whole; `once` leaves one that is there as it is."""
-        with reaching(self):
-            if not once:
-                self.fs.pipe_file(self.path, content)
-            elif not self.fs.exists(self.path):
-                try:
-                    self.fs.pipe_file(self.path, content, mode="create")
-                except FileExistsError:  # somebody else was sooner
-                    return
+        with reaching(self), suppress(FileExistsError):
+            self.fs.pipe_file(self.path, content, **({"mode": "create"} if once else {}))
 
     def remove(self) -> None:
         """Of a file; one that is not there is no error."""
@@ -167,17 +156,17 @@ def hide_passwords(text: str) -> str:
 
 
 @contextmanager
-def reaching(place: Place) -> Iterator[None]:
-    """What a file system raises, in a sentence.
+def reaching(place: Place, *own: type[Exception]) -> Iterator[None]:
+    """What a file system raises, in a sentence, but for its own errors that the caller knows.
 
     Raises:
-        InputError: Of whatever is wrong: each driver has its own errors.
+        InputError: Of whatever else is wrong: each driver has its own errors.
     """
     try:
         yield
-    except InputError:
-        raise
     except Exception as error:
+        if isinstance(error, (InputError, *own)):
+            raise
         raise InputError(
             f"{place} cannot be reached ({first_line(error)}). Look at its address and keys; what is done is kept, "
             "and the same command goes on."

@@ -6,21 +6,19 @@ import secrets
 import shutil
 
 import fsspec
-import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
 from kedro.framework.startup import bootstrap_project
 from kill import WorkerKiller
-from PIL import Image
 
 from lesion_segmentation.cli import cli
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.inference import shards
 from lesion_segmentation.inference.description import COLUMNS
+from lesion_segmentation.inference.made_by import join_folder
 from lesion_segmentation.inference.parts import PredictionParts, read_parts
 from lesion_segmentation.inference.pictures import PictureFile, list_pictures
-from lesion_segmentation.model import NetworkMetadata, build_network, save_network
 from lesion_segmentation.script import SOME_FAILED, main
 from lesion_segmentation.storage import find_location, hide_passwords, place_of
 
@@ -48,20 +46,6 @@ def bucket(s3_server, monkeypatch):
     return name
 
 
-@pytest.fixture
-def asked_for(tmp_path):
-    folder, generator = tmp_path / "in", np.random.default_rng(0)
-    for number in range(40):
-        path = folder / f"ward {number % 3}" / f"{number:03}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(generator.integers(0, 256, (40 + number, 70, 3), dtype=np.uint8)).save(path)
-    (folder / "bad.png").write_bytes(b"no picture")
-    (folder / "notes.txt").write_text("no picture either")
-    weights = tmp_path / "network.safetensors"
-    save_network(build_network(NetworkMetadata("segnet", {"width": 0.0625}, (64, 96))), weights)
-    return folder, weights
-
-
 def put(folder, bucket):
     fsspec.filesystem("s3").put(str(folder), f"{bucket}/in", recursive=True)
     return f"s3://{bucket}/in"
@@ -83,9 +67,9 @@ def table_of(target):
 
 
 @pytest.fixture
-def alone(asked_for, tmp_path):
+def alone(many_pictures, tmp_path):
     """The masks and the table of one process on this machine."""
-    predict(asked_for[0], tmp_path / "alone", asked_for[1])
+    predict(many_pictures[0], tmp_path / "alone", many_pictures[1])
     table = pd.read_csv(tmp_path / "alone" / "predictions.csv", dtype={"flag": str}, keep_default_na=False)
     return masks_of(tmp_path / "alone"), table.drop(columns="seconds")
 
@@ -100,9 +84,9 @@ def require_same(found, alone):
 
 
 @pytest.mark.slow
-def test_from_and_to_s3_is_as_from_folder_to_folder_and_goes_on(asked_for, alone, bucket):
-    source, target = put(asked_for[0], bucket), f"s3://{bucket}/out"
-    told = predict(source, target, asked_for[1])
+def test_from_and_to_s3_is_as_from_folder_to_folder_and_goes_on(many_pictures, alone, bucket):
+    source, target = put(many_pictures[0], bucket), f"s3://{bucket}/out"
+    told = predict(source, target, many_pictures[1])
     assert f"40 pictures are done: s3://{bucket}/out/predictions.parquet" in told
     require_same(target, alone)
     place = find_location(target)
@@ -112,27 +96,27 @@ def test_from_and_to_s3_is_as_from_folder_to_folder_and_goes_on(asked_for, alone
     assert list(manifest["columns"])[: len(COLUMNS)] == list(COLUMNS)
     assert KEYS["secret"] not in "".join(name + str((place / name).read()) for name in place.list())
     # The bad one comes right, and one is another picture than it was.
-    fs, pictures = fsspec.filesystem("s3"), sorted(asked_for[0].rglob("*.png"))
+    fs, pictures = fsspec.filesystem("s3"), sorted(many_pictures[0].rglob("*.png"))
     fs.put(str(pictures[1]), f"{bucket}/in/bad.png")
-    fs.put(str(pictures[2]), f"{bucket}/in/{pictures[1].relative_to(asked_for[0])}")
+    fs.put(str(pictures[2]), f"{bucket}/in/{pictures[1].relative_to(many_pictures[0])}")
     before = {name: known["LastModified"] for name, known in place.list().items()}
-    predict(source, target, asked_for[1], status=0)
+    predict(source, target, many_pictures[1], status=0)
     table, failures = read_parts(place)
     assert len(table) == table["picture"].nunique() == 41
     assert failures.empty
     after = {name: known["LastModified"] for name, known in place.list().items()}
-    changed = f"{pictures[1].relative_to(asked_for[0]).as_posix().removesuffix('.png')}_mask.png"
-    like = f"{pictures[2].relative_to(asked_for[0]).as_posix().removesuffix('.png')}_mask.png"
+    changed = f"{pictures[1].relative_to(many_pictures[0]).as_posix().removesuffix('.png')}_mask.png"
+    like = f"{pictures[2].relative_to(many_pictures[0]).as_posix().removesuffix('.png')}_mask.png"
     assert (place / changed).read() == (place / like).read()
     made = {name for name in after if name.endswith("_mask.png") and after[name] != before.get(name)}
     assert made <= {"bad_mask.png", changed}
 
 
 @pytest.mark.slow
-def test_shards_from_and_to_s3_on_two_workers_of_which_one_is_killed(asked_for, alone, bucket, monkeypatch):
+def test_shards_from_and_to_s3_on_two_workers_of_which_one_is_killed(many_pictures, alone, bucket, monkeypatch):
     distributed = pytest.importorskip("distributed", reason="Dask comes with pip install '.[scale]'")
     monkeypatch.setattr(shards, "SHARD", 10)
-    source, target = put(asked_for[0], bucket), f"s3://{bucket}/out"
+    source, target = put(many_pictures[0], bucket), f"s3://{bucket}/out"
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
         pids = {worker.worker_address: worker.pid for worker in cluster.workers.values()}
         watcher = distributed.Client(cluster)
@@ -144,7 +128,7 @@ def test_shards_from_and_to_s3_on_two_workers_of_which_one_is_killed(asked_for, 
 
         killer = WorkerKiller(one_that_works)
         killer.start()
-        predict(source, target, asked_for[1], "--scheduler", cluster.scheduler_address)
+        predict(source, target, many_pictures[1], "--scheduler", cluster.scheduler_address)
         watcher.close()
     assert killer.killed
     require_same(target, alone)
@@ -152,22 +136,22 @@ def test_shards_from_and_to_s3_on_two_workers_of_which_one_is_killed(asked_for, 
 
 
 @pytest.mark.slow
-def test_with_a_scheduler_the_table_is_in_parts_on_this_machine_too(asked_for, alone, tmp_path, monkeypatch):
+def test_with_a_scheduler_the_table_is_in_parts_on_this_machine_too(many_pictures, alone, tmp_path, monkeypatch):
     distributed = pytest.importorskip("distributed", reason="Dask comes with pip install '.[scale]'")
     monkeypatch.setattr(shards, "SHARD", 15)
     target = tmp_path / "out"
     with distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
-        told = predict(asked_for[0], target, asked_for[1], "--scheduler", cluster.scheduler_address)
+        told = predict(many_pictures[0], target, many_pictures[1], "--scheduler", cluster.scheduler_address)
     assert f"1 could not be read: {target / 'failures.parquet'}" in told
     require_same(target, alone)
     assert list(pd.read_parquet(target / "predictions.parquet")["picture"].sort_values()) == list(alone[1]["picture"])
     assert not list(target.rglob("*unfinished*"))
-    predict(asked_for[0], target, asked_for[1])  # goes on as it was begun
+    predict(many_pictures[0], target, many_pictures[1])  # goes on as it was begun
     require_same(target, alone)
 
 
 @pytest.mark.slow
-def test_a_folder_with_one_table_takes_no_parts(asked_for, alone, tmp_path):
+def test_a_folder_with_one_table_takes_no_parts(many_pictures, alone, tmp_path):
     parts = PredictionParts(tmp_path / "alone", json.loads((tmp_path / "alone" / "predictions.json").read_text()))
     with pytest.raises(InputError, match=r"table: predictions\.csv there, predictions\.parquet now"):
         parts.claim()
@@ -175,16 +159,16 @@ def test_a_folder_with_one_table_takes_no_parts(asked_for, alone, tmp_path):
 
 @pytest.mark.slow
 def test_kedro_predict_takes_the_keys_from_credentials_and_tells_mlflow_no_place(
-    project, asked_for, alone, bucket, s3_server, monkeypatch
+    project, many_pictures, alone, bucket, s3_server, monkeypatch
 ):
     from mlflow import MlflowClient
 
-    source, target = put(asked_for[0], bucket), f"s3://{bucket}/out"
+    source, target = put(many_pictures[0], bucket), f"s3://{bucket}/out"
     monkeypatch.delitem(fsspec.config.conf, "s3")
     lines = ["s3:", "  key: lab", "  secret: very-secret", "  client_kwargs:", f"    endpoint_url: {s3_server}"]
     (project / "conf" / "local" / "credentials.yml").write_text("\n".join(lines))
     bootstrap_project(project)
-    result = CliRunner().invoke(cli, ["predict", source, target, "--weights", str(asked_for[1])])
+    result = CliRunner().invoke(cli, ["predict", source, target, "--weights", str(many_pictures[1])])
     assert result.exit_code == SOME_FAILED, result.output
     require_same(target, alone)
     client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
@@ -193,8 +177,8 @@ def test_kedro_predict_takes_the_keys_from_credentials_and_tells_mlflow_no_place
     assert not [word for word in (bucket, "very-secret") if word in str(run.to_dictionary())]
 
 
-def test_what_cannot_be_reached_is_told_in_a_sentence(asked_for, bucket, tmp_path, monkeypatch):
-    folder, weights = asked_for
+def test_what_cannot_be_reached_is_told_in_a_sentence(many_pictures, bucket, tmp_path, monkeypatch):
+    folder, weights = many_pictures
     told = predict("s3://no-such-bucket/in", tmp_path / "out", weights, status=1)
     assert "s3://no-such-bucket/in" in told
     assert "Traceback" not in told
@@ -208,8 +192,8 @@ def test_what_cannot_be_reached_is_told_in_a_sentence(asked_for, bucket, tmp_pat
 
 
 @pytest.mark.slow
-def test_a_store_that_goes_away_in_the_middle_is_no_fault_of_the_pictures(asked_for, alone, bucket, monkeypatch):
-    source, target = put(asked_for[0], bucket), f"s3://{bucket}/out"
+def test_a_store_that_goes_away_in_the_middle_is_no_fault_of_the_pictures(many_pictures, alone, bucket, monkeypatch):
+    source, target = put(many_pictures[0], bucket), f"s3://{bucket}/out"
     fs, fetched = fsspec.filesystem("s3"), []
     fetch = fs.cat_file
 
@@ -220,37 +204,37 @@ def test_a_store_that_goes_away_in_the_middle_is_no_fault_of_the_pictures(asked_
         return fetch(path, **options)
 
     monkeypatch.setattr(fs, "cat_file", away)
-    told = predict(source, target, asked_for[1], status=1)
+    told = predict(source, target, many_pictures[1], status=1)
     assert "cannot be reached (no answer)" in told
     assert "Traceback" not in told
     monkeypatch.setattr(fs, "cat_file", fetch)
-    predict(source, target, asked_for[1])
+    predict(source, target, many_pictures[1])
     require_same(target, alone)
 
 
 @pytest.mark.slow
-def test_workers_that_stand_elsewhere_or_cannot_write(asked_for, alone, tmp_path, monkeypatch):
+def test_workers_that_stand_elsewhere_or_cannot_write(many_pictures, alone, tmp_path, monkeypatch):
     distributed = pytest.importorskip("distributed", reason="Dask comes with pip install '.[scale]'")
     with distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
         monkeypatch.chdir(tmp_path)
         options = ("--scheduler", cluster.scheduler_address)
-        predict("in", "out [1]", asked_for[1], *options)
+        predict("in", "out [1]", many_pictures[1], *options)
         require_same(tmp_path / "out [1]", alone)
         (tmp_path / "file").write_text("no folder")
-        told = predict("in", "file/out", asked_for[1], *options, status=1)
+        told = predict("in", "file/out", many_pictures[1], *options, status=1)
         assert "cannot be used: Not a directory" in told
         begun = tmp_path / "begun"
         begun.mkdir()
         shutil.copy(tmp_path / "out [1]" / "predictions.json", begun)
-        predict("in", "begun", asked_for[1])  # without a scheduler: the kind of its table is as it was begun
+        predict("in", "begun", many_pictures[1])  # without a scheduler: the kind of its table is as it was begun
         require_same(begun, alone)
-        told = predict("in", "alone", asked_for[1], *options)  # and a folder with one table keeps it
+        told = predict("in", "alone", many_pictures[1], *options)  # and a folder with one table keeps it
         assert "predictions.csv" in told
 
 
 def test_a_worker_that_does_not_see_the_folder_says_so(tmp_path):
     with pytest.raises(InputError, match="is not there on a worker"):
-        PredictionParts(tmp_path / "out", {"weights": "a"}).join()
+        join_folder(tmp_path / "out", {"weights": "a"})
     assert not (tmp_path / "out").exists()
 
 
@@ -342,8 +326,8 @@ def test_parts_hold_each_picture_once_whatever_it_is_called(tmp_path, name):
         fresh().left([changed])
 
 
-def test_a_single_file_of_a_place_is_a_picture(asked_for, bucket):
-    put(asked_for[0], bucket)
+def test_a_single_file_of_a_place_is_a_picture(many_pictures, bucket):
+    put(many_pictures[0], bucket)
     (only,) = list_pictures(find_location(f"s3://{bucket}/in/ward 0/000.png"))
     assert only.name == "000.png"
-    assert only.fingerprint[0] == (asked_for[0] / "ward 0" / "000.png").stat().st_size
+    assert only.fingerprint[0] == (many_pictures[0] / "ward 0" / "000.png").stat().st_size

@@ -10,9 +10,9 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
 from lesion_segmentation.errors import InputError
-from lesion_segmentation.inference.folder import JOURNALS
 from lesion_segmentation.inference.pictures import Chosen
 from lesion_segmentation.inference.tables import read_tables
+from lesion_segmentation.inference.workspace import Workspace
 from lesion_segmentation.storage import Place
 
 EXPERIMENT = "ph2-segnet-inference"
@@ -36,7 +36,7 @@ def run_inference(
     given |= {name: value.url for name, value in places.items() if isinstance(value, Place)}
     target = places["target"]
     # Of this run alone, so that parts may run side by side: what MLflow did not take would stand there.
-    beside = target / JOURNALS if isinstance(target, Path) else project / "data" / "07_model_output" / target.name
+    beside = Workspace(target).folder if isinstance(target, Path) else project / "data/07_model_output" / target.name
     data_root = beside / given.get("part", "all").replace("/", "-of-")
     runtime = {"places": given, "inference": dict(given_settings), "data_root": str(data_root)}
     pipeline = "inference_with_truth" if "truth" in given else "inference"

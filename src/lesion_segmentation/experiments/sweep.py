@@ -202,10 +202,9 @@ def _reach_study(sweep: Sweep) -> Any:
     try:
         return _open_study(sweep, 0)
     except (ImportError, SQLAlchemyError, StorageInternalError) as error:
-        cause = first_line(error)
         raise InputError(
-            f"sweep.storage cannot be used ({cause[:200]}). Expected a URL that SQLAlchemy knows, whose driver is "
-            "installed and whose database answers, or null for a file beside the trials."
+            f"sweep.storage cannot be used ({first_line(error)}). Expected a URL that SQLAlchemy knows, whose driver "
+            "is installed and whose database answers, or null for a file beside the trials."
         ) from error
 
 

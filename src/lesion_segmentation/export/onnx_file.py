@@ -122,8 +122,7 @@ def _export_network(network: Network, number: int) -> "ModelProto":
                 verbose=False,
             )
     except Exception as error:  # the exporter raises many kinds
-        cause = first_line(error)
-        raise InputError(f"{network.title} cannot be exported to ONNX: {cause[:300]}") from error
+        raise InputError(f"{network.title} cannot be exported to ONNX: {first_line(error)}") from error
     assert program is not None
     model: ModelProto = program.model_proto
     return model

@@ -5,13 +5,11 @@ import json
 import os
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from filelock import FileLock
 from PIL import Image
 
 from lesion_segmentation.files import replacing
@@ -21,14 +19,12 @@ from lesion_segmentation.inference.made_by import (
     MADE_BY,
     in_words,
     names_of,
-    require_begun,
     require_free,
     require_same,
 )
 from lesion_segmentation.inference.pictures import PictureFile
-from lesion_segmentation.inference.unfinished import Unfinished
+from lesion_segmentation.inference.workspace import Workspace
 
-JOURNALS = ".predictions"
 TABLE, FAILURES = "predictions.csv", "failures.csv"
 ANY_NAME = "surrogateescape"
 """A file's name may hold bytes that are no UTF-8."""
@@ -49,7 +45,7 @@ class PredictionFolder:
     def __init__(self, target: Path, made_by: Mapping[str, Any], kinds: Sequence[str] = ("mask",)) -> None:
         self.target, self.made_by = target, {**made_by, "format_version": FORMAT_VERSION, "table": TABLE}
         self.kinds = sorted(kinds)
-        self._unfinished = Unfinished(target / JOURNALS)
+        self._workspace = Workspace(target)
         self._journal: IO[str] | None = None
 
     def claim(self, pictures: Sequence[PictureFile] = ()) -> None:
@@ -60,31 +56,13 @@ class PredictionFolder:
                 that the masks of these pictures would have.
         """
         with in_words(self.target):
-            (self.target / JOURNALS).mkdir(parents=True, exist_ok=True)
-            with self.locked():
+            with self._workspace.alone():
                 if not (self.target / MADE_BY).is_file():
                     require_free(self.target, filter(self._is_there, names_of(pictures, self.kinds)))
                     with replacing(self.target / MADE_BY) as path:
                         path.write_text(json.dumps(self.made_by, indent=2))
             require_same(self.target, (self.target / MADE_BY).read_bytes(), self.made_by)
-            self._unfinished.sweep()
-
-    def join(self) -> None:
-        """Take part in a folder that another process claimed.
-
-        Raises:
-            InputError: It is not there: what this machine sees under its name is something else.
-        """
-        record = self.target / MADE_BY
-        with in_words(self.target):
-            require_begun(self.target, record.is_file())
-            require_same(self.target, record.read_bytes(), self.made_by)
-
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Alone among the processes that write here."""
-        with FileLock(self.target / JOURNALS / "lock"):
-            yield
+            self._workspace.sweep()
 
     def left(self, pictures: Sequence[PictureFile]) -> list[PictureFile]:
         """Those that are not done: also those whose file is another than it was, or that lack a kind of file."""
@@ -102,7 +80,7 @@ class PredictionFolder:
             InputError: The disk is full, or there is no permission.
         """
         for kind, array in arrays.items():
-            with self._unfinished.replacing(self.target / f"{picture.stem}_{kind}.png") as path:
+            with self._workspace.replacing(self.target / f"{picture.stem}_{kind}.png") as path:
                 Image.fromarray(array).save(path, "PNG", compress_level=1)
 
     def note(self, picture: PictureFile, row: Mapping[str, Any]) -> None:
@@ -131,7 +109,7 @@ class PredictionFolder:
         """
         self.close()
         names = {picture.name for picture in listed}
-        with in_words(self.target), self.locked():
+        with in_words(self.target), self._workspace.alone():
             index = self._index()
             failed = {name for name, entry in index.items() if entry.failed}
             done = sorted(set(index) - failed)
@@ -149,7 +127,7 @@ class PredictionFolder:
     def _note(self, picture: PictureFile, row: Mapping[str, Any]) -> None:
         with in_words(self.target):
             if self._journal is None:
-                self._journal = (self.target / JOURNALS / f"{self._unfinished.name}.jsonl").open(
+                self._journal = (self._workspace.folder / f"{self._workspace.name}.jsonl").open(
                     "x", encoding="utf-8", errors=ANY_NAME
                 )
             said = {"picture": picture.name, "source": picture.fingerprint, "order": time.time_ns(), **row}
@@ -157,7 +135,7 @@ class PredictionFolder:
             self._journal.flush()
 
     def _journals(self) -> list[Path]:
-        return sorted((self.target / JOURNALS).glob("*.jsonl"))
+        return sorted(self._workspace.folder.glob("*.jsonl"))
 
     def _rows(self) -> Iterator[tuple[int, int, dict[str, Any]]]:
         """Number of the journal, place in it, and row; a line that a kill cut is as if it were not there."""

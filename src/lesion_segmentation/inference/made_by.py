@@ -8,6 +8,7 @@ from typing import Any
 
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.inference.pictures import PictureFile
+from lesion_segmentation.storage import Location, place_of
 
 MADE_BY = "predictions.json"
 FORMAT_VERSION = 1
@@ -40,17 +41,20 @@ def read_record(target: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def require_begun(target: object, there: bool) -> None:
-    """Refuse to take part in what this machine does not see.
+def join_folder(target: Location, made_by: Mapping[str, Any]) -> None:
+    """Take part in a folder that another process claimed.
 
     Raises:
-        InputError: Says what is needed.
+        InputError: It is not there: what this machine sees under its name is something else; or it is of others.
     """
-    if not there:
-        raise InputError(
-            f"{target} is not there on a worker. Workers have to see the folder that OUT is here, or OUT has to be a "
-            "place such as s3://."
-        )
+    record = place_of(target) / MADE_BY
+    with in_words(target):
+        if not record.exists():
+            raise InputError(
+                f"{target} is not there on a worker. Workers have to see the folder that OUT is here, or OUT has to be "
+                "a place such as s3://."
+            )
+        require_same(target, record.read(), made_by)
 
 
 def require_same(target: object, record: bytes, made_by: Mapping[str, Any]) -> None:

@@ -12,13 +12,10 @@ from lesion_segmentation.errors import InputError, first_line
 from lesion_segmentation.inference.description import COLUMNS
 from lesion_segmentation.storage import Place
 
-_KINDS = {
-    "integer": ("width", "height", "lesion_area", "left", "top", "right", "bottom", "parts"),
-    "number": ("lesion_percent", "centroid_x", "centroid_y", "confidence", "entropy", "seconds"),
-    "truth": ("touches_border",),
-}
-_TYPES = {"integer": pa.int64(), "number": pa.float64(), "truth": pa.bool_()}
-TYPE_OF = {name: _TYPES[kind] for kind, names in _KINDS.items() for name in names}
+_WHOLE = ("width", "height", "lesion_area", "left", "top", "right", "bottom", "parts")
+_BROKEN = ("lesion_percent", "centroid_x", "centroid_y", "confidence", "entropy", "seconds")
+TYPE_OF = dict.fromkeys(_WHOLE, pa.int64()) | dict.fromkeys(_BROKEN, pa.float64()) | {"touches_border": pa.bool_()}
+"""Of the COLUMNS that are no texts."""
 _OWN = [("source", pa.string()), ("kinds", pa.string()), ("order", pa.int64())]
 """What says whether a picture is done: its fingerprint, its files, and when, in nanoseconds since 1970."""
 SCHEMA = pa.schema([*((name, TYPE_OF.get(name, pa.string())) for name in COLUMNS), *_OWN])
@@ -45,6 +42,7 @@ def read_rows(folder: Place, schema: pa.Schema, columns: Sequence[str]) -> pd.Da
 
 
 def list_parts(folder: Place) -> list[str]:
+    """Their names."""
     return sorted(name for name in folder.list() if name.endswith(".parquet"))
 
 
@@ -53,6 +51,11 @@ def _with_part(table: pa.Table, name: str) -> pa.Table:
 
 
 def parse_part(place: Place, content: bytes, schema: pa.Schema, columns: Iterable[str] | None = None) -> pa.Table:
+    """These columns of a part, or all of its schema.
+
+    Raises:
+        InputError: It is damaged, or of another schema.
+    """
     names = list(columns or schema.names)
     try:
         found = pq.read_table(io.BytesIO(content), columns=names)

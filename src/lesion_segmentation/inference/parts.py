@@ -4,8 +4,8 @@ import hashlib
 import io
 import json
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from filelock import FileLock
 from PIL import Image
 
 from lesion_segmentation.inference.description import COLUMNS
@@ -23,7 +22,6 @@ from lesion_segmentation.inference.made_by import (
     in_words,
     names_of,
     read_record,
-    require_begun,
     require_free,
     require_same,
 )
@@ -38,13 +36,11 @@ from lesion_segmentation.inference.part_files import (
     read_rows,
 )
 from lesion_segmentation.inference.pictures import PictureFile
-from lesion_segmentation.inference.unfinished import Unfinished
+from lesion_segmentation.inference.workspace import Workspace
 from lesion_segmentation.storage import Location, Place, place_of
 
 PARTS, FAILED_PARTS = "predictions.parquet", "failures.parquet"
 MANIFEST = "manifest.json"
-BESIDE = ".predictions"
-"""On this machine's file systems: where files are written before they are whole."""
 TRIES = 5
 """To write a manifest of all parts, while other processes add theirs."""
 ROWS = 200
@@ -70,7 +66,7 @@ class PredictionParts:
         self.target, self.rows = place_of(target), rows
         self.made_by = {**made_by, "format_version": FORMAT_VERSION, "table": PARTS}
         self.kinds = sorted(kinds)
-        self._unfinished = Unfinished(Path(self.target.path) / BESIDE) if self.target.is_local else None
+        self._workspace = Workspace(Path(self.target.path)) if self.target.is_local else None
         self._done: list[dict[str, Any]] = []
         self._failed: list[dict[str, Any]] = []
 
@@ -82,23 +78,15 @@ class PredictionParts:
                 the names that the masks of these pictures would have.
         """
         record = self.target / MADE_BY
-        with in_words(self.target), self._alone():
+        # Elsewhere the record is written once: whoever is later finds another's.
+        with in_words(self.target), nullcontext() if self._workspace is None else self._workspace.alone():
             if not record.exists():
                 there = self.target.list()
                 require_free(self.target, (name for name in names_of(pictures, self.kinds) if name in there))
                 self._write(MADE_BY, json.dumps(self.made_by, indent=2).encode(), once=True)
             require_same(self.target, record.read(), self.made_by)
-
-    def join(self) -> None:
-        """Take part in a folder that another process claimed.
-
-        Raises:
-            InputError: It is not there: what this machine sees under its name is something else.
-        """
-        record = self.target / MADE_BY
-        with in_words(self.target):
-            require_begun(self.target, record.exists())
-            require_same(self.target, record.read(), self.made_by)
+            if self._workspace is not None:
+                self._workspace.sweep()
 
     def left(self, pictures: Sequence[PictureFile]) -> list[PictureFile]:
         """Those that are not done: also those whose file is another than it was, or that lack a kind of file."""
@@ -139,15 +127,7 @@ class PredictionParts:
                 rows.clear()
 
     def finish(self, listed: Sequence[PictureFile], asked_for: Sequence[PictureFile]) -> tuple[int, int]:
-        """Leave one row of each picture in the parts, and write the manifest.
-
-        Args:
-            listed: All pictures that there are: what failed and is no longer there is no longer told.
-            asked_for: Those of this call.
-
-        Returns:
-            How many of those that were asked for are done, and how many failed.
-        """
+        """As PredictionFolder.finish: one row of each picture stays in the parts, and the manifest is written."""
         self.close()
         names = {_text(each.name) for each in listed}
         for _ in range(TRIES):
@@ -168,17 +148,6 @@ class PredictionParts:
         self._remove(PARTS, SCHEMA, done[~done["counts"]])
         self._remove(FAILED_PARTS, FAILED_SCHEMA, failed[~failed["counts"]])
         return done[done["counts"]], failed[failed["counts"]]
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """On this machine's file systems alone among the processes that begin; elsewhere the record is written once."""
-        if self._unfinished is None:
-            yield
-            return
-        self._unfinished.folder.mkdir(parents=True, exist_ok=True)
-        self._unfinished.sweep()
-        with FileLock(self._unfinished.folder / "lock"):
-            yield
 
     def _own(self, picture: PictureFile) -> dict[str, Any]:
         return {
@@ -223,10 +192,10 @@ class PredictionParts:
         self._write(name, content.getvalue())
 
     def _write(self, name: str, content: bytes, once: bool = False) -> None:
-        if self._unfinished is None:
+        if self._workspace is None:
             (self.target / name).write(content, once)
             return
-        with self._unfinished.replacing(Path(self.target.path) / name) as path:
+        with self._workspace.replacing(Path(self.target.path) / name) as path:
             path.write_bytes(content)
 
 

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.inference.loading import describe_masks, make_predictor
-from lesion_segmentation.inference.parts import are_parts
 from lesion_segmentation.inference.pictures import Chosen
 from lesion_segmentation.inference.settings import InferenceSettings
 from lesion_segmentation.inference.shards import predict_shards
@@ -34,7 +33,7 @@ class Predictions:
         Raises:
             InputError: The folder holds masks of others, or cannot be written.
         """
-        folder = open_target(target, self.made_by, kinds_of(self.settings), are_parts(target, scheduler))
+        folder = open_target(target, self.made_by, kinds_of(self.settings), scheduler)
         folder.claim(self.chosen.files)
         if workers is None and scheduler is None:
             predict_folder(self.predictor, self.chosen.files, folder, self.settings)

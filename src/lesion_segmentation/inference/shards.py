@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lesion_segmentation.inference.loading import make_predictor
+from lesion_segmentation.inference.made_by import join_folder
 from lesion_segmentation.inference.parts import PredictionParts
 from lesion_segmentation.inference.pictures import PictureFile
 from lesion_segmentation.inference.settings import InferenceSettings
@@ -47,14 +48,13 @@ def predict_shards(
     """
     left = folder.left(files)
     size = max(SHARD, math.ceil(len(left) / MOST_SHARDS))
-    in_parts = isinstance(folder, PredictionParts)
     with open_workers(workers, scheduler) as client, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sending large graph")  # the network, once a worker
         # A piece of work, and no scattered data: what a dead worker held alone can then be had again.
         shared = client.submit(_share, network, pure=False)
         work = {
             f"{first + 1} to {min(first + size, len(left))}": (
-                shared, left[first : first + size], folder.target, folder.made_by, folder.kinds, in_parts, settings,
+                shared, left[first : first + size], folder.target, folder.made_by, folder.kinds, settings,
             )
             for first in range(0, len(left), size)
         }  # fmt: skip
@@ -72,16 +72,15 @@ def predict_shard(
     target: Location,
     made_by: Mapping[str, Any],
     kinds: Sequence[str],
-    in_parts: bool,
     settings: InferenceSettings,
 ) -> None:
     """On a worker: what is left of these files, noted in a journal of its own."""
+    join_folder(target, made_by)
     key = f"{dict(made_by)} {settings}"
     if key not in _prepared:
         _prepared.clear()
         _prepared[key] = make_predictor(network, settings)
-    folder = open_target(target, made_by, kinds, in_parts, len(files))
-    folder.join()
+    folder = open_target(target, made_by, kinds, rows=len(files))
     # A shard's part is written at its end: where one is begun anew, nothing of it is done.
     left = files if isinstance(folder, PredictionParts) else folder.left(files)
     with written_to(Path(os.devnull)):  # its bar

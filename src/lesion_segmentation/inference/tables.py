@@ -45,16 +45,16 @@ def read_tables(target: Location) -> PredictionTables:
     return PredictionTables(target, table, failed)
 
 
-def names_of_tables(target: Location, scheduler: str | None) -> tuple[str, str]:
+def names_of_tables(target: Location) -> tuple[str, str]:
     """How the tables of what is done and of what failed are called."""
-    return (PARTS, FAILED_PARTS) if are_parts(target, scheduler) else (TABLE, FAILURES)
+    return (PARTS, FAILED_PARTS) if are_parts(target) else (TABLE, FAILURES)
 
 
 def open_target(
-    target: Location, made_by: Mapping[str, Any], kinds: Sequence[str], in_parts: bool, rows: int = ROWS
+    target: Location, made_by: Mapping[str, Any], kinds: Sequence[str], scheduler: str | None = None, rows: int = ROWS
 ) -> Target:
     """A folder with journals and a table, or one whose table is in parts of so many rows."""
-    if in_parts:
+    if are_parts(target, scheduler):
         return PredictionParts(target, made_by, kinds, rows)
     assert isinstance(target, Path)
     return PredictionFolder(target.absolute(), made_by, kinds)  # workers may stand elsewhere

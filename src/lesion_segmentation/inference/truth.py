@@ -45,9 +45,10 @@ def score_pictures(predictions: PredictionTables, truth: Mapping[str, Path]) -> 
     Raises:
         InputError: True masks are damaged or of another size than their picture; all are named.
     """
+    assert isinstance(predictions.target, Path)  # check_request refuses others
     rows, problems = [], []
     for name in [name for name in predictions.table["picture"] if name in truth]:
-        place = Path(str(predictions.target)) / f"{name.removesuffix(Path(name).suffix)}_mask.png"
+        place = predictions.target / f"{name.removesuffix(Path(name).suffix)}_mask.png"
         if not place.is_file():
             problems.append(f"{name}: {place.name} is no longer there")
             continue

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from lesion_segmentation.datasets import Table
-from lesion_segmentation.errors import InputError
+from lesion_segmentation.errors import InputError, first_line
 from lesion_segmentation.evaluation.comparison import compare_runs, pair_cases
 from lesion_segmentation.evaluation.tables import headline_subset
 from lesion_segmentation.tracking.model import quiet
@@ -59,8 +59,7 @@ def _why_champion(client: Any, name: str, case_metrics: pd.DataFrame) -> str:
         table = compare_runs(pair_cases(baseline, case_metrics)).set_index(["subset", "metric"])
         row = table.loc[(headline_subset(case_metrics), METRIC)]
     except (InputError, MlflowException, OSError, KeyError) as error:
-        first = (str(error).splitlines() or [""])[0]
-        return f"not comparable with version {champion.version}, which stays the champion ({first})"
+        return f"not comparable with version {champion.version}, which stays the champion ({first_line(error)})"
     told = (
         f"Dice {100 * row['difference']:+.2f} ({100 * row['low']:+.2f} to {100 * row['high']:+.2f}) on {row['n']} cases"
     )

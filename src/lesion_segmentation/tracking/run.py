@@ -52,7 +52,7 @@ class TrackedRun:
         self.experiment_id = self._experiment(experiment, artifacts if tracking_uri.startswith("sqlite:") else None)
         self._end_stale_runs()
         if run_id is None:  # else a run goes on that was begun earlier
-            tags = {"host": _host(), "pid": str(os.getpid()), **described.tags}
+            tags = {"host": _host(), "pid": str(os.getpid()), MARK: uuid.uuid4().hex, **described.tags}
             child = "mlflow.parentRunId" in tags  # one of several that a variable would give the same name
             name = described.name if child else os.environ.get("MLFLOW_RUN_NAME") or described.name
             run_id = self._create(tracking_uri, name, tags)
@@ -125,24 +125,19 @@ class TrackedRun:
         """A weights file as a pyfunc model that gives masks for images, with this package's code."""
         self.outbox.put({"kind": "model", "path": str(weights)})
 
-    def _create(self, tracking_uri: str, name: str, tags: Mapping[str, str]) -> str:
+    def _create(self, tracking_uri: str, name: str, tags: Mapping[str, str], tries: int = CREATIONS) -> str:
         """A run, once: where only the answer was lost it is there, and MLflow's own retries would make another."""
         from mlflow.exceptions import MlflowException
 
-        mark = uuid.uuid4().hex
-        for left in reversed(range(CREATIONS)):
-            try:
-                with without_retries():
-                    run = self.client.create_run(self.experiment_id, run_name=name, tags={**tags, MARK: mark})
-                return str(run.info.run_id)
-            except MlflowException:
-                if not left:
-                    raise
-                probe(tracking_uri, PATIENCE_SECONDS)
-                made = self.client.search_runs([self.experiment_id], f"tags.{MARK} = '{mark}'")
-                if made:
-                    return str(made[0].info.run_id)
-        raise AssertionError("the last try gives a run or raises")
+        try:
+            with without_retries():
+                return str(self.client.create_run(self.experiment_id, run_name=name, tags=dict(tags)).info.run_id)
+        except MlflowException:
+            if tries == 1:
+                raise
+        probe(tracking_uri, PATIENCE_SECONDS)
+        made = self.client.search_runs([self.experiment_id], f"tags.{MARK} = '{tags[MARK]}'")
+        return str(made[0].info.run_id) if made else self._create(tracking_uri, name, tags, tries - 1)
 
     def _experiment(self, name: str, artifacts: Path | None) -> str:
         from mlflow.exceptions import MlflowException

@@ -1,30 +1,42 @@
-"""Files of a folder of predictions that are being written: whole, or swept by the next process."""
+"""What the processes share that write a folder of predictions on this machine's file systems."""
 
 import itertools
 import os
 import secrets
 import socket
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+
+from filelock import FileLock
 
 from lesion_segmentation.files import is_alive, replacing
 
+FOLDER = ".predictions"
 PREFIX = "unfinished-"
 
 
-class Unfinished:
-    """What this process writes in `folder`, before it takes its place elsewhere in the same file system.
+class Workspace:
+    """A folder in the folder of predictions: a lock, journals, and files before they are whole.
 
-    Beside the masks they would have to be looked for among millions of files.
+    Beside the masks unfinished files would have to be looked for among millions.
 
     Attributes:
+        folder: Where it is.
         name: Of this process and object: no other's, on any machine.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, target: Path) -> None:
+        self.folder = target / FOLDER
         self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._numbers = itertools.count()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Alone among the processes that write here."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.folder / "lock"):
+            yield
 
     def replacing(self, path: Path) -> AbstractContextManager[Path]:
         """As files.replacing."""
