@@ -11,6 +11,7 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -48,6 +49,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="no CUDA device on this machine"))
         if item.get_closest_marker("ph2") and not PH2.is_dir() and not os.environ.get("REQUIRE_PH2"):
             item.add_marker(pytest.mark.skip(reason="PH2 is not in data/01_raw/ph2 (make ph2 FROM=...)"))
+
+
+@pytest.fixture(autouse=True)
+def environment() -> Iterator[None]:
+    """What a test does to the environment ends with it: Dask's clusters set OMP_NUM_THREADS=1 for all that is begun."""
+    with patch.dict(os.environ):
+        yield
 
 
 @pytest.fixture(scope="session")

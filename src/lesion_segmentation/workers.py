@@ -47,7 +47,8 @@ def open_workers(workers: int | None, scheduler: str | None) -> Iterator[Any]:
     from distributed import Client, LocalCluster
 
     _quieten()
-    with dask.config.set({"distributed.scheduler.allowed-failures": DEATHS}):
+    config = {"distributed.scheduler.allowed-failures": DEATHS, "distributed.nanny.pre-spawn-environ": {}}
+    with dask.config.set(config), _environment_kept():
         if scheduler is not None:
             try:
                 client = Client(scheduler, timeout=SECONDS_TO_CONNECT)
@@ -57,7 +58,8 @@ def open_workers(workers: int | None, scheduler: str | None) -> Iterator[Any]:
                 yield client
             return
         assert workers is not None
-        # Processes are begun with their share, since a network's threads are counted when torch is imported.
+        # Processes are begun with their share, since a network's threads are counted when torch is imported; Dask would
+        # set them to one by the environment that its workers begin with.
         with (
             LocalCluster(n_workers=0, threads_per_worker=1, dashboard_address=None) as cluster,
             Client(cluster) as client,
@@ -136,6 +138,18 @@ def written_to(path: Path) -> Iterator[None]:
             stream.flush()
 
 
+@contextmanager
+def _environment_kept() -> Iterator[None]:
+    """Dask sets variables of this process for the workers that it begins; what is begun later shall not find them."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
+
+
 def _make_pinning(workers: int) -> Any:
     from distributed import WorkerPlugin
 
@@ -157,7 +171,7 @@ def _quieten() -> None:
 def take_share(number: int, workers: int) -> None:
     """Bind this process to its share of the cores, and show it one GPU alone where there are several."""
     cores = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, cores[number % len(cores) :: workers] or cores)
+    os.sched_setaffinity(0, cores[number % len(cores) :: workers])
     import torch  # by now, so that its threads are as many as the cores of the share
 
     visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(torch.cuda.device_count())))

@@ -64,6 +64,21 @@ def test_what_cannot_be_is_refused_before_any_work(project, monkeypatch):
         pass
 
 
+def count_threads() -> int:
+    import torch
+
+    return torch.get_num_threads()
+
+
+@pytest.mark.slow
+def test_a_worker_computes_with_its_share_and_leaves_the_environment_as_it_was():
+    before = dict(os.environ)
+    with workers.open_workers(1, None) as client:
+        client.wait_for_workers(1)
+        assert list(client.run(count_threads).values()) == [len(os.sched_getaffinity(0))]
+    assert dict(os.environ) == before
+
+
 def test_a_share_of_the_cores(monkeypatch):
     bound = []
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3, 4, 5, 6, 7})
