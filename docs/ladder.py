@@ -40,6 +40,7 @@ ROWS = (
     Row("segnet_e100", "nothing", "SegNet-v2, width 0.25, 100 epochs"),
     Row("segnet", "nothing", "SegNet-v2, width 0.25, 200 epochs"),
     Row("scratch", "nothing", "SegNet with skips and wide context"),
+    Row("scratch_e400", "nothing", "SegNet with skips and wide context, 400 epochs"),
     Row("isic", "ISIC 2018", "SegNet with skips and wide context, begun from ISIC 2018"),
     Row("isic_joint", "ISIC 2018", "SegNet with skips and wide context, PH2 and ISIC 2018 in one training"),
     Row("imagenet", "ImageNet", "U-Net on EfficientNet-Lite2"),
@@ -47,6 +48,7 @@ ROWS = (
     Row("joint", "ImageNet, ISIC 2018", "U-Net on EfficientNet-Lite2, PH2 and ISIC 2018 in one training"),
     Row("best", "ImageNet, ISIC 2018", "ensemble: the mean of isic, imagenet and imagenet_isic"),
     Row("best_two", "ImageNet, ISIC 2018", "ensemble: the mean of scratch and joint"),
+    Row("best_e400", "ImageNet, ISIC 2018", "ensemble: the mean of scratch_e400 and joint"),
     Row("isic_to_ph2", "ImageNet, ISIC 2018; PH2 never", "U-Net on EfficientNet-Lite2"),
 )
 PAPER = {
@@ -58,6 +60,7 @@ PAPER = {
 SEEDS = range(3)
 STEPS = {
     "skips and wide context in SegNet": ("scratch", "segnet"),
+    "400 epochs instead of 200": ("scratch_e400", "scratch"),
     "ISIC 2018 first, SegNet with skips": ("isic", "scratch"),
     "ISIC 2018 beside, a map each, SegNet with skips": ("isic_joint", "scratch"),
     "ImageNet and U-Net on EfficientNet-Lite2, for SegNet with skips": ("imagenet", "scratch"),
@@ -65,6 +68,8 @@ STEPS = {
     "both at once, a map each, instead of one after the other": ("joint", "imagenet_isic"),
     "the ensemble, for its best member": ("best", "imagenet_isic"),
     "an ensemble of two, for its best member": ("best_two", "joint"),
+    "that ensemble with 400 epochs": ("best_e400", "best_two"),
+    "an ensemble of two with 400 epochs, for its best member": ("best_e400", "joint"),
     "one lesion kept": ("imagenet", "imagenet_all_parts"),
     "one lesion kept, after ISIC 2018": ("imagenet_isic", "imagenet_isic_all_parts"),
     "one lesion kept, SegNet with skips": ("isic", "isic_all_parts"),
