@@ -48,7 +48,7 @@ def test_twelve_trials_stopped_and_gone_on_with_and_no_test_case_is_scored(proje
     assert {f"trial_{number:04}" for number in done["number"]} >= set(ran)
     assert set(SPACE) <= set(table)
     assert done["training.batch_size"].isin([2, 4, 6]).all()
-    root = project / "data" / "sweep" / "demo"
+    root = project / "data" / "sweep" / "demo" / "recipe"
     assert (root / "optuna.db").is_file() == (url is None)
     for row in done.itertuples():
         folder = root / f"trial_{row.number:04}" / "08_reporting"
@@ -60,6 +60,17 @@ def test_twelve_trials_stopped_and_gone_on_with_and_no_test_case_is_scored(proje
     parents = [each for each in runs if "mlflow.parentRunId" not in each.data.tags]
     assert sorted(each.info.status for each in parents) == ["FAILED", "FINISHED"]
     assert len(run_sweep(project, "demo", given)) == len(table)  # nothing is left to be done
+    other = given | {"sweep": given["sweep"] | {"space": SPACE | {"training.loss": {"choices": ["bce"]}}}}
+    other["training"] = {**given["training"], "epochs": 3}
+    with pytest.raises(InputError, match="recipe was begun in another way: 2 problems") as caught:
+        run_sweep(project, "demo", other)
+    assert "training.epochs: 2 then, 3 now" in str(caught.value)
+    assert 'sweep.space.training.loss: ["bce", "bce_dice"] then, ["bce"] now' in str(caught.value)
+    assert len(run_sweep(project, "demo", other | {"sweep": {**other["sweep"], "study": "second", "trials": 1}})) == 1
+    if url is None:  # what another study left in this folder is not taken for this one's
+        (root / "optuna.db").unlink()
+        with pytest.raises(InputError, match="trial_0000: training"):
+            run_sweep(project, "demo", params(pruning=False, trials=12, seed=1))
 
 
 @pytest.mark.slow
@@ -78,7 +89,7 @@ def test_a_trial_under_the_median_is_stopped(project, monkeypatch):
 def test_the_held_out_cases_of_two_folds(more_cases):
     given = params(trials=1, objective="folds") | {"reporting": {"score_test": False}}
     table = run_sweep(more_cases, "demo", given)
-    root = more_cases / "data" / "sweep" / "demo" / "trial_0000"
+    root = more_cases / "data" / "sweep" / "demo" / "recipe" / "trial_0000"
     cases = [pd.read_csv(root / f"fold_{fold}" / "08_reporting" / "case_metrics.csv") for fold in (0, 1)]
     means = [each.loc[each["subset"] == "test", "dice"].mean() for each in cases]
     assert table["value"].iloc[0] == pytest.approx(sum(means) / 2)
@@ -90,9 +101,27 @@ def test_nothing_is_chosen_on_what_is_reported(project):
         with pytest.raises(ValidationError, match="nothing is chosen on test cases or on folds 2 to 4"):
             SweepSettings(objective=objective)
     for name in ("training.colour", "split.seed", "reporting.score_test"):
-        with pytest.raises(InputError, match=rf"sweep\.space has {name}, which is no part of a recipe"):
+        with pytest.raises(InputError, match=rf"{name} is no part of a recipe"):
             run_sweep(project, "demo", params(space={name: {"choices": [1]}}))
     with pytest.raises(InputError, match=r"sweep\.storage cannot be used"):
         run_sweep(project, "demo", params(storage="nowhere://there"))
     with pytest.raises(InputError, match=r"sweep\.space is empty"):
         run_sweep(project, "demo", {**params(), "sweep": {"space": {}}})
+
+
+def test_a_space_that_cannot_be_drawn_is_told_before_any_work(project):
+    wrong = {
+        "training.learning_rate": {"low": 0.1, "high": 0.01},
+        "training.ema_decay": {"low": 0, "high": 0.9, "log": True},
+        "training.weight_decay": {"low": 0.1, "high": 0.9, "log": True, "step": 0.1},
+        "training.batch_size": {"low": 0, "high": 6, "step": 2},
+        "training.epochs": {"low": 2, "high": 6},
+        "training.loss": {"choices": ["bce", "dicee"]},
+        "training.on_the_fly.scal": {"choices": [0.1]},
+        "image_size.height": {"low": 32, "high": 64, "step": 32},
+    }
+    with pytest.raises(InputError, match=r"sweep\.space cannot be searched") as caught:
+        run_sweep(project, "demo", params(space=wrong))
+    keys = [problem.split()[0].rstrip(":") for problem in caught.value.problems]
+    assert sorted(keys) == sorted(set(wrong) - {"image_size.height"})
+    assert not (project / "data" / "sweep").exists()

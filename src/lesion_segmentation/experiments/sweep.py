@@ -13,13 +13,13 @@ import pandas as pd
 from kedro.framework.startup import bootstrap_project
 
 from lesion_segmentation.errors import InputError, first_line
-from lesion_segmentation.experiments.trials import LOG, Experiment, Trial
+from lesion_segmentation.experiments.space import RECIPE, describe_space, draw, require_recipe
+from lesion_segmentation.experiments.trials import LOG, Experiment, Trial, tell_changes
 from lesion_segmentation.files import expand_home
-from lesion_segmentation.parameters import SETTINGS
 from lesion_segmentation.tracking import nest
 from lesion_segmentation.tracking.signals import SignalGuard
 from lesion_segmentation.training.listener import Row, StopTraining, watched_by
-from lesion_segmentation.training.search import FOLDS_FOR_CHOOSING, Choices, Range, SweepSettings
+from lesion_segmentation.training.search import FOLDS_FOR_CHOOSING, SweepSettings
 from lesion_segmentation.workers import check_workers, share_work, written_to
 
 logger = logging.getLogger(__name__)
@@ -28,8 +28,8 @@ HEARTBEAT_SECONDS = 10
 """How often a trial says that it lives; one that was silent for six times as long is drawn anew."""
 RETRIES = 3
 SCORE = "validation_dice"
-RECIPE = ("image_size", "augmentation", "training")
-"""Groups of parameters that may be searched."""
+BEGUN_WITH = "begun_with"
+"""Of a study: what its trials have in common, without which their values could not be compared."""
 OUTPUTS = {"validation": ("network", "training_history"), "folds": ("case_metrics",)}
 """What of a run each objective needs."""
 
@@ -56,7 +56,8 @@ def run_sweep(
     Args:
         project: The Kedro project.
         env: As `kedro run --env`.
-        params: As `kedro run --params`, nested; the trials stand below its data_root, by default data/sweep/<env>.
+        params: As `kedro run --params`, nested; the trials stand below its data_root, by default data/sweep/<env>, in a
+            folder of their study.
         workers: How many processes of this machine share the trials; None runs them one after the other.
         scheduler: The address of a Dask cluster that shares them instead, over one file system.
 
@@ -64,18 +65,20 @@ def run_sweep(
         Every trial: number, state, value and what was drawn, the best first.
 
     Raises:
-        InputError: Optuna or Dask is not there, the storage does not answer, or the space is no recipe's.
+        InputError: Optuna or Dask is not there, the storage does not answer, the space is no recipe's, or the study was
+            begun with other parameters.
     """
     _require_optuna()
     check_workers(workers, scheduler)
     bootstrap_project(project)
     experiment = Experiment(project, env, params)
     settings = SweepSettings(**experiment.group("sweep"))
-    root = project / expand_home(params.get("data_root", f"data/sweep/{env or 'base'}"))
+    require_recipe(settings.space, {name: experiment.group(name) for name in RECIPE})
+    root = project / expand_home(params.get("data_root", f"data/sweep/{env or 'base'}")) / settings.study
     root.mkdir(parents=True, exist_ok=True)
     sweep = Sweep(experiment, settings, root, settings.storage or f"sqlite:///{root.resolve() / 'optuna.db'}")
-    _require_recipe(settings)
     study = _reach_study(sweep)
+    _require_same(study, sweep)
     parent = experiment.open_parent("sweep", {})
     signals = SignalGuard(partial(parent.end, "KILLED"))
     try:
@@ -121,7 +124,7 @@ def _measure(sweep: Sweep, parent_run: str, drawn: Any) -> float:
 
     first = RetryHeartbeatStaleTrialCallback.retried_trial_number(drawn.study.trials[drawn.number])
     number = drawn.number if first is None else first
-    given = {name: _draw(drawn, name, choice) for name, choice in sweep.settings.space.items()}
+    given = {name: draw(drawn, name, what) for name, what in sweep.settings.space.items()}
     runs = _list_runs(sweep, number, given)
     values = []
     for trial in runs:
@@ -164,14 +167,6 @@ def _report(drawn: Any, row: Row) -> None:
             raise StopTraining(f"under the median of the others in epoch {int(row['epoch'])}")
 
 
-def _draw(drawn: Any, name: str, what: Range | Choices) -> Any:
-    if isinstance(what, Choices):
-        return drawn.suggest_categorical(name, what.choices)
-    if all(float(value).is_integer() for value in (what.low, what.high, what.step or 0.5)):
-        return drawn.suggest_int(name, int(what.low), int(what.high), step=int(what.step or 1))
-    return drawn.suggest_float(name, what.low, what.high, log=what.log, step=what.step)
-
-
 def _require_optuna() -> None:
     try:
         import optuna
@@ -180,19 +175,6 @@ def _require_optuna() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     # Heartbeats and retries are called experimental since 2021.
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-
-
-def _require_recipe(settings: SweepSettings) -> None:
-    """Refuse what is no parameter of a recipe: a split or a score that is searched would be chosen, not measured."""
-    unknown = [name for name in settings.space if not _is_of_a_recipe(name)]
-    if unknown or not settings.space:
-        found = f"has {', '.join(unknown)}, which is no part of a recipe" if unknown else "is empty"
-        raise InputError(f"sweep.space {found}. Name parameters such as training.learning_rate.")
-
-
-def _is_of_a_recipe(name: str) -> bool:
-    group, *rest = name.split(".")
-    return group in RECIPE and bool(rest) and rest[0] in SETTINGS[group].model_fields
 
 
 def _reach_study(sweep: Sweep) -> Any:
@@ -206,6 +188,20 @@ def _reach_study(sweep: Sweep) -> Any:
             f"sweep.storage cannot be used ({first_line(error)}). Expected a URL that SQLAlchemy knows, whose driver "
             "is installed and whose database answers, or null for a file beside the trials."
         ) from error
+
+
+def _require_same(study: Any, sweep: Sweep) -> None:
+    """Go on with a study only as it was begun; ranges, and how many trials are wanted, may be others."""
+    space = describe_space(sweep.settings.space)
+    fixed = {name: value for name, value in sweep.experiment.settings().items() if name not in sweep.settings.space}
+    now = {**fixed, **space, "sweep.objective": sweep.settings.objective}
+    earlier = study.user_attrs.get(BEGUN_WITH)
+    if earlier is None:
+        study.set_user_attr(BEGUN_WITH, now)
+    elif changes := tell_changes(earlier, now):
+        raise InputError.from_problems(
+            f"The study {sweep.settings.study} was begun in another way", changes, "Name another one: sweep.study."
+        )
 
 
 def _open_study(sweep: Sweep, index: int) -> Any:

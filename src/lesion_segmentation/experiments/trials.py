@@ -20,6 +20,7 @@ from lesion_segmentation.tracking import (
     begin_run,
     describe_run,
     flatten,
+    merge,
     probe,
     resolve_experiment,
     resolve_uri,
@@ -81,10 +82,8 @@ class Experiment:
             if mark.is_file():
                 finished.add(trial.name)
                 earlier = _read_mark(mark)
-                problems += [
-                    f"{trial.name}: {name}: {then} then, {now} now"
-                    for name, then, now in find_differences(earlier, self._settings_of(trial), _defaults())
-                ]
+                changes = tell_changes(earlier, self.settings(trial.overrides))
+                problems += [f"{trial.name}: {change}" for change in changes]
             elif mark.parent.exists() and trial.name not in asked_for:
                 problems.append(f"{trial.name} was begun and not finished, and is not asked for")
         if problems:
@@ -99,6 +98,13 @@ class Experiment:
         """The parameters of a group."""
         return dict(self._groups[name])
 
+    def settings(self, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The parameters that the result of a trial with these overrides depends on, as JSON gives them back."""
+        settings = {**self._parameters, **flatten(overrides or {})}
+        kept = {name: value for name, value in settings.items() if _has_effect(name)}
+        found: dict[str, Any] = json.loads(json.dumps(kept))
+        return found
+
     def open_parent(self, command: str, common: Mapping[str, Any], folds: str | None = None) -> TrackedRun:
         """The run in MLflow whose children the trials are, with the parameters of all of them.
 
@@ -109,7 +115,7 @@ class Experiment:
         """
         uri = resolve_uri(self._mlflow, self.project)
         probe(uri)
-        parameters = _merge({name: self._groups[name] for name in SETTINGS}, common)
+        parameters = merge({name: self._groups[name] for name in SETTINGS}, common)
         given = {"env": self.env, "runtime_params": self.params, "folds": folds}
         described = describe_run(command, given, parameters, self.project)
         experiment = resolve_experiment(self._mlflow, self.params)
@@ -118,18 +124,22 @@ class Experiment:
         return parent
 
     def run_once(self, trial: Trial, parent_run: str, to_outputs: Sequence[str]) -> None:
-        """As run, as far as these outputs need, where the trial is not finished yet."""
-        if not (self.project / trial.data_root / FINISHED).is_file():
+        """As run, as far as these outputs need, where the trial is not finished yet.
+
+        Raises:
+            InputError: It was finished under other parameters.
+        """
+        if not self.find_finished([trial], [trial.name]):
             self.run(trial, parent_run, to_outputs)
 
     def run(self, trial: Trial, parent_run: str, to_outputs: Sequence[str] | None = None) -> None:
         """Run a trial as a child of the run of this id, and mark it as finished."""
-        runtime = _merge(self.params, trial.overrides)
+        runtime = merge(self.params, trial.overrides)
         runtime |= {"data_root": str(trial.data_root), "parent_run": parent_run}
         with KedroSession.create(self.project, env=self.env, runtime_params=runtime) as session:
             session.run(to_outputs=to_outputs)
         with replacing(self.project / trial.data_root / FINISHED) as path:
-            mark = {"format_version": FORMAT_VERSION, "parameters": self._settings_of(trial)}
+            mark = {"format_version": FORMAT_VERSION, "parameters": self.settings(trial.overrides)}
             path.write_text(json.dumps(mark, indent=2))
 
     def run_pipeline(self, name: str, data_root: Path, tracked: TrackedRun) -> None:
@@ -137,13 +147,6 @@ class Experiment:
         runtime = {**self.params, "data_root": str(data_root), "tracked_run": tracked.run_id}
         with KedroSession.create(self.project, env=self.env, runtime_params=runtime) as session:
             session.run(pipeline_names=[name])
-
-    def _settings_of(self, trial: Trial) -> dict[str, Any]:
-        """The parameters that the trial's result depends on, as JSON gives them back."""
-        settings = {**self._parameters, **flatten(trial.overrides)}
-        kept = {name: value for name, value in settings.items() if _has_effect(name)}
-        found: dict[str, Any] = json.loads(json.dumps(kept))
-        return found
 
 
 def run_trials(
@@ -165,9 +168,15 @@ def run_trials(
 def run_on_worker(experiment: Experiment, trial: Trial, parent_run: str) -> None:
     """One trial in a worker's process; where another worker has died of it, it goes on from the checkpoint."""
     bootstrap_project(experiment.project)
-    goes_on = _merge(trial.overrides, {"training": {"resume": True}})
+    goes_on = merge(trial.overrides, {"training": {"resume": True}})
     with written_to(experiment.project / trial.data_root / LOG):
         experiment.run(replace(trial, overrides=goes_on), parent_run)
+
+
+def tell_changes(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """A sentence for each of the settings that is another now."""
+    changes = find_differences(earlier, now, _defaults())
+    return [f"{name}: {before} then, {after} now" for name, before, after in changes]
 
 
 def _read_mark(path: Path) -> dict[str, Any]:
@@ -195,11 +204,3 @@ def _defaults() -> dict[str, Any]:
     """What parameters were before they could be set: what conf/base and the settings say today."""
     today = flatten({name: group.model_construct().model_dump(mode="json") for name, group in SETTINGS.items()})
     return today | {"training.calibrate": False}
-
-
-def _merge(common: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(common)
-    for name, value in over.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(name), Mapping)
-        merged[name] = _merge(merged[name], value) if both else value
-    return merged

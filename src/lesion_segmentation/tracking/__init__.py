@@ -1,6 +1,6 @@
 """MLflow: where runs are kept, one run from begin to end, what of a run goes there and when, and the model."""
 
-from lesion_segmentation.tracking.description import Description, describe_run, flatten, nest
+from lesion_segmentation.tracking.description import Description, describe_run, flatten, merge, nest
 from lesion_segmentation.tracking.hooks import TrackingHooks
 from lesion_segmentation.tracking.run import TrackedRun, begin_run
 from lesion_segmentation.tracking.store import probe, resolve_experiment, resolve_uri
@@ -12,6 +12,7 @@ __all__ = [
     "begin_run",
     "describe_run",
     "flatten",
+    "merge",
     "nest",
     "probe",
     "resolve_experiment",

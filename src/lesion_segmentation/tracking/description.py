@@ -146,6 +146,15 @@ def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
     return nested
 
 
+def merge(common: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested parameters, with those that go over them."""
+    merged = dict(common)
+    for name, value in over.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(name), Mapping)
+        merged[name] = merge(merged[name], value) if both else value
+    return merged
+
+
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """{"a": {"b": 1}} to {"a.b": 1}; lists become JSON."""
     flat: dict[str, Any] = {}

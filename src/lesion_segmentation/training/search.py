@@ -37,7 +37,7 @@ class SweepSettings(Group):
         pruning: Whether trials are stopped whose validation Dice is under the median of the others' at that epoch.
         storage: Where Optuna keeps the trials: a URL such as postgresql://user@host/name; by default a SQLite file
             beside their data.
-        study: Its name there.
+        study: Its name there, and that of its folder. Trials under other parameters need another one.
         seed: Of the draws.
     """
 
@@ -46,7 +46,7 @@ class SweepSettings(Group):
     space: dict[str, Range | Choices] = Field(default_factory=dict)
     pruning: bool = True
     storage: str | None = None
-    study: str = "sweep"
+    study: str = Field("recipe", pattern=r"^\w[\w.-]*$")
     seed: Seed = 0
 
     @field_validator("objective", mode="before")
