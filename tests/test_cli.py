@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import pytest
 from click.testing import CliRunner
 
 from lesion_segmentation.cli import cli
@@ -23,3 +24,11 @@ def test_a_missing_copy_of_ph2_is_told_without_a_stack_trace(tmp_path):
     assert result.exit_code == 1
     assert "no such folder or file" in result.output
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("command", ["run", "cross-validate", "sweep"])
+def test_parameters_that_cannot_be_read_are_told_without_a_stack_trace(command):
+    result = CliRunner().invoke(cli, [command, "--params", "training.validation_scores=[legacy"])
+    assert result.exit_code == 2
+    assert "'training.validation_scores=[legacy' cannot be read" in result.output
+    assert isinstance(result.exception, SystemExit)

@@ -13,8 +13,9 @@ from kedro.framework.cli.utils import _split_params
 from kedro.io import DatasetError
 from kedro.utils import find_kedro_project
 from kedro.validation.exceptions import ParameterValidationError
+from yaml import YAMLError  # type: ignore[import-untyped]
 
-from lesion_segmentation.errors import InputError
+from lesion_segmentation.errors import InputError, first_line
 from lesion_segmentation.released import WEIGHTS, read_figures
 from lesion_segmentation.script import (
     UserPath,
@@ -58,6 +59,17 @@ def _users_cause(error: BaseException) -> InputError | None:
     return None
 
 
+def _read_params(context: click.Context, option: click.Parameter, value: Any) -> Any:
+    """As Kedro reads --params, which leaves what is no YAML to a stack trace."""
+    try:
+        return _split_params(context, option, value)
+    except YAMLError as error:
+        raise click.BadParameter(
+            f"{value!r} cannot be read ({first_line(error)}). Expected name=value,name=value; what has commas of its own "
+            "stands in an environment, such as conf/<env>/parameters_training.yml."
+        ) from error
+
+
 @click.group(name="lesion_segmentation")
 def cli() -> None:
     """Commands of the lesion segmentation project."""
@@ -77,6 +89,8 @@ run = copy.copy(kedro_run)
 assert run.callback is not None
 _KEDRO_RUN = run.callback
 run.callback = _plain_errors(_run_what_is_there)
+run.params = [copy.copy(option) for option in run.params]
+next(option for option in run.params if option.name == "params").callback = _read_params
 cli.add_command(run)
 cli.add_command(check_data_command)
 cli.add_command(audit_command)
@@ -163,7 +177,7 @@ def predict_command(source: str, target: str, part: str | None, truth: Path | No
 
 @cli.command("sweep")
 @click.option("--env", "-e", help="As of kedro run.")
-@click.option("--params", callback=_split_params, default="", help="As of kedro run.")
+@click.option("--params", callback=_read_params, default="", help="As of kedro run.")
 @workers_options
 @_plain_errors
 def sweep_command(env: str | None, params: dict[str, Any], workers: int | None, scheduler: str | None) -> None:
@@ -193,7 +207,7 @@ def verify_command() -> None:
 @cli.command("cross-validate")
 @click.option("--env", "-e", help="As of kedro run.")
 @click.option("--folds", default="0,1,2,3,4", show_default=True, help="Which of the five folds.")
-@click.option("--params", callback=_split_params, default="", help="As of kedro run.")
+@click.option("--params", callback=_read_params, default="", help="As of kedro run.")
 @workers_options
 @_plain_errors
 def cross_validate_command(
