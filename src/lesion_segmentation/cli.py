@@ -65,8 +65,8 @@ def _read_params(context: click.Context, option: click.Parameter, value: Any) ->
         return _split_params(context, option, value)
     except YAMLError as error:
         raise click.BadParameter(
-            f"{value!r} cannot be read ({first_line(error)}). Expected name=value,name=value; what has commas of its own "
-            "stands in an environment, such as conf/<env>/parameters_training.yml."
+            f"{value!r} cannot be read ({first_line(error)}). Expected name=value,name=value; what has commas of its "
+            "own stands in an environment, such as conf/<env>/parameters_training.yml."
         ) from error
 
 
