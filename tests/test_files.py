@@ -82,17 +82,6 @@ def test_no_permission_is_told(tmp_path, monkeypatch):
     assert [file.name for file in tmp_path.iterdir()] == ["table.csv"]
 
 
-def test_a_place_that_is_none_is_told(tmp_path):
-    (tmp_path / "file").write_text("old")
-    (tmp_path / "folder").mkdir()
-    for name, word in (("file/x", "File exists"), ("file/x/y", "Not a directory"), ("folder", "Is a directory")):
-        told = rf"{name} cannot be written: {word} \(.*\)\. Name another place"
-        with pytest.raises(InputError, match=told), replacing(tmp_path / name) as new:
-            new.write_text("new")
-    assert (tmp_path / "file").read_text() == "old"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
-
-
 def test_a_folder_that_may_not_be_entered_is_told_without_a_stack_trace(tmp_path):
     """In a process without root's rights."""
     if os.getuid() != 0:

@@ -14,9 +14,7 @@ from lesion_segmentation.errors import InputError
 
 _COUNTER = itertools.count()
 _UNFINISHED: set[Path] = set()
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-_NO_PLACE = (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG)
-_USERS_ERRORS = (*_NO_SPACE, *_NO_PLACE, errno.EACCES, errno.EPERM, errno.EROFS)
+_USERS_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 
 
 @contextmanager
@@ -28,7 +26,7 @@ def replacing(path: Path, beside: Path | None = None) -> Iterator[Path]:
         beside: The temporary file, in the same file system; whoever names one removes what a kill leaves of it.
 
     Raises:
-        InputError: There is no space, no permission or no such place; what stood at `path` is as it was.
+        InputError: There is no space or no permission; what stood at `path` is as it was.
     """
     # A name of its own, so that two writers do not meet; what a kill left is swept by the next one.
     temporary = beside or path.with_name(f".{path.stem}.{os.getpid()}-{next(_COUNTER)}.partial{path.suffix}")
@@ -117,9 +115,7 @@ def _users_error(error: BaseException | None) -> OSError | None:
 
 def _explain(path: Path, error: OSError) -> str:
     remedy = "Get permission to write there."
-    if error.errno in _NO_PLACE:
-        return f"{path} cannot be written: {error.strerror} ({error.filename}). Name another place."
-    if error.errno in _NO_SPACE:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
         free = shutil.disk_usage(existing_parent(path)).free / 1024**2
         remedy = f"{free:.1f} MiB are free there: free some space."
     return f"{path} cannot be written: {error.strerror}. What an earlier run left there is unchanged. {remedy}"

@@ -11,7 +11,7 @@ import click
 
 from lesion_segmentation import __version__
 from lesion_segmentation.errors import InputError
-from lesion_segmentation.files import expand_home
+from lesion_segmentation.files import existing_parent, expand_home
 from lesion_segmentation.released import WEIGHTS
 from lesion_segmentation.storage import Location, find_location
 from lesion_segmentation.workers import check_workers
@@ -174,8 +174,10 @@ def export_command(target: Path, weights: Path, outline: str | None) -> None:
     from lesion_segmentation.export import export_onnx
     from lesion_segmentation.model import load_network
 
-    if target.suffix != ".onnx":
+    if target.suffix != ".onnx" or target.is_dir():
         raise InputError(f"{target} is no .onnx. Name a file such as network.onnx.")
+    if not (parent := existing_parent(target)).is_dir():
+        raise InputError(f"{parent} is a file, expected a folder. Name another place than {target}.")
     export_onnx(load_network(weights), target, outline)
     click.echo(f"{target}: pictures, uint8 (N, H, W, 3), to masks and probabilities, (N, H, W)")
 

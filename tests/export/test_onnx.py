@@ -137,3 +137,12 @@ def test_the_command_writes_the_file(tmp_path):
     onnx.checker.check_model(onnx.load(tmp_path / "out.onnx"))
     arguments[1] = str(tmp_path / "out.pt")
     assert "no .onnx" in CliRunner().invoke(main, arguments).output
+
+
+def test_a_place_that_is_none_is_told_before_any_work(tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder.onnx").mkdir()
+    for name, word in (("file/x.onnx", "file is a file, expected a folder"), ("folder.onnx", "is no .onnx")):
+        result = CliRunner().invoke(main, ["export", str(tmp_path / name), "--weights", "nowhere.safetensors"])
+        assert result.exit_code == 1
+        assert word in result.output

@@ -226,6 +226,22 @@ def test_a_run_whose_making_was_not_answered_is_not_made_twice(run, project, mon
     assert only.info.status == "FINISHED"
 
 
+def test_an_answer_that_broke_off_is_asked_for_again(run, project, monkeypatch):
+    """The server is killed while it says which runs of this machine are open; MLflow itself does not ask again."""
+    search, calls = MlflowClient.search_runs, []
+
+    def broken(*arguments: Any, **options: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 1:
+            raise MlflowException("Connection broken: IncompleteRead(0 bytes read, 7113 more expected)")
+        return search(*arguments, **options)
+
+    monkeypatch.setattr(MlflowClient, "search_runs", broken)
+    run(pipeline_names=["data_processing"])
+    (only,) = runs(project)
+    assert only.info.status == "FINISHED"
+
+
 @pytest.mark.after_a_run
 def test_a_run_that_made_nothing_is_taken_back(run, project):
     run(only_missing_outputs=True)

@@ -24,11 +24,10 @@ from lesion_segmentation.tracking.description import Description, flatten
 from lesion_segmentation.tracking.model import log_model, quiet
 from lesion_segmentation.tracking.monitor import require_monitor, start_monitor
 from lesion_segmentation.tracking.outbox import Message, Outbox, read_unsent, without_retries, write_unsent
-from lesion_segmentation.tracking.store import PATIENCE_SECONDS, explain, probe
+from lesion_segmentation.tracking.store import PATIENCE_SECONDS, TRIES, ask, explain, probe
 
 MARK = "begun_as"
 """The tag by which a run is found whose making was not answered."""
-CREATIONS = 3
 
 
 class TrackedRun:
@@ -49,8 +48,9 @@ class TrackedRun:
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         require_monitor()
         self.client = MlflowClient(tracking_uri)
-        self.experiment_id = self._experiment(experiment, artifacts if tracking_uri.startswith("sqlite:") else None)
-        self._end_stale_runs()
+        place = artifacts.as_uri() if tracking_uri.startswith("sqlite:") else None
+        self.experiment_id = ask(tracking_uri, partial(self._experiment, experiment, place))
+        ask(tracking_uri, self._end_stale_runs)
         if run_id is None:  # else a run goes on that was begun earlier
             tags = {"host": _host(), "pid": str(os.getpid()), MARK: uuid.uuid4().hex, **described.tags}
             child = "mlflow.parentRunId" in tags  # one of several that a variable would give the same name
@@ -125,7 +125,7 @@ class TrackedRun:
         """A weights file as a pyfunc model that gives masks for images, with this package's code."""
         self.outbox.put({"kind": "model", "path": str(weights)})
 
-    def _create(self, tracking_uri: str, name: str, tags: Mapping[str, str], tries: int = CREATIONS) -> str:
+    def _create(self, tracking_uri: str, name: str, tags: Mapping[str, str], tries: int = TRIES) -> str:
         """A run, once: where only the answer was lost it is there, and MLflow's own retries would make another."""
         from mlflow.exceptions import MlflowException
 
@@ -136,13 +136,13 @@ class TrackedRun:
             if tries == 1:
                 raise
         probe(tracking_uri, PATIENCE_SECONDS)
-        made = self.client.search_runs([self.experiment_id], f"tags.{MARK} = '{tags[MARK]}'")
+        mine = f"tags.{MARK} = '{tags[MARK]}'"
+        made = ask(tracking_uri, partial(self.client.search_runs, [self.experiment_id], mine))
         return str(made[0].info.run_id) if made else self._create(tracking_uri, name, tags, tries - 1)
 
-    def _experiment(self, name: str, artifacts: Path | None) -> str:
+    def _experiment(self, name: str, place: str | None) -> str:
         from mlflow.exceptions import MlflowException
 
-        place = artifacts.as_uri() if artifacts else None
         found = self.client.get_experiment_by_name(name)
         if found is None:
             try:

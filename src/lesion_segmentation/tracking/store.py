@@ -3,9 +3,9 @@
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.tracking.outbox import without_retries
@@ -15,6 +15,8 @@ logger = logging.getLogger(__name__)
 PATIENCE_SECONDS = 600.0
 """Of a trial: its siblings are running, and what they tell is kept until the store is back."""
 PAUSE_SECONDS = 3.0
+TRIES = 3
+Answer = TypeVar("Answer")
 
 
 def resolve_uri(config: Mapping[str, str], root: Path) -> str:
@@ -70,6 +72,23 @@ def probe(tracking_uri: str, patience: float = 0.0) -> None:
             logger.warning("MLflow's store does not answer. It is waited for, %.0f minutes at most.", patience / 60)
             told = True
         time.sleep(PAUSE_SECONDS)
+
+
+def ask(tracking_uri: str, question: Callable[[], Answer]) -> Answer:
+    """What may be asked twice, asked again where the store went away in the middle of its answer.
+
+    Raises:
+        MlflowException: The answer of a store that is there.
+        InputError: It is not back in time.
+    """
+    from mlflow.exceptions import MlflowException
+
+    for _ in range(TRIES - 1):
+        try:
+            return question()
+        except MlflowException:
+            probe(tracking_uri, PATIENCE_SECONDS)
+    return question()
 
 
 def explain(tracking_uri: str, error: Exception) -> str:
