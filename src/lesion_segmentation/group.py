@@ -40,5 +40,5 @@ def _explain(name: tuple[str, ...], error: Mapping[str, Any]) -> str:
             return f"{key}: nothing found, a value is needed"
         case "value_error":  # of a check of ours, which says it all
             return str(error["ctx"]["error"])
-    expected = str(error["msg"]).removeprefix("Input should be ")
+    expected = str(error["msg"]).removeprefix("Input should be ").removeprefix("String should match ")
     return f"{key} is {repr(error['input'])[:100]}, expected {expected}"

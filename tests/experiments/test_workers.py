@@ -71,7 +71,9 @@ def count_threads() -> int:
 
 
 @pytest.mark.slow
-def test_a_worker_computes_with_its_share_and_leaves_the_environment_as_it_was():
+def test_a_worker_computes_with_its_share_and_leaves_the_environment_as_it_was(monkeypatch):
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):  # whoever sets these means all processes
+        monkeypatch.delenv(name, raising=False)
     before = dict(os.environ)
     with workers.open_workers(1, None) as client:
         client.wait_for_workers(1)

@@ -16,6 +16,7 @@ PATIENCE_SECONDS = 600.0
 """Of a trial: its siblings are running, and what they tell is kept until the store is back."""
 PAUSE_SECONDS = 3.0
 TRIES = 3
+"""Of what a store is asked, or told to make, while it comes and goes."""
 Answer = TypeVar("Answer")
 
 
