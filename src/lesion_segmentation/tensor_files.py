@@ -23,7 +23,10 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors, on the CPU, and metadata that write_tensors wrote.
+    """Return the tensors of a file, on the CPU, and the metadata that write_tensors wrote.
+
+    Each tensor is copied to memory of its own: in the file it may begin at any multiple of 8 bytes, and where the
+    address is no multiple of 64, oneDNN takes other kernels, which add in another order and give other last bits.
 
     Raises:
         InputError: The file is damaged or no such file.
@@ -31,7 +34,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
             described = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: damaged, or no file of tensors ({error}).") from error
     return tensors, {name: _parse(text) for name, text in described.items()}

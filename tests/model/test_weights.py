@@ -35,6 +35,15 @@ def test_what_is_saved_comes_back(network, tmp_path):
     assert not loaded.training
 
 
+def test_loaded_tensors_are_aligned(network, tmp_path):
+    """oneDNN takes other kernels, which add in another order, where an address is no multiple of 64."""
+    save_network(network, tmp_path / "network.safetensors")
+    write_tensors(tmp_path / "odd.safetensors", {f"{n}": torch.zeros(n) for n in range(1, 40)}, {})
+    loaded = [*load_network(tmp_path / "network.safetensors").state_dict().values()]
+    loaded += read_tensors(tmp_path / "odd.safetensors")[0].values()
+    assert {tensor.data_ptr() % 64 for tensor in loaded} == {0}
+
+
 def test_a_file_of_the_first_format_loads_and_predicts_as_it_did():
     network = load_network(VERSION_1)
     metadata = network.metadata

@@ -139,62 +139,67 @@ def test_a_silent_connection_is_closed(serve, monkeypatch):
         assert silent.recv(10) == b""
 
 
+class Held:
+    """A predictor that waits until it is released; `seen` has the size of each batch that it was given."""
+
+    def __init__(self) -> None:
+        self._predictor, self.released, self.seen = small_predictor(), threading.Event(), []
+        self.metadata, self.batch_size, self.threshold = self._predictor.metadata, 1, self._predictor.threshold
+        self.test_time_augmentation = self._predictor.test_time_augmentation
+        self.single_lesion = self._predictor.single_lesion
+
+    def __call__(self, images):
+        self.seen.append(len(images))
+        self.released.wait(30)
+        return self._predictor(images)
+
+
+def wait_for_waiting(port: int, count: int) -> None:
+    """Until so many pictures are at hand."""
+    for _ in range(600):
+        if f"lesion_waiting {count}.0" in get(port, "/metrics")[1]:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"there were never {count} pictures at hand")
+
+
 def test_more_than_may_wait_are_refused_and_who_goes_away_is_dropped(serve):
-    predictor, free, seen = small_predictor(), threading.Event(), []
-
-    class Slow:
-        metadata, batch_size, threshold = predictor.metadata, 1, predictor.threshold
-        test_time_augmentation, single_lesion = predictor.test_time_augmentation, predictor.single_lesion
-
-        def __call__(self, images):
-            seen.append(len(images))
-            free.wait(30)
-            return predictor(images)
-
-    port = serve(Slow(), most_waiting=2, seconds=20)
+    held = Held()
+    port = serve(held, most_waiting=2, seconds=20)
     found = []
     threads = [threading.Thread(target=lambda: found.append(post(port, encode())[0])) for _ in range(2)]
     for thread in threads:
         thread.start()
-        time.sleep(0.3)
+    wait_for_waiting(port, 2)
     assert post(port, encode())[0] == 429
-    free.set()
+    held.released.set()
     for thread in threads:
         thread.join()
     assert found == [200, 200]
-    free.clear()
+    held.released.clear()
     holder = threading.Thread(target=lambda: post(port, encode()))
     holder.start()
-    time.sleep(0.3)
+    wait_for_waiting(port, 1)
     leaving = socket.create_connection(("127.0.0.1", port))
     body = encode()
     leaving.sendall(
         f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: {len(body)}\r\n\r\n".encode()
         + body
     )
-    time.sleep(0.3)
+    wait_for_waiting(port, 2)
     leaving.close()
-    time.sleep(0.8)
-    before = len(seen)
-    free.set()
+    wait_for_waiting(port, 1)
+    held.released.set()
     holder.join()
-    time.sleep(0.3)
-    assert len(seen) == before
+    assert post(port, encode())[0] == 200  # behind it in the queue
+    assert held.seen == [1, 1, 1, 1]
 
 
 def test_what_takes_too_long_is_given_up(serve):
-    predictor = small_predictor()
-
-    class Slow:
-        metadata, batch_size, threshold = predictor.metadata, 1, predictor.threshold
-        test_time_augmentation, single_lesion = predictor.test_time_augmentation, predictor.single_lesion
-
-        def __call__(self, images):
-            time.sleep(1)
-            return predictor(images)
-
-    port = serve(Slow(), seconds=0.4)
+    held = Held()
+    port = serve(held, seconds=0.4)
     assert post(port, encode())[0] == 503
+    held.released.set()
 
 
 def test_a_token_is_asked_for_where_there_is_one(serve):
@@ -241,25 +246,25 @@ def test_sigterm_lets_what_was_begun_end(tmp_path):
             break
         except OSError:
             time.sleep(0.1)
-    found, stop = [], threading.Event()
+    found, several = [], threading.Event()
 
     def ask():
-        while not stop.is_set():
+        while True:
             try:
                 found.append(post(port, encode())[0])
             except OSError:  # no longer answering
                 return
+            if len(found) > 4:
+                several.set()
 
     threads = [threading.Thread(target=ask) for _ in range(4)]
     for thread in threads:
         thread.start()
-    time.sleep(1)
+    assert several.wait(60)
     os.kill(process.pid, signal.SIGTERM)
     errors = process.communicate(timeout=60)[1]
-    stop.set()
     for thread in threads:
         thread.join()
-    assert len(found) > 4
     assert set(found) <= {200, 503}
     assert found.count(200) > 0
     assert process.returncode in (0, -signal.SIGTERM)
