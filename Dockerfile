@@ -17,7 +17,7 @@ RUN grep '^torch==' requirements.lock > torch.txt \
     && /opt/venv/bin/pip install --no-cache-dir -r torch.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY src src
-RUN /opt/venv/bin/pip install --no-cache-dir '.[scale]' -c requirements.lock
+RUN /opt/venv/bin/pip install --no-cache-dir '.[project,serve,scale]' -c requirements.lock
 
 FROM python:${PYTHON}
 COPY --from=build /opt/venv /opt/venv

@@ -16,6 +16,7 @@ from kedro.validation.exceptions import ParameterValidationError
 from yaml import YAMLError  # type: ignore[import-untyped]
 
 from lesion_segmentation.errors import InputError, first_line
+from lesion_segmentation.extras import naming_extras
 from lesion_segmentation.released import WEIGHTS, read_figures
 from lesion_segmentation.script import (
     UserPath,
@@ -38,7 +39,8 @@ def _plain_errors(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         try:
-            return function(*args, **kwargs)
+            with naming_extras():
+                return function(*args, **kwargs)
         except (InputError, ParameterValidationError) as error:
             raise click.ClickException(str(error)) from error
         except DatasetError as error:

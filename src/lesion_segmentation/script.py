@@ -11,6 +11,7 @@ import click
 
 from lesion_segmentation import __version__
 from lesion_segmentation.errors import InputError
+from lesion_segmentation.extras import naming_extras
 from lesion_segmentation.files import existing_parent, expand_home
 from lesion_segmentation.released import WEIGHTS
 from lesion_segmentation.storage import Location, find_location
@@ -44,7 +45,8 @@ def plain_errors(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         try:
-            return function(*args, **kwargs)
+            with naming_extras():
+                return function(*args, **kwargs)
         except InputError as error:
             raise click.ClickException(str(error)) from error
 

@@ -16,6 +16,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from lesion_segmentation.errors import InputError, first_line
+from lesion_segmentation.extras import naming_extras
 from lesion_segmentation.files import expand_home
 
 TOGETHER = 500
@@ -112,12 +113,15 @@ def find_location(text: str) -> Location:
     """The path or place that a user names.
 
     Raises:
-        InputError: It is of a kind that no installed package reaches.
+        InputError: No installed package reaches places of this kind, or this one cannot be used.
     """
     if "://" not in text:
         return expand_home(text)
     try:
-        fs, path = fsspec.core.url_to_fs(text)
+        with naming_extras():
+            fs, path = fsspec.core.url_to_fs(text)
+    except InputError:  # the extra is missing
+        raise
     except Exception as error:  # some packages connect at once, each with its own errors
         raise InputError(
             f"{hide_passwords(text)} cannot be used ({first_line(error)}). Look at its address and keys, and whether "

@@ -1,6 +1,6 @@
 """Dask's workers, which run trials and shards: processes of this machine, or a cluster that is there already.
 
-Dask is an extra of the install, so it is imported where workers are asked for.
+Dask comes with the extra scale, so it is imported only where workers are asked for.
 """
 
 import contextlib
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lesion_segmentation.errors import InputError, first_line
+from lesion_segmentation.extras import naming_extras
 
 SECONDS_TO_CONNECT = 20
 DEATHS = 3
@@ -30,10 +31,8 @@ def check_workers(workers: int | None, scheduler: str | None) -> None:
         raise InputError("--workers and --scheduler are both given: workers of this machine, or those of a cluster?")
     if workers is None and scheduler is None:
         return
-    try:
+    with naming_extras():
         import distributed  # noqa: F401
-    except ImportError as error:
-        raise InputError("Dask is needed for --workers and --scheduler: pip install '.[scale]'") from error
 
 
 @contextmanager

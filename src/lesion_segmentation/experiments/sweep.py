@@ -15,6 +15,7 @@ from kedro.framework.startup import bootstrap_project
 from lesion_segmentation.errors import InputError, first_line
 from lesion_segmentation.experiments.space import RECIPE, describe_space, draw, require_recipe
 from lesion_segmentation.experiments.trials import LOG, Experiment, Trial, tell_changes
+from lesion_segmentation.extras import naming_extras
 from lesion_segmentation.files import expand_home
 from lesion_segmentation.tracking import nest
 from lesion_segmentation.tracking.signals import SignalGuard
@@ -168,10 +169,8 @@ def _report(drawn: Any, row: Row) -> None:
 
 
 def _require_optuna() -> None:
-    try:
+    with naming_extras():
         import optuna
-    except ImportError as error:
-        raise InputError("Optuna is needed for a sweep: pip install '.[scale]'") from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     # Heartbeats and retries are called experimental since 2021.
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

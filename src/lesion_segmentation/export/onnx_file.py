@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from lesion_segmentation import __version__
 from lesion_segmentation.errors import InputError, first_line
 from lesion_segmentation.export.graphs import AFTER, BEFORE, KERNELS, OPSET, PADDED, STRETCHED, fill, resize
+from lesion_segmentation.extras import naming_extras
 from lesion_segmentation.files import replacing
 from lesion_segmentation.model import Network, NetworkMetadata
 from lesion_segmentation.prediction.fusing import fuse_batch_norms
@@ -47,6 +48,8 @@ def make_onnx(network: Network, outline: str | None = None) -> bytes:
     Raises:
         InputError: The network resizes with a filter that ONNX has not, has no input size, or cannot be exported.
     """
+    with naming_extras():  # torch's exporter imports it in the end, and hides which package is missing
+        import onnxscript  # noqa: F401
     metadata = network.metadata
     if metadata.input_size is None:
         raise InputError("These weights do not say for which size of pictures they are: train them again.")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lesion_segmentation.errors import InputError
+from lesion_segmentation.extras import naming_extras
 from lesion_segmentation.files import replacing
 from lesion_segmentation.inference.pictures import Chosen, choose_pictures
 from lesion_segmentation.inference.settings import InferenceSettings
@@ -41,7 +42,12 @@ def check_request(source: Location, target: Location, part: str | None = None, t
     if truth is not None and (is_within(target, truth) or is_within(truth, target)):
         raise InputError(f"{target} and the true masks in {truth} would mix. Name a folder elsewhere.")
     chosen = choose_pictures(source, part)
-    return Request(chosen, target, find_truth(truth, chosen.listed) if truth is not None else {})
+    if truth is None:
+        return Request(chosen, target, {})
+    truths = find_truth(truth, chosen.listed)
+    with naming_extras():  # the distances between borders are MONAI's; without it the command ends before any work
+        import monai.metrics  # noqa: F401
+    return Request(chosen, target, truths)
 
 
 def predict_request(

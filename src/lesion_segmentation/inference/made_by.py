@@ -8,10 +8,12 @@ from typing import Any
 
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.inference.pictures import PictureFile
-from lesion_segmentation.storage import Location, place_of
+from lesion_segmentation.storage import Location, Place, place_of
 
 MADE_BY = "predictions.json"
 FORMAT_VERSION = 1
+PARTS, FAILED_PARTS = "predictions.parquet", "failures.parquet"
+"""Folders of a table in parts. They are named here because `parts` imports pyarrow, which not everybody has."""
 
 
 def names_of(pictures: Sequence[PictureFile], kinds: Sequence[str]) -> Iterator[str]:
@@ -39,6 +41,14 @@ def read_record(target: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def are_parts(target: Location, scheduler: str | None = None) -> bool:
+    """Return whether the table is in parts: on an object store, under a scheduler, or because it was begun so."""
+    if isinstance(target, Place):
+        return True
+    begun = read_record(target)
+    return begun.get("table") == PARTS if begun else scheduler is not None
 
 
 def join_folder(target: Location, made_by: Mapping[str, Any]) -> None:

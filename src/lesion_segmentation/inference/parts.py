@@ -17,11 +17,12 @@ from PIL import Image
 
 from lesion_segmentation.inference.description import COLUMNS
 from lesion_segmentation.inference.made_by import (
+    FAILED_PARTS,
     FORMAT_VERSION,
     MADE_BY,
+    PARTS,
     in_words,
     names_of,
-    read_record,
     require_free,
     require_same,
 )
@@ -37,9 +38,8 @@ from lesion_segmentation.inference.part_files import (
 )
 from lesion_segmentation.inference.pictures import PictureFile
 from lesion_segmentation.inference.workspace import Workspace
-from lesion_segmentation.storage import Location, Place, place_of
+from lesion_segmentation.storage import Location, place_of
 
-PARTS, FAILED_PARTS = "predictions.parquet", "failures.parquet"
 MANIFEST = "manifest.json"
 TRIES = 5
 """To write a manifest of all parts, while other processes add theirs."""
@@ -197,14 +197,6 @@ class PredictionParts:
             return
         with self._workspace.replacing(Path(self.target.path) / name) as path:
             path.write_bytes(content)
-
-
-def are_parts(target: Location, scheduler: str | None = None) -> bool:
-    """Whether the table is in parts: of several machines, where nothing can be appended to a file, or begun so."""
-    if isinstance(target, Place):
-        return True
-    begun = read_record(target)
-    return begun.get("table") == PARTS if begun else scheduler is not None
 
 
 def read_parts(target: Location) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lesion_segmentation.inference.folder import PredictionFolder
 from lesion_segmentation.inference.loading import make_predictor
 from lesion_segmentation.inference.made_by import join_folder
-from lesion_segmentation.inference.parts import PredictionParts
 from lesion_segmentation.inference.pictures import PictureFile
 from lesion_segmentation.inference.settings import InferenceSettings
 from lesion_segmentation.inference.stream import predict_left
@@ -82,7 +82,7 @@ def predict_shard(
         _prepared[key] = make_predictor(network, settings)
     folder = open_target(target, made_by, kinds, rows=len(files))
     # A shard's part is written at its end: where one is begun anew, nothing of it is done.
-    left = files if isinstance(folder, PredictionParts) else folder.left(files)
+    left = folder.left(files) if isinstance(folder, PredictionFolder) else files
     with written_to(Path(os.devnull)):  # its bar
         predict_left(_prepared[key], left, folder, settings)
     folder.close()

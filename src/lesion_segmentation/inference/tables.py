@@ -3,16 +3,20 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pandas as pd
 
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.inference.folder import FAILURES, TABLE, PredictionFolder
-from lesion_segmentation.inference.parts import FAILED_PARTS, PARTS, ROWS, PredictionParts, are_parts, read_parts
+from lesion_segmentation.inference.made_by import FAILED_PARTS, PARTS, are_parts
 from lesion_segmentation.storage import Location
 
-Target = PredictionFolder | PredictionParts
+if TYPE_CHECKING:
+    from lesion_segmentation.inference.parts import PredictionParts
+
+# `parts` is imported inside functions: it needs pyarrow, which comes with the extra scale.
+Target: TypeAlias = "PredictionFolder | PredictionParts"
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,8 @@ def read_tables(target: Location) -> PredictionTables:
         InputError: They are not there, damaged, or cannot be reached.
     """
     if not isinstance(target, Path) or are_parts(target):
+        from lesion_segmentation.inference.parts import read_parts
+
         return PredictionTables(target, *read_parts(target))
     texts = {"picture": str, "flag": str, "reason": str}
     options: dict[str, Any] = {"dtype": texts, "keep_default_na": False, "encoding_errors": "replace"}
@@ -51,10 +57,16 @@ def names_of_tables(target: Location) -> tuple[str, str]:
 
 
 def open_target(
-    target: Location, made_by: Mapping[str, Any], kinds: Sequence[str], scheduler: str | None = None, rows: int = ROWS
+    target: Location,
+    made_by: Mapping[str, Any],
+    kinds: Sequence[str],
+    scheduler: str | None = None,
+    rows: int | None = None,
 ) -> Target:
     """A folder with journals and a table, or one whose table is in parts of so many rows."""
     if are_parts(target, scheduler):
-        return PredictionParts(target, made_by, kinds, rows)
+        from lesion_segmentation.inference.parts import ROWS, PredictionParts
+
+        return PredictionParts(target, made_by, kinds, rows or ROWS)
     assert isinstance(target, Path)
     return PredictionFolder(target.absolute(), made_by, kinds)  # workers may stand elsewhere

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from lesion_segmentation.errors import InputError
+from lesion_segmentation.extras import naming_extras
 from lesion_segmentation.model.metadata import Triple
 from lesion_segmentation.tensor_files import read_tensors, write_tensors
 
@@ -147,10 +148,8 @@ def _read_efficientnet(path: Path) -> dict[str, Tensor]:
 
 def _read_hed(path: Path) -> dict[str, Tensor]:
     """Of Keras' layout the thirteen convolutions, as PyTorch has them, the first of them for RGB instead of BGR."""
-    try:
+    with naming_extras():
         import h5py
-    except ImportError as error:
-        raise InputError("h5py is needed to read these weights: pip install '.[encoders]'") from error
     tensors: dict[str, Tensor] = {}
     with h5py.File(path) as file:
         for stage, count in enumerate((2, 2, 3, 3, 3), start=1):
