@@ -1,26 +1,51 @@
-# Every target that needs the environment makes it first; CONTRIBUTING.md gives the plain commands.
+# Every target that needs the environment creates it first; CONTRIBUTING.md lists the plain commands.
 PYTHON ?= python3
 BIN := .venv/bin
 export DO_NOT_TRACK := true
 export GOMP_SPINCOUNT ?= 1000
 
-.PHONY: demo test lint ph2 encoders viz mlflow cv bench setup
+# One process per core. Tests of one group run in the same process, one after the other.
+PYTEST := $(BIN)/pytest --numprocesses auto --dist loadgroup
 
-setup: .venv/.done
+.PHONY: bench cv demo encoders lint mlflow ph2 setup setup-dev test test-all test-long viz
 
-.venv/.done: pyproject.toml requirements.lock
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --editable '.[dev,encoders,scale]' --constraint requirements.lock
+setup: .venv/.project
+setup-dev: .venv/.dev
+
+# PyTorch first: uv takes the build that fits the machine, CPU or CUDA, from PyTorch's own index. Where that cannot be
+# reached, pip's configuration says where to look. A PyTorch that is already in .venv stays.
+.venv/.torch:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet "$$(grep '^uv==' requirements.lock)" || echo 'uv cannot be installed. pip takes its place and needs minutes.'
+	torch=$$(grep '^torch==' requirements.lock); \
+	$(BIN)/python -c 'import importlib.metadata as m; m.version("torch")' 2> /dev/null \
+	|| UV_HTTP_RETRIES=2 $(BIN)/uv pip install --python $(BIN)/python --torch-backend auto "$$torch" \
+	|| $(BIN)/python -m pip install --no-deps "$$torch"
+	touch $@
+
+.venv/.project: EXTRAS := project
+.venv/.dev: EXTRAS := project,serve,scale,dev
+.venv/.project .venv/.dev: .venv/.torch pyproject.toml requirements.lock
+	grep -v '^torch==' requirements.lock > .venv/constraints.txt
+	if test -x $(BIN)/uv; \
+	then $(BIN)/uv pip install --python $(BIN)/python --editable '.[$(EXTRAS)]' --constraint .venv/constraints.txt; \
+	else $(BIN)/python -m pip install --editable '.[$(EXTRAS)]' --constraint .venv/constraints.txt; \
+	fi
 	touch $@
 
 demo: setup
 	$(BIN)/kedro run --env demo
 
 test: lint
-	$(BIN)/pytest
+	$(PYTEST) -m 'not long'
 
-lint: setup
+test-long: setup-dev
+	$(PYTEST) -m long
+
+test-all: test test-long
+
+lint: setup-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -39,7 +64,7 @@ viz: setup
 cv: setup
 	$(BIN)/kedro cross-validate --env $(or $(ENV),cpu)
 
-bench: setup
+bench: setup-dev
 	$(BIN)/python -m benchmarks data/08_reporting/benchmark
 
 mlflow: setup
