@@ -93,10 +93,18 @@ def _plan(number: int, seed: int) -> _Plan:
 
 
 def _noise(generator: np.random.Generator, height: int, width: int, scale: float) -> np.ndarray:
-    """Smooth noise (H, W) of mean 0 and deviation 1; `scale` is its grain in pixels."""
+    """Smooth noise (H, W) of mean 0 and standard deviation 1; `scale` is its grain in pixels.
+
+    Coarse noise is filtered on a coarse grid and enlarged: the filter's cost grows with grain times area.
+    """
     from scipy.ndimage import gaussian_filter
 
-    field = gaussian_filter(generator.standard_normal((height, width)), scale, mode="wrap")
+    step = max(1, int(scale / 4))
+    grid = generator.standard_normal((-(-height // step), -(-width // step)))
+    field = gaussian_filter(grid, scale / step, mode="wrap")
+    if step > 1:
+        enlarged = Image.fromarray(field.astype(np.float32)).resize((width, height), Image.Resampling.BICUBIC)
+        field = np.asarray(enlarged, dtype=np.float64)
     return (field - field.mean()) / field.std()
 
 
@@ -112,18 +120,19 @@ def _skin(generator: np.random.Generator, height: int, width: int) -> np.ndarray
 
 def _outline(generator: np.random.Generator, height: int, width: int, plan: _Plan) -> np.ndarray:
     """Distance to the lesion's border in about pixels (H, W), negative inside."""
-    radius = height * float(np.exp(generator.normal(np.log(0.27 + 0.05 * plan.diagnosis), 0.33)))
+    radius = height * float(np.exp(generator.normal(np.log(0.3 + 0.05 * plan.diagnosis), 0.33)))
     centre = np.array([height, width]) * (0.5 + generator.uniform(-0.16, 0.16, 2))
     aspect, turn = generator.uniform(0.72, 1.0), generator.uniform(0, np.pi)
     rows, columns = np.mgrid[:height, :width] - centre[:, None, None]
     along = columns * np.cos(turn) + rows * np.sin(turn)
     across = (-columns * np.sin(turn) + rows * np.cos(turn)) / aspect
-    angle = np.arctan2(across, along)
+    angles = np.linspace(-np.pi, np.pi, 721)
     waves = [
-        generator.normal(0, 1 / order) * np.cos(order * angle + generator.uniform(0, 2 * np.pi))
+        generator.normal(0, 1 / order) * np.cos(order * angles + generator.uniform(0, 2 * np.pi))
         for order in range(2, 9)
     ]
-    border = radius * (1 + plan.irregularity * np.sum(waves, axis=0) + 0.02 * _noise(generator, height, width, 4))
+    wave = np.interp(np.arctan2(across, along), angles, np.sum(waves, axis=0))
+    border = radius * (1 + plan.irregularity * wave + 0.02 * _noise(generator, height, width, 4))
     return np.hypot(along, across) - np.maximum(border, 0.06 * height)
 
 
@@ -132,11 +141,11 @@ def _lesion(generator: np.random.Generator, skin: np.ndarray, colors: list[int])
     height, width = skin.shape[:2]
     fields = np.stack([_noise(generator, height, width, 18) for _ in colors])
     weights = np.exp(2.2 * fields)
-    weights[2:] *= 0.6
+    weights[2:] *= 0.35  # white, red and blue are rare on a lesion
     weights /= weights.sum(axis=0)
     palette = np.array([_COLORS[code] for code in colors], dtype=float)
     painted = np.einsum("chw,cr->hwr", weights, palette) + 6 * _noise(generator, height, width, 2.5)[..., None]
-    strength = generator.uniform(0.35, 0.95)  # a faint lesion keeps much of the skin's colour
+    strength = generator.uniform(0.5, 0.95)  # a faint lesion keeps much of the skin's colour
     return skin * (1 - strength) + painted * strength
 
 
@@ -167,14 +176,17 @@ def _draw_hairs(generator: np.random.Generator, picture: Image.Image) -> None:
 def _bubbles(generator: np.random.Generator, pixels: np.ndarray) -> np.ndarray:
     """Gel bubbles: a bright ring and a highlight (H, W, 3)."""
     height, width = pixels.shape[:2]
-    rows, columns = np.mgrid[:height, :width]
     light = np.zeros((height, width))
     for _ in range(generator.integers(0, 7)):
         row, column = generator.uniform(0, height), generator.uniform(0, width)
         radius = generator.uniform(3, 12)
+        reach = radius + 6  # light further away is below one grey value
+        top, left = max(0, int(row - reach)), max(0, int(column - reach))
+        rows, columns = np.mgrid[top : min(height, int(row + reach)), left : min(width, int(column + reach))]
         away = np.hypot(rows - row, columns - column)
-        light += 45 * np.exp(-(((away - radius) / 1.5) ** 2))
-        light += 90 * np.exp(-((np.hypot(rows - row + radius / 2, columns - column + radius / 2) / 1.8) ** 2))
+        glow = 45 * np.exp(-(((away - radius) / 1.5) ** 2))
+        glow += 90 * np.exp(-((np.hypot(rows - row + radius / 2, columns - column + radius / 2) / 1.8) ** 2))
+        light[top : top + len(rows), left : left + rows.shape[1]] += glow
     return pixels + light[..., None]
 
 
