@@ -1,8 +1,12 @@
-"""What tests share: a few drawn cases, a project folder of their own, and the reasons to skip."""
+"""Fixtures that tests share: a few synthetic cases, a project folder of their own, and the reasons to skip."""
+
+import os
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # each worker has one core, and so has what its tests start
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 import lesion_segmentation  # isort: skip (it sets what must be set before torch is loaded)
 
-import os
 import shutil
 import sqlite3
 import subprocess
@@ -17,14 +21,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from filelock import FileLock
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
+from matplotlib.figure import Figure
 from PIL import Image
 from postgres import run_postgres
 
 import lesion_segmentation.paper  # noqa: F401 (its copies, protocols and scores are known by name then)
 from lesion_segmentation.data.cases import Cases, DataSettings, ImageSize, read_cases, resize_masks
 from lesion_segmentation.data.sources import synthetic
+from lesion_segmentation.evaluation import intervals
 from lesion_segmentation.tracking.description import nest
 
 ROOT = Path(__file__).parents[1]
@@ -32,8 +39,10 @@ PH2 = ROOT / "data" / "01_raw" / "ph2"
 SMALL = ImageSize(height=64, width=96)
 DRAWN = DataSettings(name="synthetic")
 
-# The smallest run of everything: demo's cases and protocol, a small network, small pictures.
+# The smallest run of everything: demo's cases and protocol, the network of conf/base, smaller, on small images.
 QUICK = {
+    "training.architecture": "segnet_skip",
+    "training.ema_decay": 0.995,
     "image_size.height": 64,
     "image_size.width": 96,
     "training.width": 0.0625,
@@ -56,6 +65,13 @@ def environment() -> Iterator[None]:
     """What a test does to the environment ends with it: Dask's clusters set OMP_NUM_THREADS=1 for all that is begun."""
     with patch.dict(os.environ):
         yield
+
+
+@pytest.fixture(autouse=True)
+def few_draws(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Estimate intervals from 199 bootstrap draws: a report has 180 intervals. Tests of published figures draw all."""
+    if not request.node.get_closest_marker("published"):
+        monkeypatch.setattr(intervals, "DRAWS", 199)
 
 
 @pytest.fixture(scope="session")
@@ -97,10 +113,39 @@ def hashes(read: Cases) -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="session")
 def empty_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project without data and runs; demo draws only twenty cases. MLflow's database is made once."""
+    """The project without data and runs; demo has only twenty cases. MLflow's database is created once."""
+    return make_once(tmp_path_factory, "empty_project", make_empty_project)
+
+
+@pytest.fixture(scope="session")
+def finished(empty_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with one finished demo run, to be read and not changed."""
+
+    def make(project: Path) -> None:
+        shutil.copytree(empty_project, project)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(project)
+            patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+            patch.setattr(intervals, "DRAWS", 199)
+            run_session(project)
+
+    return make_once(tmp_path_factory, "finished", make)
+
+
+def make_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """Make a folder once for all workers of a test run; the others wait for it."""
+    own = factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / name
+    with FileLock(folder.with_suffix(".lock")):
+        if not (done := folder.with_suffix(".done")).exists():
+            make(folder)
+            done.touch()
+    return folder
+
+
+def make_empty_project(project: Path) -> None:
     from mlflow import MlflowClient
 
-    project = tmp_path_factory.mktemp("template") / "project"
     project.mkdir()
     shutil.copytree(ROOT / "conf", project / "conf", ignore=shutil.ignore_patterns("local"))
     (project / "conf" / "local").mkdir()
@@ -108,21 +153,8 @@ def empty_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(ROOT / name, project)
     (project / "src").mkdir()  # Kedro wants the folder; the package is the installed one
     demo = project / "conf" / "demo" / "catalog.yml"
-    demo.write_text(demo.read_text().replace("cases: 60", "cases: 20"))
+    demo.write_text(demo.read_text().replace("cases: 80", "cases: 20"))
     MlflowClient(f"sqlite:///{project / 'mlflow.db'}").search_experiments()
-    return project
-
-
-@pytest.fixture(scope="session")
-def finished(empty_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with one finished demo run, to be read and not changed."""
-    project = tmp_path_factory.mktemp("finished") / "project"
-    shutil.copytree(empty_project, project)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(project)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        run_session(project)
-    return project
 
 
 @pytest.fixture
@@ -148,9 +180,17 @@ def move_store(project: Path, original: Path) -> None:
 
 
 @pytest.fixture
-def run(project: Path) -> Callable[..., dict[str, Any]]:
-    """`kedro run` in this process: run(env, params, **what KedroSession.run takes)."""
+def run(project: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+    """`kedro run` in this process: run(env, params, **options of KedroSession.run).
+
+    Figures are saved as one pixel; the run of `finished` renders them all.
+    """
+    monkeypatch.setattr(Figure, "savefig", save_one_pixel)
     return partial(run_session, project)
+
+
+def save_one_pixel(figure: Figure, target: Any, **options: Any) -> None:
+    Image.new("L", (1, 1)).save(target, "png")
 
 
 def run_session(

@@ -15,7 +15,7 @@ from lesion_segmentation.evaluation import score_case
 
 ROOT = Path(__file__).parents[1]
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ def ledger():
     return module
 
 
+@pytest.mark.published
 def test_every_table_of_the_document_is_made_from_the_files(ledger):
     text = ledger.DOCUMENT.read_text()
     assert ledger.rebuild(text) == text

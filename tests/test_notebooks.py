@@ -17,7 +17,7 @@ def test_no_output_is_committed():
             assert cell.get("execution_count") is None, path.name
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.after_a_run
 def test_notebooks_run_on_demo_data(run, project):
     run(params={"training.seed": 1}, tags=["training", "prediction", "scores", "tables"])

@@ -222,6 +222,7 @@ def test_scores_after_training(read):
     return score
 
 
+@pytest.mark.long
 def test_a_network_trained_on_shuffled_masks_is_no_better_than_the_mean_mask(test_scores_after_training):
     """Sanity run at a quarter of the size: pictures then say nothing of the masks, and no path leaks the truth."""
     of_mean_mask = test_scores_after_training(None)

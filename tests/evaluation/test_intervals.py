@@ -5,6 +5,8 @@ from lesion_segmentation.evaluation import intervals
 from lesion_segmentation.evaluation.intervals import mean_interval, pooled_interval
 from lesion_segmentation.evaluation.scores import COUNTS, score_counts
 
+pytestmark = pytest.mark.published
+
 
 def test_few_or_equal_values():
     assert mean_interval(np.full(5, 0.25)) == (0.25, 0.25)

@@ -1,6 +1,7 @@
 """kedro cross-validate: folds as whole runs, not run twice, pooled."""
 
 import json
+from functools import partialmethod
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,13 @@ def tracked_runs(project):
     return client.search_runs([experiment.experiment_id])
 
 
-@pytest.mark.slow
+@pytest.fixture(autouse=True)
+def only_what_is_pooled(monkeypatch):
+    """End each fold at its scores; tests/experiments/test_workers.py has folds with the whole report."""
+    monkeypatch.setattr(Experiment, "run", partialmethod(Experiment.run, to_outputs=["case_metrics"]))
+
+
+@pytest.mark.long
 def test_interrupted_and_started_again_it_runs_what_is_missing_and_pools_all(more_cases):
     project = more_cases
     cross_validate(project, "demo", [0, 1], PARAMS)
@@ -47,7 +54,7 @@ def test_interrupted_and_started_again_it_runs_what_is_missing_and_pools_all(mor
     assert parent.data.metrics["cross_validation_dice"] == pytest.approx(row["score"])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_finished_folds_of_other_parameters_are_refused(more_cases, monkeypatch):
     ran: list[str] = []
     run = Experiment.run

@@ -18,7 +18,7 @@ pytest.importorskip("distributed", reason="Dask comes with pip install '.[scale]
 PARAMS = nest(QUICK | {"training.epochs": 3, "training.threads": 1, "split.validation_cases": 0})
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_five_folds_on_two_workers_of_which_one_is_killed_are_the_serial_ones(more_cases):
     project = more_cases
     cross_validate(project, "demo", range(5), {**PARAMS, "data_root": "data/serial"})
@@ -70,7 +70,7 @@ def count_threads() -> int:
     return torch.get_num_threads()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_worker_computes_with_its_share_and_leaves_the_environment_as_it_was(monkeypatch):
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):  # whoever sets these means all processes
         monkeypatch.delenv(name, raising=False)

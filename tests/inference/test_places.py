@@ -83,7 +83,7 @@ def require_same(found, alone):
     pd.testing.assert_frame_equal(mine, table, check_dtype=False)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_from_and_to_s3_is_as_from_folder_to_folder_and_goes_on(many_pictures, alone, bucket):
     source, target = put(many_pictures[0], bucket), f"s3://{bucket}/out"
     told = predict(source, target, many_pictures[1])
@@ -112,7 +112,7 @@ def test_from_and_to_s3_is_as_from_folder_to_folder_and_goes_on(many_pictures, a
     assert made <= {"bad_mask.png", changed}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_shards_from_and_to_s3_on_two_workers_of_which_one_is_killed(many_pictures, alone, bucket, monkeypatch):
     distributed = pytest.importorskip("distributed", reason="Dask comes with pip install '.[scale]'")
     monkeypatch.setattr(shards, "SHARD", 10)
@@ -135,7 +135,7 @@ def test_shards_from_and_to_s3_on_two_workers_of_which_one_is_killed(many_pictur
     assert len(json.loads((find_location(target) / "manifest.json").read())["parts"]) == 5
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_with_a_scheduler_the_table_is_in_parts_on_this_machine_too(many_pictures, alone, tmp_path, monkeypatch):
     distributed = pytest.importorskip("distributed", reason="Dask comes with pip install '.[scale]'")
     monkeypatch.setattr(shards, "SHARD", 15)
@@ -150,14 +150,14 @@ def test_with_a_scheduler_the_table_is_in_parts_on_this_machine_too(many_picture
     require_same(target, alone)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_folder_with_one_table_takes_no_parts(many_pictures, alone, tmp_path):
     parts = PredictionParts(tmp_path / "alone", json.loads((tmp_path / "alone" / "predictions.json").read_text()))
     with pytest.raises(InputError, match=r"table: predictions\.csv there, predictions\.parquet now"):
         parts.claim()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_kedro_predict_takes_the_keys_from_credentials_and_tells_mlflow_no_place(
     project, many_pictures, alone, bucket, s3_server, monkeypatch
 ):
@@ -187,11 +187,15 @@ def test_what_cannot_be_reached_is_told_in_a_sentence(many_pictures, bucket, tmp
     assert "--truth needs OUT on this machine" in predict(
         folder, f"s3://{bucket}/out", weights, "--truth", str(folder), status=1
     )
-    monkeypatch.setitem(fsspec.config.conf, "s3", {**KEYS, "client_kwargs": {"endpoint_url": "http://127.0.0.1:9"}})
+    nobody = {
+        "client_kwargs": {"endpoint_url": "http://127.0.0.1:9"},
+        "config_kwargs": {"retries": {"max_attempts": 0}},
+    }
+    monkeypatch.setitem(fsspec.config.conf, "s3", {**KEYS, **nobody})
     assert "cannot be reached" in predict(f"s3://{bucket}/in", tmp_path / "out", weights, status=1)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_store_that_goes_away_in_the_middle_is_no_fault_of_the_pictures(many_pictures, alone, bucket, monkeypatch):
     source, target = put(many_pictures[0], bucket), f"s3://{bucket}/out"
     fs, fetched = fsspec.filesystem("s3"), []
@@ -212,7 +216,7 @@ def test_a_store_that_goes_away_in_the_middle_is_no_fault_of_the_pictures(many_p
     require_same(target, alone)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_workers_that_stand_elsewhere_or_cannot_write(many_pictures, alone, tmp_path, monkeypatch):
     distributed = pytest.importorskip("distributed", reason="Dask comes with pip install '.[scale]'")
     with distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:

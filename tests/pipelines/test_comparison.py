@@ -30,7 +30,7 @@ def newest_run(project) -> str:
     return client.search_runs([experiment.experiment_id])[0].info.run_id
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.after_a_run
 def test_two_runs_are_compared_case_by_case(run, project, compare):
     metrics = project / "data" / "demo" / "08_reporting" / "case_metrics.csv"

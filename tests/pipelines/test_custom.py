@@ -44,7 +44,7 @@ def places(own: Path, table: bool = True) -> dict[str, str]:
     return given | ({"data.table": str(own / "table.csv")} if table else {})
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("table", [True, False])
 def test_a_folder_of_pictures_goes_through_all_pipelines(run, project, own, table):
     run(env="custom", params={**places(own, table), "data.name": "mine", "training.epochs": 1})

@@ -11,14 +11,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import ROOT
 from PIL import Image
 from safetensors import safe_open
 from scipy.ndimage import label
 
+from lesion_segmentation.configuration import ProjectConfigLoader
 from lesion_segmentation.data.sources import synthetic
 from lesion_segmentation.errors import InputError
+from lesion_segmentation.hooks.checks import check_parameters
 from lesion_segmentation.masks import cut_mask
 from lesion_segmentation.paper.split import TEST_CASES
+from lesion_segmentation.settings import CONFIG_LOADER_ARGS
+from lesion_segmentation.tracking.description import nest
 from lesion_segmentation.tracking.origins import read_origins
 
 
@@ -64,7 +69,7 @@ def test_the_network_says_what_it_is_and_what_it_was_trained_on(finished):
     assert all(metadata[name] for name in ("split_hash", "data_hash", "mlflow_run_id", "commit"))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_slices_run_from_what_is_there(run, project):
     run(pipeline_names=["data_processing"])
     run(pipeline_names=["augmentation"], params={"augmentation.copies": ["rotated", "flipped"]})
@@ -137,20 +142,23 @@ IMPOSSIBLE = {
 
 
 @pytest.mark.parametrize("name", IMPOSSIBLE)
-def test_impossible_values_are_refused_before_any_work(run, project, name):
+def test_impossible_values_are_refused(name):
     value, message = IMPOSSIBLE[name]
+    changed = nest({name: value})
+    loader = ProjectConfigLoader(str(ROOT / "conf"), "demo", runtime_params=changed, **CONFIG_LOADER_ARGS)
     with pytest.raises(InputError) as caught:
-        run(params={name: value})
+        check_parameters(loader["parameters"])
     assert message in str(caught.value)
-    assert "pydantic" not in str(caught.value)
-    assert not (project / "data").exists()
+    assert "1 problem" in str(caught.value)
 
 
-def test_all_impossible_values_are_in_one_report(run, project):
+def test_all_impossible_values_are_in_one_report_before_any_work(run, project):
     with pytest.raises(InputError) as caught:
         run(params={name: value for name, (value, _) in IMPOSSIBLE.items()})
     assert f"{len(IMPOSSIBLE)} problems" in str(caught.value)
+    assert "pydantic" not in str(caught.value)
     assert [message for _, message in IMPOSSIBLE.values() if message not in str(caught.value)] == []
+    assert not (project / "data").exists()
 
 
 @pytest.mark.parametrize("name", ["training.device", "prediction.device"])
@@ -180,7 +188,7 @@ def ph2_in_disguise(project) -> Path:
     return folder
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_papers_environment_runs_as_it_is_committed(run, project, ph2_in_disguise):
     run(env="paper", params={"split.validation_cases": 3})
     data = project / "data" / "paper"
@@ -244,7 +252,7 @@ def test_a_batch_larger_than_the_training_set_is_refused_before_any_work(run, pr
     assert not (project / "data").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_without_validation_cases_everything_else_is_made(run, project):
     run(params={"split.protocol": "overfit"})
     table, epochs = tables_of(project, "table_ii", "metrics_by_epoch")
@@ -273,7 +281,7 @@ def test_to_begin_behind_what_is_kept_in_memory_is_refused_with_where_to_begin(r
     run(from_nodes=["training.choose_beginning"], to_nodes=["training.begin_network"])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.after_a_run
 def test_pictures_of_another_filter_are_another_training(run):
     """Also where the scaling, which is not measured then, is the same."""
@@ -282,7 +290,7 @@ def test_pictures_of_another_filter_are_another_training(run):
         run(params={"training.scaling": "raw", "training.resume": True, "image_size.resizing": "linear"})
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.after_a_run
 def test_a_single_lesion_is_kept_in_masks_and_scores_and_probabilities_stay(run, project):
     root = project / "data" / "demo"
@@ -305,7 +313,7 @@ def test_a_single_lesion_is_kept_in_masks_and_scores_and_probabilities_stay(run,
     assert "largest part" in (root / "08_reporting" / "model_card.md").read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_who_needs_no_paper_deletes_its_room(tmp_path, empty_project):
     """Without paper/, conf/paper and the protocol of conf/base, --env demo runs: in a process of its own."""
     project = tmp_path / "project"

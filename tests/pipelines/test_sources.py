@@ -41,7 +41,7 @@ def test_the_300_that_are_held_out():
     assert all(name.startswith("ISIC_") for name in HELD)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_isic_2018_holds_its_300_out_and_keeps_proportions(run, project, isic):
     size = {"image_size.height": 72, "image_size.width": 96}
     run(env="isic2018", params={**places(isic), **size, "split.validation_cases": 4, "training.epochs": 1})
@@ -67,7 +67,7 @@ def test_isic_2018_holds_its_300_out_and_keeps_proportions(run, project, isic):
     assert len(native) == 16
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_ph2_and_isic_are_trained_on_together_by_the_folds_of_ph2_alone(run, project, isic, monkeypatch, caplog):
     raw = project / "data" / "01_raw" / "ph2"
     rows = {}

@@ -71,7 +71,7 @@ def test_one_finished_run_with_everything(finished):
     require_everything(tracked, finished)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_thread_runner_gives_the_same(run, project, finished, capsys):
     run(runner=ThreadRunner())
     assert "holds files of" not in capsys.readouterr().out  # one run alone
@@ -317,7 +317,7 @@ def start(project: Path, *options: str) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_signals_at_random_instants_of_a_whole_run(project):
     """SIGNALS=40 for more of them, each at an instant of its own; -s tells after how long each run was over."""
     quick = ("--params", f"{SHORT},training.epochs=20")

@@ -100,7 +100,7 @@ def test_an_older_file_that_does_not_say_what_it_saw_needs_the_same_split(earlie
         require_unseen(earlier, scored)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.after_a_run
 def test_a_run_goes_on_from_a_file_or_from_a_run_of_mlflow(run, project, monkeypatch):
     place = project / "data" / "demo" / "06_models" / "network.safetensors"

@@ -153,7 +153,7 @@ def start(project: Path, *options: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.after_a_run
 def test_real_kills_at_random_instants_lose_nothing(run, project):
     """kill -9, whatever the training is doing; KILLS=20 for more of them."""

@@ -21,6 +21,7 @@ def samples(cases) -> pd.DataFrame:
     return pd.DataFrame({"sample_id": ids, "subset": "train", "source": ["PH2", "ISIC 2018"] * (len(ids) // 2)})
 
 
+@pytest.mark.long
 def test_each_source_is_outlined_as_its_experts_do(images, masks, samples, tmp_path):
     """Here one of them marks the lesion and the other everything else: no single map could learn both."""
     drawn = {

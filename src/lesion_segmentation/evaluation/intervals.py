@@ -12,13 +12,14 @@ import numpy as np
 from lesion_segmentation.evaluation.scores import COUNTS, score_counts
 
 DRAWS = 9_999
+"""Bootstrap draws of an interval, where the call names no other number."""
 AT_ONCE = 4_000_000
 """Values that are drawn at once: all draws of some hundred cases; of ten thousand all at once would take gigabytes."""
 
 Interval = tuple[float, float]
 
 
-def mean_interval(values: np.ndarray, seed: int = 0, draws: int = DRAWS) -> Interval:
+def mean_interval(values: np.ndarray, seed: int = 0, draws: int | None = None) -> Interval:
     """95% interval of the mean of values (N,), one of each case.
 
     Equal values give an interval of no width; fewer than two give (nan, nan).
@@ -32,7 +33,7 @@ def mean_with_interval(values: np.ndarray, name: str = "score") -> dict[str, flo
     return {name: float(np.mean(values)), "low": low, "high": high}
 
 
-def pooled_interval(counts: Mapping[str, np.ndarray], metric: str, seed: int = 0, draws: int = DRAWS) -> Interval:
+def pooled_interval(counts: Mapping[str, np.ndarray], metric: str, seed: int = 0, draws: int | None = None) -> Interval:
     """95% interval of a score of the pooled pixels; counts are tp, fp, fn and tn, (N,) each, drawn case by case."""
 
     def pooled(*columns: np.ndarray, axis: int = -1) -> np.ndarray:
@@ -41,7 +42,7 @@ def pooled_interval(counts: Mapping[str, np.ndarray], metric: str, seed: int = 0
     return _interval([np.asarray(counts[name], dtype=np.float64) for name in COUNTS], pooled, seed, draws)
 
 
-def ratio_interval(part: np.ndarray, whole: np.ndarray, seed: int = 0, draws: int = DRAWS) -> Interval:
+def ratio_interval(part: np.ndarray, whole: np.ndarray, seed: int = 0, draws: int | None = None) -> Interval:
     """95% interval of sum(part) / sum(whole), (N,) each, drawn case by case; 0 where the whole is 0."""
 
     def ratio(part: np.ndarray, whole: np.ndarray, axis: int = -1) -> np.ndarray:
@@ -51,7 +52,9 @@ def ratio_interval(part: np.ndarray, whole: np.ndarray, seed: int = 0, draws: in
     return _interval([np.asarray(column, dtype=np.float64) for column in (part, whole)], ratio, seed, draws)
 
 
-def _interval(columns: list[np.ndarray], statistic: Callable[..., np.ndarray], seed: int, draws: int) -> Interval:
+def _interval(
+    columns: list[np.ndarray], statistic: Callable[..., np.ndarray], seed: int, draws: int | None
+) -> Interval:
     if len(columns[0]) < 2:
         return float("nan"), float("nan")
     if all(np.ptp(column) == 0 for column in columns):
@@ -65,7 +68,7 @@ def _interval(columns: list[np.ndarray], statistic: Callable[..., np.ndarray], s
         found = bootstrap(
             columns,
             statistic,
-            n_resamples=draws,
+            n_resamples=draws or DRAWS,
             confidence_level=0.95,
             method="BCa",
             paired=True,

@@ -46,10 +46,7 @@ class InputHooks:
         self._project = Path(context.project_path)
         self._store = lambda: resolve_uri(context.config_loader["mlflow"], self._project)
         _require_on_the_command_line(self._parameters, context.config_loader.runtime_params or {})
-        given = {name: self._parameters.get(name) or {} for name in SETTINGS}
-        problems = [problem for name, group in SETTINGS.items() for problem in find_problems(name, group, given[name])]
-        if problems:
-            raise InputError.from_problems("These parameters cannot be", problems, "conf/base shows all parameters.")
+        check_parameters(self._parameters)
 
     @hook_impl
     def after_catalog_created(self, conf_catalog: Mapping[str, Any]) -> None:
@@ -105,6 +102,18 @@ class InputHooks:
             catalog.load("ph2_images")  # a folder of one's own that is not there is told at once
         if set(RAW) <= pipeline.inputs() and "network" in pipeline.all_outputs():
             _check_batch(catalog, self._parameters)
+
+
+def check_parameters(parameters: Mapping[str, Any]) -> None:
+    """Check the values of all groups of parameters.
+
+    Raises:
+        InputError: Values are impossible or keys unknown; all of them are in one report.
+    """
+    given = {name: parameters.get(name) or {} for name in SETTINGS}
+    problems = [problem for name, group in SETTINGS.items() for problem in find_problems(name, group, given[name])]
+    if problems:
+        raise InputError.from_problems("These parameters cannot be", problems, "conf/base shows all parameters.")
 
 
 def _require_in_reach(pipeline: Pipeline, catalog: DataCatalog) -> None:
