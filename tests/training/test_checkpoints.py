@@ -157,7 +157,8 @@ def start(project: Path, *options: str) -> subprocess.Popen[bytes]:
 @pytest.mark.after_a_run
 def test_real_kills_at_random_instants_lose_nothing(run, project):
     """kill -9, whatever the training is doing; KILLS=20 for more of them."""
-    run(params={"training.epochs": 60, "training.precision": "32-true"}, pipeline_names=["training"])
+    demo = {"training.architecture": "segnet", "training.ema_decay": 0.9}
+    run(params={**demo, "training.epochs": 60, "training.precision": "32-true"}, pipeline_names=["training"])
     models = project / "data" / "demo" / "06_models"
     expected = load_tensors(models / "network.safetensors")
     for name in ("network", "training_checkpoint"):
