@@ -40,3 +40,8 @@ def test_subsets_are_apart():
     ece = table.groupby("subset")["ece"].first()
     assert (ece["train"], ece["test"]) == (pytest.approx(0.1), pytest.approx(0.9))
     assert set(table["n"]) == {1}
+
+
+def test_a_bin_holds_its_upper_edge():
+    edges = np.array([3 / BINS, 6 / BINS, 0.0, 1.0])
+    assert np.flatnonzero(count_pixels_by_bin(edges, np.zeros(4))[0]).tolist() == [0, 2, 5, BINS - 1]

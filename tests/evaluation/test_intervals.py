@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -41,6 +43,12 @@ def test_pooled_intervals_draw_cases_not_pixels():
     assert (low, high) == pytest.approx(mean_interval(right / 1000), abs=1e-3)
     dice = float(score_counts(*(counts[name].sum() for name in COUNTS))["dice"])
     assert pooled_interval(counts, "dice")[0] < dice < pooled_interval(counts, "dice")[1]
+
+
+def test_percentiles_replace_an_undefined_interval(monkeypatch):
+    found = SimpleNamespace(confidence_interval=(np.nan, np.nan), bootstrap_distribution=np.arange(1001.0))
+    monkeypatch.setattr("scipy.stats.bootstrap", lambda *_, **__: found)
+    assert mean_interval(np.array([0.0, 1.0])) == (25, 975)
 
 
 def test_draws_in_parts_are_the_same_draws(monkeypatch):

@@ -10,7 +10,7 @@ from torchmetrics.functional.classification import binary_specificity
 
 from lesion_segmentation.evaluation import score_case
 from lesion_segmentation.evaluation.cases import CASE_METRICS
-from lesion_segmentation.evaluation.scores import undefined
+from lesion_segmentation.evaluation.scores import score_counts, undefined
 
 masks = arrays(bool, (6, 7))
 
@@ -73,6 +73,7 @@ def test_area_error_and_isics_limit_worked_by_hand():
         assert scores["area_error"] == pytest.approx(abs(lesion - 50) / 50)
         assert scores["iou"] == pytest.approx(iou)
         assert scores["thresholded_jaccard"] == (0 if iou < 0.65 else scores["iou"])
+    assert score_counts(13, 7, 0, 80)["thresholded_jaccard"] == 0.65  # the limit itself counts
 
 
 @given(st.lists(st.integers(0, 3), min_size=4, max_size=4))

@@ -110,6 +110,15 @@ def test_the_same_bytes_whatever_the_batch_the_order_and_the_way(pictures, weigh
     assert np.array_equal(alone.mask, np.asarray(Image.open(reference / f"{files[0].stem}_mask.png")) == 255)
 
 
+def test_the_options_of_the_command_reach_the_predictor(pictures, weights, tmp_path):
+    """Each is written down with the predictions that it made."""
+    options = ["--no-tta", "--threshold", "0.3", "--device", "cpu", "--weights", str(weights)]
+    result = CliRunner().invoke(main, ["predict", str(pictures), str(tmp_path / "out"), *options])
+    assert result.exit_code == 0, result.output
+    record = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert (record["test_time_augmentation"], record["threshold"]) == ("none", 0.3)
+
+
 def test_parts_share_a_folder_and_make_the_whole(pictures, weights, tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     run("predict", pictures, whole, "--weights", weights)

@@ -20,7 +20,7 @@ from lesion_segmentation.inference.made_by import join_folder
 from lesion_segmentation.inference.parts import PredictionParts, read_parts
 from lesion_segmentation.inference.pictures import PictureFile, list_pictures
 from lesion_segmentation.script import SOME_FAILED, main
-from lesion_segmentation.storage import find_location, hide_passwords, place_of
+from lesion_segmentation.storage import find_location, fingerprint, hide_passwords, place_of
 
 KEYS = {"key": "lab", "secret": "very-secret"}
 
@@ -175,6 +175,12 @@ def test_kedro_predict_takes_the_keys_from_credentials_and_tells_mlflow_no_place
     (run,) = client.search_runs([client.get_experiment_by_name("ph2-segnet-inference").experiment_id])
     assert (run.data.metrics["pictures"], run.data.metrics["failed"]) == (40, 1)
     assert not [word for word in (bucket, "very-secret") if word in str(run.to_dictionary())]
+
+
+def test_fingerprints_differ_where_size_or_any_mark_of_a_change_does():
+    known = [{"size": 9, "ETag": "a"}, {"size": 9, "ETag": "b"}, {"size": 8, "ETag": "a"}, {"size": 9, "mtime": 1.5}]
+    assert len({fingerprint(each) for each in known}) == len(known)
+    assert fingerprint({"size": 9, "ETag": "a", "StorageClass": "cold"}) == fingerprint({"size": 9, "ETag": "a"})
 
 
 def test_what_cannot_be_reached_is_told_in_a_sentence(many_pictures, bucket, tmp_path, monkeypatch):

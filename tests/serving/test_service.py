@@ -205,7 +205,8 @@ def test_what_takes_too_long_is_given_up(serve):
 def test_a_token_is_asked_for_where_there_is_one(serve):
     port = serve(token="open sesame")
     assert post(port, encode())[0] == 401
-    assert post(port, encode(), Authorization="Bearer wrong")[0] == 401
+    for wrong in ("Bearer wrong", "Bearer open", "Bearer open sesame seed", "Bearer "):
+        assert post(port, encode(), Authorization=wrong)[0] == 401
     assert post(port, encode(), Authorization="Bearer open sesame")[0] == 200
     assert get(port, "/health")[0] == 200
     assert json.loads(get(port, "/version")[1])["needs_token"] is True

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from lesion_segmentation.data.annotations import HEADER
+from lesion_segmentation.data.sources import archives
 from lesion_segmentation.data.sources.ph2 import describe_pictures, import_ph2
 from lesion_segmentation.data.sources.synthetic import draw_case
 from lesion_segmentation.errors import InputError
@@ -238,6 +239,17 @@ def test_zip_entries_that_escape_are_refused(name, target, manifest, tmp_path):
     with pytest.raises(InputError, match="outside the target"):
         import_ph2(archive, target, manifest)
     assert not list(tmp_path.rglob("escaped.bmp"))
+
+
+@pytest.mark.parametrize(("limit", "value"), [("MAX_UNPACKED_BYTES", 9), ("MAX_ENTRIES", 1)])
+def test_a_zip_that_unpacks_to_too_much_is_refused(limit, value, target, manifest, tmp_path, monkeypatch):
+    with zipfile.ZipFile(tmp_path / "large.zip", "w") as file:
+        file.writestr("a.bmp", b"12345")
+        file.writestr("b.bmp", b"12345")
+    monkeypatch.setattr(archives, limit, value)
+    with pytest.raises(InputError, match="would unpack to 2 files"):
+        import_ph2(tmp_path / "large.zip", target, manifest)
+    assert not target.exists()
 
 
 def test_archives_of_other_kinds_say_what_to_do(tmp_path, target, manifest):

@@ -1,0 +1,20 @@
+"""Scores of groups of cases."""
+
+import pandas as pd
+import pytest
+
+from lesion_segmentation.evaluation.subgroups import TOO_FEW, score_subgroups
+
+
+def test_a_group_is_scored_from_eight_cases_on():
+    counts = {"nevus": TOO_FEW, "melanoma": TOO_FEW - 1}
+    diagnoses = [name for name, count in counts.items() for _ in range(count)]
+    ids = [f"{number}" for number in range(len(diagnoses))]
+    dice = [0.8 + number / 100 for number in range(len(diagnoses))]
+    metrics = pd.DataFrame({"subset": "test", "case_id": ids, "sample_id": ids, "dice": dice, "iou": 0.7})
+    cases = pd.DataFrame({"case_id": ids, "diagnosis": diagnoses, "lesion_area": 0.2, "touches_border": False})
+    groups = score_subgroups(metrics, cases).query("grouping == 'diagnosis'").set_index("group")
+    assert groups["n"].to_dict() == counts
+    assert groups.loc["nevus", "dice"] == pytest.approx(0.835)
+    assert groups.loc["nevus", "dice_low"] < 0.835 < groups.loc["nevus", "dice_high"]
+    assert groups.loc["melanoma", ["dice", "dice_low", "dice_high"]].isna().all()
