@@ -7,6 +7,7 @@ export GOMP_SPINCOUNT ?= 1000
 # One process per core. Tests of one group run in the same process, one after the other.
 PYTEST := $(BIN)/pytest --numprocesses auto --dist loadgroup
 
+.NOTPARALLEL:
 .PHONY: bench cv demo encoders lint mlflow ph2 setup setup-dev test test-all test-long viz
 
 setup: .venv/.project
@@ -16,11 +17,11 @@ setup-dev: .venv/.dev
 # reached, pip's configuration says where to look. A PyTorch that is already in .venv stays.
 .venv/.torch:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip --version > /dev/null 2>&1 || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet "$$(grep '^uv==' requirements.lock)" || echo 'uv cannot be installed. pip takes its place and needs minutes.'
 	torch=$$(grep '^torch==' requirements.lock); \
 	$(BIN)/python -c 'import importlib.metadata as m; m.version("torch")' 2> /dev/null \
-	|| UV_HTTP_RETRIES=2 $(BIN)/uv pip install --python $(BIN)/python --torch-backend auto "$$torch" \
+	|| { test -x $(BIN)/uv && UV_HTTP_RETRIES=2 $(BIN)/uv pip install --python $(BIN)/python --torch-backend auto "$$torch"; } \
 	|| $(BIN)/python -m pip install --no-deps "$$torch"
 	touch $@
 
@@ -28,11 +29,9 @@ setup-dev: .venv/.dev
 .venv/.dev: EXTRAS := project,serve,scale,dev
 .venv/.project .venv/.dev: .venv/.torch pyproject.toml requirements.lock
 	grep -v '^torch==' requirements.lock > .venv/constraints.txt
-	if test -x $(BIN)/uv; \
-	then $(BIN)/uv pip install --python $(BIN)/python --editable '.[$(EXTRAS)]' --constraint .venv/constraints.txt; \
-	else $(BIN)/python -m pip install --editable '.[$(EXTRAS)]' --constraint .venv/constraints.txt; \
-	fi
-	touch $@
+	{ test -x $(BIN)/uv && $(BIN)/uv pip install --python $(BIN)/python --editable '.[$(EXTRAS)]' --constraint .venv/constraints.txt; } \
+	|| $(BIN)/python -m pip install --editable '.[$(EXTRAS)]' --constraint .venv/constraints.txt
+	touch .venv/.project $@
 
 demo: setup
 	$(BIN)/kedro run --env demo

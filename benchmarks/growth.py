@@ -12,7 +12,10 @@ from pathlib import Path
 import pandas as pd
 
 ROOT = Path(__file__).parents[1]
-PARAMETERS = "training.epochs=1,training.width=0.0625,prediction.test_time_augmentation=none"
+PARAMETERS = (
+    "image_size.height=192,image_size.width=256,training.architecture=segnet_skip,training.width=0.0625,training.epochs=1,"
+    "training.batch_size=6,training.threads=null,prediction.test_time_augmentation=none"
+)
 _STAGE = re.compile(r"(\S+) +\d+ steps, ([\d.]+) s$", re.MULTILINE)
 
 
@@ -33,7 +36,7 @@ def _run(count: int, parameters: str) -> dict[str, float]:
         shutil.copy(ROOT / "pyproject.toml", project)
         (project / "src").mkdir()  # Kedro wants the folder; the package is the installed one
         catalog = project / "conf" / "demo" / "catalog.yml"
-        catalog.write_text(catalog.read_text().replace("cases: 60", f"cases: {count}"))
+        catalog.write_text(re.sub(r"cases: \d+", f"cases: {count}", catalog.read_text()))
         log = project / "log"
         command = [sys.executable, "-m", "kedro", "run", "--env", "demo", "--params", parameters]
         start = time.perf_counter()

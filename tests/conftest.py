@@ -1,8 +1,9 @@
 """Fixtures that tests share: a few synthetic cases, a project folder of their own, and the reasons to skip."""
 
 import os
+import re
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # each worker has one core, and so has what its tests start
+if "PYTEST_XDIST_WORKER" in os.environ:  # one worker per core, so one thread each, in subprocesses too
     os.environ["OMP_NUM_THREADS"] = "1"
 
 import lesion_segmentation  # isort: skip (it sets what must be set before torch is loaded)
@@ -32,6 +33,7 @@ import lesion_segmentation.paper  # noqa: F401 (its copies, protocols and scores
 from lesion_segmentation.data.cases import Cases, DataSettings, ImageSize, read_cases, resize_masks
 from lesion_segmentation.data.sources import synthetic
 from lesion_segmentation.evaluation import intervals
+from lesion_segmentation.hardware import use_threads
 from lesion_segmentation.tracking.description import nest
 
 ROOT = Path(__file__).parents[1]
@@ -39,7 +41,7 @@ PH2 = ROOT / "data" / "01_raw" / "ph2"
 SMALL = ImageSize(height=64, width=96)
 DRAWN = DataSettings(name="synthetic")
 
-# A network of conf/base that learns more in two epochs than demo's does.
+# The network of conf/base: it learns more in two epochs than the demo's.
 LEARNS_FASTER = {"training.architecture": "segnet_skip", "training.ema_decay": 0.995}
 
 # The smallest run of everything: demo's cases and protocol, a small network, small images.
@@ -69,8 +71,15 @@ def environment() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
+def own_threads() -> Iterator[None]:
+    """A number of threads that a training asked for ends with its test."""
+    yield
+    use_threads(None)
+
+
+@pytest.fixture(autouse=True)
 def few_draws(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Estimate intervals from 199 bootstrap draws: a report has 180 intervals. Tests of published figures draw all."""
+    """Use 199 bootstrap draws, since a report has 180 intervals. Tests marked `published` use all 9,999."""
     if not request.node.get_closest_marker("published"):
         monkeypatch.setattr(intervals, "DRAWS", 199)
 
@@ -139,6 +148,7 @@ def make_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
     folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / name
     with FileLock(folder.with_suffix(".lock")):
         if not (done := folder.with_suffix(".done")).exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of a worker that failed
             make(folder)
             done.touch()
     return folder
@@ -154,7 +164,7 @@ def make_empty_project(project: Path) -> None:
         shutil.copy(ROOT / name, project)
     (project / "src").mkdir()  # Kedro wants the folder; the package is the installed one
     demo = project / "conf" / "demo" / "catalog.yml"
-    demo.write_text(demo.read_text().replace("cases: 80", "cases: 20"))
+    demo.write_text(re.sub(r"cases: \d+", "cases: 20", demo.read_text()))
     MlflowClient(f"sqlite:///{project / 'mlflow.db'}").search_experiments()
 
 
@@ -181,12 +191,15 @@ def move_store(project: Path, original: Path) -> None:
 
 
 @pytest.fixture
-def run(project: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+def run(
+    project: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., dict[str, Any]]:
     """`kedro run` in this process: run(env, params, **options of KedroSession.run).
 
-    Figures are saved as one pixel; the run of `finished` renders them all.
+    Figures are saved as one pixel, except in long tests and in the run of `finished`.
     """
-    monkeypatch.setattr(Figure, "savefig", save_one_pixel)
+    if not request.node.get_closest_marker("long"):
+        monkeypatch.setattr(Figure, "savefig", save_one_pixel)
     return partial(run_session, project)
 
 

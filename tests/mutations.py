@@ -6,7 +6,8 @@
     python tests/mutations.py check                  # only check that every fault still applies
 
 `--project DIR` names another checkout whose suite and package are used. The results are written after each fault, so
-the same command resumes an interrupted run. This is a development tool, which pytest does not collect.
+the same command resumes an interrupted run; after a change of the tests, remove the results first. This is a
+development tool, which pytest does not collect.
 """
 
 import argparse
@@ -34,7 +35,7 @@ from coverage import CoverageData
 
 PACKAGE = Path("src", "lesion_segmentation")
 BATCH_SECONDS = (15, 120, 600)
-"""Usual time of the fastest tests, of these and the next ones, and of all that run before the whole suite does."""
+"""Cumulative time limits of the three batches, fastest tests first. Slower tests run only with the whole suite."""
 PYTEST = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-m", ""]  # -m "" deselects no marker
 SERIAL = ["-n", "0"] if find_spec("xdist") else []
 FILES = ("coverage", "timings.xml", "results.json")

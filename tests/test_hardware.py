@@ -1,11 +1,11 @@
-"""The number of threads, which ends with the training that asked for it."""
+"""Restoring the number of threads."""
 
 import torch
 
 from lesion_segmentation.hardware import use_threads
 
 
-def test_after_several_numbers_of_threads_the_first_one_comes_back():
+def test_use_threads_restores_the_first_count():
     before = torch.get_num_threads()
     use_threads(before + 1)
     use_threads(before + 2)

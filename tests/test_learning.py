@@ -27,7 +27,7 @@ def run_environment(project):
         catalog.write_text((ROOT / "conf" / env / catalog.name).read_text())
         bootstrap_project(project)
         with KedroSession.create(project, env=env) as session:
-            session.run(tags=["data_processing", "augmentation", "training", "prediction", "scores", "tables"])
+            session.run()
         table = pd.read_csv(project / "data" / env / "08_reporting" / "table_ii.csv")
         return table[table["threshold_role"] == "network"].set_index(["subset", "average"])
 
@@ -40,8 +40,9 @@ def test_demo_learns_what_otsus_threshold_cannot_see(run_environment, project):
     split = pd.read_csv(project / "data" / "demo" / "05_model_input" / "split.csv")
     test = split.loc[split["subset"] == "test", "case_id"]
     otsu = np.mean([score_case(otsu_lesion(images[case_id]), masks[case_id] > 0)["dice"] for case_id in test])
-    assert otsu < 0.80
-    assert table.loc[("test", "per_image"), "dice"] >= otsu + 0.05
+    assert otsu < 0.70
+    assert table.loc[("test", "per_image"), "dice"] >= 0.85
+    assert (project / "data" / "demo" / "08_reporting" / "report.html").is_file()
 
 
 def test_four_cases_are_learned_by_heart(run_environment):

@@ -9,16 +9,15 @@ from lesion_segmentation.errors import InputError
 
 DISTRIBUTION = "lesion-segmentation"
 OTHER_NAMES = {"PIL": "pillow", "markdown_it": "markdown-it-py", "sklearn": "scikit-learn", "yaml": "pyyaml"}
-"""Import names that differ from the name of their distribution by more than `_` for `-`."""
+"""Import names that are not the distribution's name with `-` replaced by `_`."""
 
 
 @contextmanager
 def naming_extras() -> Iterator[None]:
-    """Report an import that fails for want of an extra, and how to install it.
+    """Turn the failed import of a package of an extra into a message with the command that installs it.
 
     Raises:
-        InputError: A package is not installed, and one of this project's extras requires it. All other errors of
-            imports pass unchanged.
+        InputError: An extra is missing. Other import errors propagate unchanged.
     """
     try:
         yield

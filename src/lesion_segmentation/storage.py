@@ -113,7 +113,7 @@ def find_location(text: str) -> Location:
     """The path or place that a user names.
 
     Raises:
-        InputError: No installed package reaches places of this kind, or this one cannot be used.
+        InputError: No installed package supports this protocol, or the address cannot be used.
     """
     if "://" not in text:
         return expand_home(text)

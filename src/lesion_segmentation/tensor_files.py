@@ -25,8 +25,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return the tensors of a file, on the CPU, and the metadata that write_tensors wrote.
 
-    Each tensor is copied to memory of its own: in the file it may begin at any multiple of 8 bytes, and where the
-    address is no multiple of 64, oneDNN takes other kernels, which add in another order and give other last bits.
+    Each tensor is copied to memory of its own: in the file it may begin at any address, and where the address
+    is no multiple of 64, oneDNN takes other kernels, which add in another order and give other last bits.
 
     Raises:
         InputError: The file is damaged or no such file.

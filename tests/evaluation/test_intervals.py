@@ -10,6 +10,10 @@ from lesion_segmentation.evaluation.scores import COUNTS, score_counts
 pytestmark = pytest.mark.published
 
 
+def test_published_intervals_have_9999_draws():
+    assert intervals.DRAWS == 9_999
+
+
 def test_few_or_equal_values():
     assert mean_interval(np.full(5, 0.25)) == (0.25, 0.25)
     assert np.isnan(mean_interval(np.array([0.5]))).all()

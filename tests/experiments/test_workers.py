@@ -18,6 +18,7 @@ pytest.importorskip("distributed", reason="Dask comes with pip install '.[scale]
 PARAMS = nest(QUICK | {"training.epochs": 3, "training.threads": 1, "split.validation_cases": 0})
 
 
+@pytest.mark.xdist_group("whole machine")
 @pytest.mark.long
 def test_five_folds_on_two_workers_of_which_one_is_killed_are_the_serial_ones(more_cases):
     project = more_cases
@@ -70,6 +71,7 @@ def count_threads() -> int:
     return torch.get_num_threads()
 
 
+@pytest.mark.xdist_group("whole machine")
 @pytest.mark.long
 def test_a_worker_computes_with_its_share_and_leaves_the_environment_as_it_was(monkeypatch):
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):  # whoever sets these means all processes

@@ -112,6 +112,7 @@ def test_from_and_to_s3_is_as_from_folder_to_folder_and_goes_on(many_pictures, a
     assert made <= {"bad_mask.png", changed}
 
 
+@pytest.mark.xdist_group("whole machine")
 @pytest.mark.long
 def test_shards_from_and_to_s3_on_two_workers_of_which_one_is_killed(many_pictures, alone, bucket, monkeypatch):
     distributed = pytest.importorskip("distributed", reason="Dask comes with pip install '.[scale]'")

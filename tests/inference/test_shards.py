@@ -15,6 +15,7 @@ def masks_of(folder):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*_mask.png")}
 
 
+@pytest.mark.xdist_group("whole machine")
 @pytest.mark.long
 def test_shards_on_two_workers_of_which_one_is_killed_give_the_bytes_of_one(many_pictures, tmp_path, monkeypatch):
     source, weights = many_pictures

@@ -31,6 +31,7 @@ def test_a_second_run_in_the_same_place_is_refused_before_any_work(run, project)
     run(pipeline_names=["data_processing"])
 
 
+@pytest.mark.xdist_group("whole machine")
 @pytest.mark.long
 @pytest.mark.parametrize("roots", [("one", "one"), ("one", "two")])
 def test_two_runs_begun_at_once_do_not_meet(project, roots):

@@ -258,12 +258,15 @@ def test_sigterm_lets_what_was_begun_end(tmp_path):
             if len(found) > 4:
                 several.set()
 
-    threads = [threading.Thread(target=ask) for _ in range(4)]
+    threads = [threading.Thread(target=ask, daemon=True) for _ in range(4)]
     for thread in threads:
         thread.start()
-    assert several.wait(60)
-    os.kill(process.pid, signal.SIGTERM)
-    errors = process.communicate(timeout=60)[1]
+    try:
+        assert several.wait(60)
+        os.kill(process.pid, signal.SIGTERM)
+        errors = process.communicate(timeout=60)[1]
+    finally:
+        process.kill()
     for thread in threads:
         thread.join()
     assert set(found) <= {200, 503}

@@ -9,18 +9,20 @@ from lesion_segmentation.datasets.earlier import find_network
 from lesion_segmentation.errors import InputError
 from lesion_segmentation.tracking.registry import register_network
 
+pytestmark = pytest.mark.after_a_run
+
 
 @pytest.fixture
-def registered(finished, tmp_path, monkeypatch):
+def registered(project, tmp_path, monkeypatch):
     """A store with one finished run of the demo, and its case_metrics."""
     import mlflow
 
-    uri = f"sqlite:///{finished / 'mlflow.db'}"
+    uri = f"sqlite:///{project / 'mlflow.db'}"
     mlflow.set_tracking_uri(uri)
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name("ph2-segnet-demo")
     run = client.search_runs([experiment.experiment_id])[0]
-    cases = pd.read_csv(finished / "data" / "demo" / "08_reporting" / "case_metrics.csv", dtype={"mask_hash": str})
+    cases = pd.read_csv(project / "data" / "demo" / "08_reporting" / "case_metrics.csv", dtype={"mask_hash": str})
     return client, run.info.run_id, cases
 
 

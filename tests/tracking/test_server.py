@@ -56,6 +56,7 @@ def server(postgres, tmp_path):
         running.stop()
 
 
+@pytest.mark.xdist_group("whole machine")
 @pytest.mark.long
 def test_eight_trials_at_once_lose_nothing_when_the_server_is_away(server, tmp_path):
     script = Path(__file__).with_name("log_one_trial.py")

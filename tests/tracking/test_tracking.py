@@ -317,6 +317,7 @@ def start(project: Path, *options: str) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.xdist_group("whole machine")
 @pytest.mark.long
 def test_signals_at_random_instants_of_a_whole_run(project):
     """SIGNALS=40 for more of them, each at an instant of its own; -s tells after how long each run was over."""

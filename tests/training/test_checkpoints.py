@@ -153,10 +153,12 @@ def start(project: Path, *options: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
+@pytest.mark.xdist_group("whole machine")
 @pytest.mark.long
 @pytest.mark.after_a_run
 def test_real_kills_at_random_instants_lose_nothing(run, project):
     """kill -9, whatever the training is doing; KILLS=20 for more of them."""
+    # As `start` trains: in a process of its own, with the demo's own network.
     demo = {"training.architecture": "segnet", "training.ema_decay": 0.9}
     run(params={**demo, "training.epochs": 60, "training.precision": "32-true"}, pipeline_names=["training"])
     models = project / "data" / "demo" / "06_models"

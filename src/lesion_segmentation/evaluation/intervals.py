@@ -12,7 +12,7 @@ import numpy as np
 from lesion_segmentation.evaluation.scores import COUNTS, score_counts
 
 DRAWS = 9_999
-"""Bootstrap draws of an interval, where the call names no other number."""
+"""Default number of bootstrap draws."""
 AT_ONCE = 4_000_000
 """Values that are drawn at once: all draws of some hundred cases; of ten thousand all at once would take gigabytes."""
 

@@ -48,7 +48,7 @@ def make_onnx(network: Network, outline: str | None = None) -> bytes:
     Raises:
         InputError: The network resizes with a filter that ONNX has not, has no input size, or cannot be exported.
     """
-    with naming_extras():  # torch's exporter imports it in the end, and hides which package is missing
+    with naming_extras():  # torch's exporter imports onnxscript late and hides which package is missing
         import onnxscript  # noqa: F401
     metadata = network.metadata
     if metadata.input_size is None:

@@ -45,7 +45,7 @@ def check_request(source: Location, target: Location, part: str | None = None, t
     if truth is None:
         return Request(chosen, target, {})
     truths = find_truth(truth, chosen.listed)
-    with naming_extras():  # the distances between borders are MONAI's; without it the command ends before any work
+    with naming_extras():  # MONAI computes the surface distances: fail here, before any prediction
         import monai.metrics  # noqa: F401
     return Request(chosen, target, truths)
 

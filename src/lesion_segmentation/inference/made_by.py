@@ -13,7 +13,7 @@ from lesion_segmentation.storage import Location, Place, place_of
 MADE_BY = "predictions.json"
 FORMAT_VERSION = 1
 PARTS, FAILED_PARTS = "predictions.parquet", "failures.parquet"
-"""Folders of a table in parts. They are named here because `parts` imports pyarrow, which not everybody has."""
+"""Folders of a table of part files. Defined here, not in `parts`, so that using them does not import pyarrow."""
 
 
 def names_of(pictures: Sequence[PictureFile], kinds: Sequence[str]) -> Iterator[str]:
@@ -44,7 +44,7 @@ def read_record(target: Path) -> dict[str, Any]:
 
 
 def are_parts(target: Location, scheduler: str | None = None) -> bool:
-    """Return whether the table is in parts: on an object store, under a scheduler, or because it was begun so."""
+    """Return whether the table consists of part files: on an object store, with a scheduler, or if begun that way."""
     if isinstance(target, Place):
         return True
     begun = read_record(target)

@@ -141,11 +141,11 @@ def _lesion(generator: np.random.Generator, skin: np.ndarray, colors: list[int])
     height, width = skin.shape[:2]
     fields = np.stack([_noise(generator, height, width, 18) for _ in colors])
     weights = np.exp(2.2 * fields)
-    weights[2:] *= 0.35  # white, red and blue are rare on a lesion
+    weights[2:] *= 0.35  # all colors but light and dark brown are rare
     weights /= weights.sum(axis=0)
     palette = np.array([_COLORS[code] for code in colors], dtype=float)
     painted = np.einsum("chw,cr->hwr", weights, palette) + 6 * _noise(generator, height, width, 2.5)[..., None]
-    strength = generator.uniform(0.5, 0.95)  # a faint lesion keeps much of the skin's colour
+    strength = generator.uniform(0.5, 0.95)  # the faintest lesion keeps half of the skin's color
     return skin * (1 - strength) + painted * strength
 
 
