@@ -17,6 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 
 from lesion_segmentation.errors import InputError
+from lesion_segmentation.model import Network
 from lesion_segmentation.tensor_files import read_tensors, write_tensors
 from lesion_segmentation.training import checkpoints
 from lesion_segmentation.training.checkpoints import CheckpointFile
@@ -51,11 +52,18 @@ def interrupt_after(epoch: int) -> Listener:
     return Listener(on_epoch, run_id="first")
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.fixture(scope="module", params=range(len(RECIPES)))
+def uninterrupted(request, images, masks, samples) -> tuple[TrainingSettings, Network, pd.DataFrame]:
+    """The settings of a recipe, and the network and history of a training that nothing interrupted."""
+    settings = TrainingSettings(**(QUICK | RECIPES[request.param]))
+    return settings, *fit(images, masks, samples, settings)
+
+
 @pytest.mark.parametrize("epoch", [1, 3])
-def test_a_resumed_training_ends_with_the_same_weights_bit_for_bit(images, masks, samples, tmp_path, recipe, epoch):
-    settings = TrainingSettings(**(QUICK | recipe))
-    whole, whole_history = fit(images, masks, samples, settings)
+def test_a_resumed_training_ends_with_the_same_weights_bit_for_bit(
+    images, masks, samples, tmp_path, uninterrupted, epoch
+):
+    settings, whole, whole_history = uninterrupted
     file = CheckpointFile(tmp_path / "checkpoint.safetensors")
     with pytest.raises(Interrupted):
         fit(images, masks, samples, settings, interrupt_after(epoch), file)
