@@ -110,13 +110,15 @@ def test_the_same_bytes_whatever_the_batch_the_order_and_the_way(pictures, weigh
     assert np.array_equal(alone.mask, np.asarray(Image.open(reference / f"{files[0].stem}_mask.png")) == 255)
 
 
-def test_the_options_of_the_command_reach_the_predictor(pictures, weights, tmp_path):
-    """Each is written down with the predictions that it made."""
-    options = ["--no-tta", "--threshold", "0.3", "--device", "cpu", "--weights", str(weights)]
-    result = CliRunner().invoke(main, ["predict", str(pictures), str(tmp_path / "out"), *options])
-    assert result.exit_code == 0, result.output
-    record = json.loads((tmp_path / "out" / "predictions.json").read_text())
-    assert (record["test_time_augmentation"], record["threshold"]) == ("none", 0.3)
+def test_the_options_of_the_command_go_over_the_weights(pictures, tmp_path):
+    """What a prediction depends on is recorded with it; the released weights say four flips and 0.5."""
+    image, recorded = pictures / "case0.png", []
+    for number, options in enumerate(([], ["--no-tta", "--threshold", "0.3"])):
+        out = tmp_path / str(number)
+        result = CliRunner().invoke(main, ["predict", str(image), str(out), "--device", "cpu", *options])
+        assert result.exit_code == 0, result.output
+        recorded.append(json.loads((out / "predictions.json").read_text()))
+    assert [(each["test_time_augmentation"], each["threshold"]) for each in recorded] == [("four", 0.5), ("none", 0.3)]
 
 
 def test_parts_share_a_folder_and_make_the_whole(pictures, weights, tmp_path):
