@@ -94,6 +94,16 @@ def test_finished_folds_of_other_parameters_are_refused(more_cases, monkeypatch)
             cross_validate(more_cases, "demo", [0], params)
 
 
+def test_a_fold_that_fails_ends_the_parent_as_failed(more_cases, monkeypatch):
+    def fail(*_: object) -> None:
+        raise InputError("no space")
+
+    monkeypatch.setattr(Experiment, "run", fail)
+    with pytest.raises(InputError, match="no space"):
+        cross_validate(more_cases, "demo", [0], PARAMS)
+    assert [run.info.status for run in tracked_runs(more_cases)] == ["FAILED"]
+
+
 def test_a_run_in_the_same_folder_is_no_fold():
     table = pd.DataFrame({"subset": ["test"], "case_id": ["a"]})
     pooled = pool_folds({"fold_0/": lambda: table, "": lambda: table, "fold_x/": lambda: table})
