@@ -24,6 +24,7 @@ from lesion_segmentation.inference import (
     take_part,
 )
 from lesion_segmentation.inference.description import COLUMNS, describe_prediction
+from lesion_segmentation.inference.loading import describe_masks, make_predictor
 from lesion_segmentation.inference.pictures import Chosen
 from lesion_segmentation.inference.predictions import prepare
 from lesion_segmentation.model import NetworkMetadata, build_network, load_network, save_network
@@ -119,6 +120,18 @@ def test_the_options_of_the_command_go_over_the_weights(pictures, tmp_path):
         assert result.exit_code == 0, result.output
         recorded.append(json.loads((out / "predictions.json").read_text()))
     assert [(each["test_time_augmentation"], each["threshold"]) for each in recorded] == [("four", 0.5), ("none", 0.3)]
+
+
+def test_provenance_names_the_weights_by_their_values(weights):
+    import torch
+
+    network = load_network(weights)
+    predictor = make_predictor(network, InferenceSettings(device="cpu"))
+    before = describe_masks(network, predictor)["weights"]
+    assert describe_masks(load_network(weights), predictor)["weights"] == before
+    with torch.no_grad():
+        next(network.parameters()).mul_(1.001)
+    assert describe_masks(network, predictor)["weights"] != before
 
 
 def test_parts_share_a_folder_and_make_the_whole(pictures, weights, tmp_path):

@@ -13,6 +13,7 @@ def test_image_and_mask_turn_together():
     assert set(np.unique(turned.mask)) == {0, 1}
     seen = turned.image[..., 0] > 127
     assert (seen & turned.mask.astype(bool)).sum() == turned.mask.sum()  # the mask only shrinks
+    assert turned.image[turned.mask.astype(bool)].min() >= 254  # only what is lesion through and through stays lesion
     assert turned.mask.sum() > 0.85 * seen.sum()
     reference = scipy_rotate(mask.astype(float), 25, reshape=False, order=1) > 0.5
     assert (reference != seen).mean() < 0.005
