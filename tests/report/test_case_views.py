@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lesion_segmentation.report.case_views import choose_shown
+from lesion_segmentation.report.case_views import FALSE_NEGATIVE, FALSE_POSITIVE, _paint_disagreement, choose_shown
 
 
 @pytest.fixture
@@ -26,3 +26,9 @@ def test_of_many_the_extremes_and_a_sample_are_shown(case_metrics):
             subset
         )
     assert shown.equals(choose_shown(case_metrics, 500))
+
+
+def test_false_positives_and_false_negatives_have_the_colors_of_the_legend():
+    predicted, mask = np.array([[True, False, True]]), np.array([[False, True, True]])
+    painted = np.asarray(_paint_disagreement(predicted, mask).convert("RGB"))
+    assert [tuple(pixel) for pixel in painted[0]] == [FALSE_POSITIVE, FALSE_NEGATIVE, (255, 255, 255)]
