@@ -1,5 +1,6 @@
 """The service: the same masks as everywhere, bounds, plain sentences."""
 
+import asyncio
 import base64
 import io
 import json
@@ -20,6 +21,7 @@ from serving.conftest import small_predictor
 from lesion_segmentation.data.sources import synthetic
 from lesion_segmentation.model import save_network
 from lesion_segmentation.serving import server as server_module
+from lesion_segmentation.serving.limits import Refusal, read_body
 
 PICTURE = synthetic.draw_case(5).image
 
@@ -130,6 +132,19 @@ def test_a_body_without_end_and_a_slow_one_are_cut_off(serve):
         slow.sendall(head.replace("Transfer-Encoding: chunked", "Content-Length: 5000").encode() + b"x")
         assert b" 408 " in slow.recv(4096)
     assert post(port, encode(PICTURE[:50, :50]))[0] == 200
+
+
+def test_a_body_of_many_small_parts_is_bounded_as_a_whole():
+    class Request:
+        headers: dict[str, str] = {}
+
+        async def stream(self):
+            for _ in range(5):
+                yield b"12345"
+
+    with pytest.raises(Refusal) as caught:
+        asyncio.run(read_body(Request(), 10, 30))
+    assert caught.value.status == 413
 
 
 def test_a_silent_connection_is_closed(serve, monkeypatch):
