@@ -112,7 +112,7 @@ def test_the_same_bytes_whatever_the_batch_the_order_and_the_way(pictures, weigh
 
 
 def test_the_options_of_the_command_go_over_the_weights(pictures, tmp_path):
-    """What a prediction depends on is recorded with it; the released weights say four flips and 0.5."""
+    """The record names what the predictions depend on; the released weights ask for four flips and 0.5."""
     image, recorded = pictures / "case0.png", []
     for number, options in enumerate(([], ["--no-tta", "--threshold", "0.3"])):
         out = tmp_path / str(number)

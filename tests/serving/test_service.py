@@ -170,12 +170,12 @@ class Held:
 
 
 def wait_for_waiting(port: int, count: int) -> None:
-    """Until so many pictures are at hand."""
+    """Wait until the service holds this number of images."""
     for _ in range(600):
         if f"lesion_waiting {count}.0" in get(port, "/metrics")[1]:
             return
         time.sleep(0.05)
-    raise AssertionError(f"there were never {count} pictures at hand")
+    raise AssertionError(f"the service never held {count} images")
 
 
 def test_more_than_may_wait_are_refused_and_who_goes_away_is_dropped(serve):
