@@ -2,8 +2,9 @@
 #
 #     docker build -t lesion-segmentation --build-arg PIP_EXTRA_INDEX_URL=<address> .
 #
-# The argument is the address that PyTorch's installation page shows after --index-url, for Linux and Pip, with CPU or a version
-# of CUDA. Without it pip installs the build of its own index, which on Linux is one for CUDA. Such builds bring CUDA's libraries themselves: the machine needs the driver and NVIDIA's container toolkit.
+# The argument is the address that PyTorch's installation page shows after --index-url, for Linux and Pip, with CPU or a
+# version of CUDA. Without it pip installs the build of its own index, which on Linux is one for CUDA. Such builds bring
+# CUDA's libraries themselves: the machine needs the driver and NVIDIA's container toolkit.
 ARG PYTHON=3.11-slim-bookworm
 
 FROM python:${PYTHON} AS build
