@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from lesion_segmentation.report.case_views import trace_outline
+from lesion_segmentation.report.page import find_headline
 
 
 class Numbers(HTMLParser):
@@ -136,3 +137,10 @@ def test_outlines_are_closed_paths_around_the_mask():
     assert points.min(axis=0).tolist() == [3.0, 2.0]
     assert points.max(axis=0).tolist() == [6.0, 4.0]
     assert trace_outline(np.zeros((6, 8), bool)) == ""
+
+
+def test_the_headline_has_means_over_the_test_images_at_the_networks_threshold(reporting):
+    table = pd.read_csv(reporting / "score_intervals.csv")
+    rows = table.loc[[score["row"] for score in find_headline(table)["scores"]]]
+    kinds = rows[["average", "subset", "threshold_role"]].drop_duplicates().to_numpy().tolist()
+    assert kinds == [["per_image", "test", "network"]]
