@@ -20,7 +20,7 @@ from PIL import Image
 from lesion_segmentation.data.sources import synthetic
 from lesion_segmentation.released import WEIGHTS
 
-COMMAND = [sys.executable, "-c", "from lesion_segmentation.script import main; main()"]
+COMMAND = [sys.executable, "-c", "from lesion_segmentation.cli import main; main()"]
 PORT = 8199
 SILENT = 1000
 
@@ -72,7 +72,7 @@ def post(port: int, body: bytes) -> tuple[int, bytes]:
 def main(seconds: float, clients: int, weights: Path) -> None:
     """Clients that ask again as soon as they are answered; then silent connections; then SIGTERM under load."""
     buffer = io.BytesIO()
-    Image.fromarray(synthetic.draw_case(3).image).save(buffer, "JPEG", quality=90)
+    Image.fromarray(synthetic.synthesize_case(3).image).save(buffer, "JPEG", quality=90)
     with served(weights) as process:
         _load_for(seconds, process.pid, buffer.getvalue(), clients)
         _stay_silent(process.pid)

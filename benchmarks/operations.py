@@ -26,12 +26,12 @@ from PIL import Image
 import lesion_segmentation
 from benchmarks.callers import PORT, begin, measure_seconds, post, served
 from lesion_segmentation.data.sources import synthetic
-from lesion_segmentation.inference import InferenceSettings, choose_pictures, load_predictor
-from lesion_segmentation.inference.predictions import prepare
-from lesion_segmentation.masks import cut_mask
+from lesion_segmentation.images.masks import binarize
+from lesion_segmentation.images.resize import resize_image, restore_probability
 from lesion_segmentation.model import Network, load_network
+from lesion_segmentation.prediction import RunSettings, load_predictor, select_images
+from lesion_segmentation.prediction.predictions import prepare
 from lesion_segmentation.released import WEIGHTS
-from lesion_segmentation.resizing import resize_image, restore_probability
 
 SMALL = (128, 96)
 weights_option = click.option("--weights", type=click.Path(path_type=Path), default=WEIGHTS)
@@ -44,7 +44,7 @@ def main() -> None:
 
 def draw_pictures(count: int, folder: Path) -> None:
     """`count` small JPEGs in folders of a thousand."""
-    drawn = [Image.fromarray(synthetic.draw_case(number).image).resize(SMALL) for number in range(1, 21)]
+    drawn = [Image.fromarray(synthetic.synthesize_case(number).image).resize(SMALL) for number in range(1, 21)]
     for number in range(count):
         path = folder / f"{number // 1000:03}" / f"{number:05}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -123,8 +123,8 @@ def alone(weights: Path) -> None:
         seconds = measure_seconds(lambda: _predict_one_by_one(network, sorted(source.rglob("*.jpg")), Path(scratch)))
         click.echo(f"one by one, float32: {200 / seconds:.1f} a second")
         for precision in ("32-true", "auto"):
-            settings = InferenceSettings(test_time_augmentation="none", precision=precision)
-            prepared, target = prepare(network, choose_pictures(source), settings), Path(scratch, precision)
+            settings = RunSettings(test_time_augmentation="none", precision=precision)
+            prepared, target = prepare(network, select_images(source), settings), Path(scratch, precision)
             seconds = measure_seconds(partial(prepared.write_to, target))
             click.echo(f"predict, {prepared.predictor.precision}: {200 / seconds:.1f} a second")
 
@@ -144,7 +144,7 @@ def _predict_alone(network: Network, file: Path, target: Path) -> None:
         pixels = torch.from_numpy(small.copy()).permute(2, 0, 1)[None].float()
         probability = network((pixels - mean) / std).sigmoid()[0, 0].numpy()
         native = restore_probability(probability, picture.shape[0], picture.shape[1], said.framing)
-        mask = cut_mask(native, said.threshold, said.single_lesion)
+        mask = binarize(native, said.threshold, said.keep_largest_component)
         Image.fromarray((255 * mask).astype(np.uint8)).save(target)
 
 
@@ -192,7 +192,7 @@ def _compare_exported(weights: Path, files: list[Path], place: Path) -> None:
 
     export_onnx(load_network(weights), place)
     session = onnxruntime.InferenceSession(place, providers=["CPUExecutionProvider"])
-    exact = load_predictor(weights, InferenceSettings(precision="32-true"))
+    exact = load_predictor(weights, RunSettings(precision="32-true"))
     worst, differ, beyond = 0.0, 0, 0
     for file, prediction in zip(files, exact(files), strict=True):
         masks, probabilities = session.run(None, {"pictures": _read(file)[None]})

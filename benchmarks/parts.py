@@ -20,19 +20,19 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.networks import build
 from benchmarks.speed import draw_pictures, run_epochs
-from lesion_segmentation.hardware import choose_hardware, keep_freed_memory, measure_multiply_rate
+from lesion_project.tracking import Description, TrackedRun
+from lesion_segmentation.core.hardware import choose_hardware, keep_freed_memory, measure_multiply_rate
 from lesion_segmentation.model import SegNet
 from lesion_segmentation.model.layers import count_gflop
 from lesion_segmentation.model.scaling import Scaling
-from lesion_segmentation.tracking import Description, TrackedRun
 from lesion_segmentation.training import trainer
 from lesion_segmentation.training.averaging import AveragedNetwork
+from lesion_segmentation.training.callbacks import Callbacks
 from lesion_segmentation.training.checkpoints import CheckpointFile
-from lesion_segmentation.training.listener import Listener
+from lesion_segmentation.training.epoch_metrics import EpochMetrics
 from lesion_segmentation.training.loop import fit
-from lesion_segmentation.training.pictures import Pictures
+from lesion_segmentation.training.samples import Pictures
 from lesion_segmentation.training.settings import TrainingSettings
-from lesion_segmentation.training.tally import Tally
 from lesion_segmentation.training.trainer import Trainer
 
 Spent = MutableMapping[str, float]
@@ -44,13 +44,13 @@ EPOCHS = 2
 _PARTS: tuple[tuple[Any, str, str], ...] = (
     (Pictures, "batch", "augmentation"),
     (Trainer, "draw_epoch", "augmentation"),
-    (trainer, "apply_changes", "augmentation"),
+    (trainer, "apply_augmentation", "augmentation"),
     (Scaling, "__call__", "augmentation"),
     (SegNet, "forward", "forward"),
     (lightning.Fabric, "backward", "backward"),
-    (torch.optim.AdamW, "step", "optimiser"),
-    (AveragedNetwork, "update", "optimiser"),
-    (Tally, "add", "logging: scores"),
+    (torch.optim.AdamW, "step", "optimizer"),
+    (AveragedNetwork, "update", "optimizer"),
+    (EpochMetrics, "add", "logging: scores"),
     (CheckpointFile, "write", "checkpoint"),
     (TrackedRun, "log_epoch", "logging: MLflow"),
 )
@@ -67,7 +67,7 @@ _OPERATORS = {
     "repeat": "unpooling",
     "_to_copy": "casts",
     "clone": "copies",
-    "adam": "optimiser",
+    "adam": "optimizer",
     "lerp": "averaged weights",
     "grid_sampler": "augmentation, sampling",
 }
@@ -83,26 +83,26 @@ def time_parts(width: float, batch: int) -> list[dict[str, Any]]:
         )
         for owner, name, part in _PARTS:
             stack.enter_context(patch.object(owner, name, _timed(getattr(owner, name), part, spent)))
-        listener = Listener(on_epoch=lambda row: run.log_epoch(row))
+        callbacks = Callbacks(on_epoch=lambda row: run.log_epoch(row))
         checkpoint = CheckpointFile(folder / "checkpoint.safetensors")
         settings = TrainingSettings(
             architecture="segnet", width=width, batch_size=batch, epochs=EPOCHS, logit_batch_norm=False, loss="bce_dice"
         )
-        _fit(batch, settings, listener, checkpoint)  # imports libraries, finds kernels and memory
+        _fit(batch, settings, callbacks, checkpoint)  # imports libraries, finds kernels and memory
         spent.clear()
         start = time.perf_counter()
-        _fit(SAMPLES, settings, listener, checkpoint)
+        _fit(SAMPLES, settings, callbacks, checkpoint)
         total = time.perf_counter() - start
         run.end("FINISHED")
     spent["rest: loss, start, end"] = total - sum(spent.values())
     return _rows(spent, SAMPLES * EPOCHS, {"width": width, "batch": batch})
 
 
-def _fit(count: int, settings: TrainingSettings, listener: Listener, checkpoint: CheckpointFile) -> None:
+def _fit(count: int, settings: TrainingSettings, callbacks: Callbacks, checkpoint: CheckpointFile) -> None:
     names = [str(index) for index in range(count)]
     images, masks = (dict(zip(names, tensor.numpy(), strict=True)) for tensor in draw_pictures(count))
     samples = pd.DataFrame({"sample_id": names, "subset": "train"})
-    fit(images, masks, samples, settings, listener, checkpoint)
+    fit(images, masks, samples, settings, callbacks, checkpoint)
 
 
 def time_operators(width: float, batch: int) -> list[dict[str, Any]]:

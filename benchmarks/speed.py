@@ -10,13 +10,13 @@ import pandas as pd
 import torch
 
 from benchmarks.networks import HEIGHT, WIDTH, build
-from lesion_segmentation.hardware import Hardware, choose_hardware, keep_freed_memory, measure_multiply_rate
+from lesion_segmentation.core.hardware import Hardware, choose_hardware, keep_freed_memory, measure_multiply_rate
 from lesion_segmentation.model import Network
 from lesion_segmentation.model.layers import count_gflop
 from lesion_segmentation.model.scaling import Scaling
 from lesion_segmentation.prediction import predict
 from lesion_segmentation.training.loop import make_fabric
-from lesion_segmentation.training.pictures import Pictures
+from lesion_segmentation.training.samples import Pictures
 from lesion_segmentation.training.settings import TrainingSettings
 from lesion_segmentation.training.trainer import Trainer
 

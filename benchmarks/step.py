@@ -4,11 +4,11 @@ import click
 
 from benchmarks.busy import tell
 from benchmarks.speed import draw_pictures
-from lesion_segmentation.hardware import PRECISIONS, choose_hardware, keep_freed_memory
+from lesion_segmentation.core.hardware import PRECISIONS, choose_hardware, keep_freed_memory
 from lesion_segmentation.model import NetworkMetadata, build_network
+from lesion_segmentation.training.epoch_metrics import EpochMetrics
 from lesion_segmentation.training.loop import make_fabric
 from lesion_segmentation.training.settings import TrainingSettings
-from lesion_segmentation.training.tally import Tally
 from lesion_segmentation.training.trainer import Trainer
 
 
@@ -26,7 +26,7 @@ def main(width: float, batch: int, precision: str) -> None:
     images, masks = draw_pictures(batch)
     pixels, lesion = images.permute(0, 3, 1, 2).float(), masks[:, None].float()
     trainer.network.train()
-    tell(f"PyTorch, {hardware.precision}", lambda: bool(trainer.step(pixels, lesion, Tally())), batch)
+    tell(f"PyTorch, {hardware.precision}", lambda: bool(trainer.step(pixels, lesion, EpochMetrics())), batch)
 
 
 if __name__ == "__main__":

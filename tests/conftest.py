@@ -30,11 +30,11 @@ from PIL import Image
 from postgres import run_postgres
 
 import lesion_segmentation.paper  # noqa: F401 (its copies, protocols and scores are known by name then)
+from lesion_project.tracking.description import nest
+from lesion_segmentation.core.hardware import use_threads
 from lesion_segmentation.data.cases import Cases, DataSettings, ImageSize, read_cases, resize_masks
 from lesion_segmentation.data.sources import synthetic
 from lesion_segmentation.evaluation import intervals
-from lesion_segmentation.hardware import use_threads
-from lesion_segmentation.tracking.description import nest
 
 ROOT = Path(__file__).parents[1]
 PH2 = ROOT / "data" / "01_raw" / "ph2"
@@ -88,7 +88,7 @@ def few_draws(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 def raw() -> dict[str, Any]:
     """Twenty drawn cases as the catalog gives them."""
     ids = synthetic.case_ids(20)
-    cases = {case_id: synthetic.draw_case(number) for number, case_id in enumerate(ids, start=1)}
+    cases = {case_id: synthetic.synthesize_case(number) for number, case_id in enumerate(ids, start=1)}
     return {
         "ph2_images": {case_id: (lambda case=case: Image.fromarray(case.image)) for case_id, case in cases.items()},
         "ph2_masks": {case_id: (lambda case=case: Image.fromarray(case.mask)) for case_id, case in cases.items()},

@@ -7,11 +7,11 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from lesion_segmentation.cli import cli
+from lesion_project.cli import cli
 
 
 def test_the_package_runs_without_the_kedro_command(project):
-    command = [sys.executable, "-m", "lesion_segmentation", "--env", "demo", "--pipelines", "data_processing"]
+    command = [sys.executable, "-m", "lesion_project", "--env", "demo", "--pipelines", "data_processing"]
     done = subprocess.run(command, cwd=project, env=os.environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "Done." in done.stdout

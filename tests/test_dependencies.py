@@ -15,10 +15,10 @@ import pytest
 from packaging.requirements import Requirement
 from PIL import Image
 
-from lesion_segmentation.errors import InputError
-from lesion_segmentation.extras import DISTRIBUTION, distribution_of, find_extra, naming_extras
+from lesion_segmentation.core.errors import InputError
+from lesion_segmentation.core.extras import DISTRIBUTION, distribution_of, explain_missing_extras, find_extra
+from lesion_segmentation.core.tensor_files import write_tensors
 from lesion_segmentation.model import NetworkMetadata
-from lesion_segmentation.tensor_files import write_tensors
 
 SRC = Path(__file__).parents[1] / "src"
 PROJECT = tomllib.loads((SRC.parent / "pyproject.toml").read_text())["project"]
@@ -37,10 +37,10 @@ class WithoutExtras(PathFinder):
 
 sys.meta_path[sys.meta_path.index(PathFinder)] = WithoutExtras
 
-import lesion_segmentation.evaluation, lesion_segmentation.inference, lesion_segmentation.masks
+import lesion_segmentation.evaluation, lesion_segmentation.prediction, lesion_segmentation.images.masks
 import lesion_segmentation.model, lesion_segmentation.prediction
 from click.testing import CliRunner
-from lesion_segmentation.script import main
+from lesion_segmentation.cli import main
 
 results = [CliRunner().invoke(main, command) for command in commands]
 print(json.dumps([[result.exit_code, result.output, repr(result.exception)] for result in results]))
@@ -83,7 +83,7 @@ def normalize(name: str) -> str:
 
 def test_every_import_is_a_dependency_or_in_an_extra():
     declared = names(PROJECT["dependencies"]).union(*(names(EXTRAS[name]) for name in EXTRAS if name != "dev"))
-    own = {*sys.stdlib_module_names, "lesion_segmentation"}
+    own = {*sys.stdlib_module_names, "lesion_segmentation", "lesion_project"}
     others = {(name, str(path)) for name, path in find_imports() if name not in own}
     assert not {(name, path) for name, path in others if distribution_of(name) not in declared}
 
@@ -158,15 +158,15 @@ def test_extra_of_a_package():
 
 
 def test_other_import_errors_pass_unchanged():
-    with pytest.raises(ModuleNotFoundError, match="there_is_none"), naming_extras():
+    with pytest.raises(ModuleNotFoundError, match="there_is_none"), explain_missing_extras():
         import there_is_none  # noqa: F401
-    with pytest.raises(ImportError, match="no_such_name"), naming_extras():
+    with pytest.raises(ImportError, match="no_such_name"), explain_missing_extras():
         from torch import no_such_name  # noqa: F401
 
 
 def test_cause_of_an_import_error_is_read():
     with (
         pytest.raises(InputError, match=r"package s3fs .* pip install 'lesion-segmentation\[scale\]'"),
-        naming_extras(),
+        explain_missing_extras(),
     ):
         raise ImportError("Install s3fs to access S3") from ModuleNotFoundError(name="s3fs")

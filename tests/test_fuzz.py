@@ -19,15 +19,15 @@ from conftest import DRAWN
 from kedro.io import DatasetError
 from PIL import Image
 
-from lesion_segmentation.cli import cli
+from lesion_project.cli import cli
+from lesion_project.datasets import CaseArrays, Record, Table
+from lesion_segmentation.core.errors import InputError
+from lesion_segmentation.core.tensor_files import read_tensors, write_tensors
 from lesion_segmentation.data.cases import ImageSize, read_cases
 from lesion_segmentation.data.sources import synthetic
 from lesion_segmentation.data.sources.ph2 import import_ph2
-from lesion_segmentation.datasets import CaseArrays, Record, Table
-from lesion_segmentation.errors import InputError
 from lesion_segmentation.evaluation.audit import AUDITED, audit_table
 from lesion_segmentation.model import NetworkMetadata, build_network, load_network, save_network
-from lesion_segmentation.tensor_files import read_tensors, write_tensors
 from lesion_segmentation.training.checkpoints import CheckpointFile
 from lesion_segmentation.training.loop import fit
 from lesion_segmentation.training.settings import TrainingSettings
@@ -192,7 +192,7 @@ def test_checkpoints_with_other_tensors(checkpoint, generator):
 
 
 def test_pictures(generator):
-    case = synthetic.draw_case(1)
+    case = synthetic.synthesize_case(1)
     buffer = BytesIO()
     Image.fromarray(case.image[:40, :40]).save(buffer, format="BMP")
     whole = buffer.getvalue()
@@ -235,7 +235,7 @@ def test_arrays_that_are_texts_or_unpack_to_more_than_there_is_memory(tmp_path, 
         dict(CaseArrays(str(path)).load())
     np.savez_compressed(path, a=np.zeros(10_000_000, np.uint8))
     assert path.stat().st_size < 20_000
-    monkeypatch.setattr("lesion_segmentation.datasets.arrays.free_memory", lambda: 5_000_000)
+    monkeypatch.setattr("lesion_project.datasets.arrays.free_memory", lambda: 5_000_000)
     with pytest.raises(InputError, match=r"a of .*arrays\.npz unpacks to 0\.0 GB, but 0\.0 GB of memory are free"):
         dict(CaseArrays(str(path)).load())
 

@@ -12,20 +12,20 @@ from kedro_datasets.partitions import PartitionedDataset
 from PIL import Image, ImageEnhance
 from sklearn.model_selection import train_test_split
 
-from lesion_segmentation.data.alike import find_alike_pictures
+from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.data.cases import Cases, DataSettings, ImageSize, read_cases, resize_masks
-from lesion_segmentation.data.leaks import LeakGuardSettings, guard_samples
-from lesion_segmentation.data.passport import describe_dataset
+from lesion_segmentation.data.leakage import LeakGuardSettings, guard_samples
+from lesion_segmentation.data.near_duplicates import list_near_duplicates
 from lesion_segmentation.data.perceptual_hash import hash_distances, hash_views
 from lesion_segmentation.data.samples import AugmentationSettings, make_samples
 from lesion_segmentation.data.splits import SplitSettings, split_cases
-from lesion_segmentation.errors import InputError
+from lesion_segmentation.data.summary import describe_dataset
 from lesion_segmentation.evaluation import score_case
 from lesion_segmentation.evaluation.borders import score_distances
+from lesion_segmentation.images.resize import resize_image
 from lesion_segmentation.paper import legacy_scores
 from lesion_segmentation.paper.split import TEST_CASES
 from lesion_segmentation.prediction import predict
-from lesion_segmentation.resizing import resize_image
 from lesion_segmentation.training.loop import fit
 from lesion_segmentation.training.settings import TrainingSettings
 
@@ -67,7 +67,7 @@ def hashes(read) -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def alike(cases, hashes) -> pd.DataFrame:
-    return find_alike_pictures(cases, hashes, LeakGuardSettings())
+    return list_near_duplicates(cases, hashes, LeakGuardSettings())
 
 
 def test_the_passport_gives_ph2s_known_facts(cases, alike):
@@ -212,7 +212,7 @@ def test_scores_after_training(read):
             predicted = [np.mean([truths[case_id] for case_id in train], axis=0) > 0.5] * len(test)
         else:
             given = {case_id: truths[train[other]] for case_id, other in zip(train, order, strict=True)}
-            settings = TrainingSettings(width=0.125, epochs=15, on_the_fly={"enabled": False})
+            settings = TrainingSettings(width=0.125, epochs=15, online_augmentation={"enabled": False})
             samples = pd.DataFrame({"sample_id": train, "subset": "train"})
             network, _ = fit(images, given, samples, settings)
             predicted = predict(network, np.stack([images[case_id] for case_id in test])) > 0.5
@@ -234,7 +234,7 @@ def test_a_network_trained_on_shuffled_masks_is_no_better_than_the_mean_mask(tes
 
 
 def test_the_committed_fold_table_is_the_one_that_is_drawn(cases):
-    committed = pd.read_csv(Path(__file__).parents[1] / "docs" / "results" / "folds.csv").set_index("case_id")["fold"]
+    committed = pd.read_csv(Path(__file__).parents[1] / "results" / "folds.csv").set_index("case_id")["fold"]
     for fold in range(5):
         split = split_cases(cases, SplitSettings(protocol="folds", fold=fold))
         assert set(split.loc[split["subset"] == "test", "case_id"]) == set(committed.index[committed == fold])

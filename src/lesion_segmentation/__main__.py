@@ -1,24 +1,6 @@
-"""`python -m lesion_segmentation`: what `kedro run` does, from the installed package and a conf folder."""
+"""Run the command line: `python -m lesion_segmentation`."""
 
-import sys
-from pathlib import Path
-
-from lesion_segmentation.errors import InputError
-from lesion_segmentation.extras import naming_extras
-
-
-def main() -> None:
-    """Run the pipelines named on the command line."""
-    try:
-        with naming_extras():
-            from kedro.framework.project import configure_project
-
-            from lesion_segmentation.cli import run
-    except InputError as error:
-        sys.exit(f"Error: {error}")
-    configure_project(Path(__file__).parent.name)
-    run(sys.argv[1:])
-
+from lesion_segmentation.cli import main
 
 if __name__ == "__main__":
     main()

@@ -1,226 +1,223 @@
-"""The project's commands: Kedro's `run` without stack traces for a user's mistakes, and our own."""
+"""`lesion-segmentation`: the commands that need neither Kedro nor MLflow."""
 
-import copy
 import functools
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
-from kedro.framework.cli.project import run as kedro_run
-from kedro.framework.cli.utils import _split_params
-from kedro.io import DatasetError
-from kedro.utils import find_kedro_project
-from kedro.validation.exceptions import ParameterValidationError
-from yaml import YAMLError  # type: ignore[import-untyped]
 
-from lesion_segmentation.errors import InputError, first_line
-from lesion_segmentation.extras import naming_extras
-from lesion_segmentation.released import WEIGHTS, read_figures
-from lesion_segmentation.script import (
-    UserPath,
-    audit_command,
-    check_data_command,
-    export_command,
-    given_settings,
-    predict_plainly,
-    prediction_options,
-    serve_command,
-    tell,
-    workers_options,
+from lesion_segmentation import __version__
+from lesion_segmentation.core.atomic_files import existing_parent, expand_home
+from lesion_segmentation.core.errors import InputError
+from lesion_segmentation.core.extras import explain_missing_extras
+from lesion_segmentation.core.storage import Location, find_location
+from lesion_segmentation.core.workers import check_workers
+from lesion_segmentation.released import WEIGHTS
+
+SOME_FAILED = 3
+"""Exit status where some pictures could not be read, and all others are done."""
+
+
+class UserPath(click.Path):
+    """A path in which ~ is the user's home, also where no shell has said so: make under dash leaves it."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(path_type=Path, **options)
+
+    def convert(self, value: Any, *where: Any) -> Any:
+        try:
+            return super().convert(expand_home(value), *where)
+        except InputError as error:
+            self.fail(str(error), *where)
+
+
+weights_option = click.option(
+    "--weights", type=UserPath(), default=WEIGHTS, help="A weights file that a training wrote; else the released one."
 )
-from lesion_segmentation.selection import check_environment, check_selection
-from lesion_segmentation.storage import find_location
-from lesion_segmentation.workers import check_workers
 
 
-def _plain_errors(function: Callable[..., Any]) -> Callable[..., Any]:
+def plain_errors(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Tell a user's mistake in its sentence, without a trace."""
+
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         try:
-            with naming_extras():
+            with explain_missing_extras():
                 return function(*args, **kwargs)
-        except (InputError, ParameterValidationError) as error:
+        except InputError as error:
             raise click.ClickException(str(error)) from error
-        except DatasetError as error:
-            cause = _users_cause(error)
-            if cause is None:
-                raise
-            raise click.ClickException(str(cause)) from error
 
     return wrapped
 
 
-def _users_cause(error: BaseException) -> InputError | None:
-    """Kedro wraps what a data set raises."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-        if isinstance(error, InputError):
-            return error
-    return None
+def workers_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Who shares the work."""
+    for option in (
+        click.option("--scheduler", metavar="ADDRESS", help="Share the work over the Dask cluster at this address."),
+        click.option("--workers", type=click.IntRange(1), help="Share it over so many processes of this machine."),
+    ):
+        function = option(function)
+    return function
 
 
-def _read_params(context: click.Context, option: click.Parameter, value: Any) -> Any:
-    """As Kedro reads --params, which leaves what is no YAML to a stack trace."""
-    try:
-        return _split_params(context, option, value)
-    except YAMLError as error:
-        raise click.BadParameter(
-            f"{value!r} cannot be read ({first_line(error)}). Expected name=value,name=value; what has commas of its "
-            "own stands in an environment, such as conf/<env>/parameters_training.yml."
-        ) from error
+def prediction_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What `predict` can be told, here and in Kedro's command."""
+    for option in reversed(
+        (
+            click.argument("source", metavar="IN"),
+            click.argument("target", metavar="OUT"),
+            click.option("--threshold", type=float, help="Probabilities above it are lesion; by default the weights'."),
+            click.option("--annotation-style", help="Whose way of outlining, of a network that knows several, such as PH2."),
+            click.option("--overlays", is_flag=True, help="Write pictures with the lesion's annotation_style, too."),
+            click.option("--probabilities", is_flag=True, help="Write probabilities as grey pictures, too."),
+            click.option("--no-tta", is_flag=True, help="Predict each picture once, not its mirror images."),
+            click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="By default auto."),
+            click.option("--batch-size", type=int, help="By default 8."),
+            click.option("--part", metavar="K/N", help="Only the K-th of N parts of the pictures; parts share OUT."),
+            click.option("--truth", type=UserPath(), help="True masks: score the predictions with them."),
+        )
+    ):
+        function = option(function)
+    return workers_options(function)
 
 
-@click.group(name="lesion_segmentation")
-def cli() -> None:
-    """Commands of the lesion segmentation project."""
+def given_settings(options: dict[str, Any]) -> dict[str, Any]:
+    """What of the settings of a prediction the command names.
 
-
-def _run_what_is_there(**options: Any) -> Any:
-    """Kedro's `run`, once what it is asked for is there."""
-    from kedro.framework.project import pipelines
-
-    project = find_kedro_project(Path.cwd())
-    if project is not None and not options.get("conf_source"):
-        check_environment(project / "conf", options.get("env"))
-    return _KEDRO_RUN(**check_selection(options, dict(pipelines)))
-
-
-run = copy.copy(kedro_run)
-assert run.callback is not None
-_KEDRO_RUN = run.callback
-run.callback = _plain_errors(_run_what_is_there)
-run.params = [copy.copy(option) for option in run.params]
-next(option for option in run.params if option.name == "params").callback = _read_params
-cli.add_command(run)
-cli.add_command(check_data_command)
-cli.add_command(audit_command)
-cli.add_command(export_command)
-cli.add_command(serve_command)
-
-
-def _find_project() -> Path:
-    project: Path | None = find_kedro_project(Path.cwd())
-    if project is None:
-        raise InputError("No Kedro project here. Call this command in the project's folder.")
-    return project
-
-
-@cli.command("import-ph2")
-@click.argument("source", type=UserPath())
-@click.option("--target", type=UserPath(), help="By default data/01_raw/ph2 of the project.")
-@_plain_errors
-def import_ph2_command(source: Path, target: Path | None) -> None:
-    """Check PH2 in SOURCE (a folder or a zip; the official or the Kaggle layout) and bring it to TARGET."""
-    from lesion_segmentation.data.sources.ph2 import import_ph2
-
-    project = find_kedro_project(Path.cwd()) or Path.cwd()
-    click.echo(import_ph2(source, target or project / "data" / "01_raw" / "ph2"))
-
-
-@cli.command("send-run")
-@click.argument("unsent", type=UserPath(exists=True, dir_okay=False))
-@_plain_errors
-def send_run_command(unsent: Path) -> None:
-    """Send to MLflow what a run could not send, from the file UNSENT that it named at its end."""
-    from lesion_segmentation.tracking.run import send_unsent
-
-    click.echo(send_unsent(unsent))
-
-
-@cli.command("fetch-encoders")
-@click.argument("names", nargs=-1)
-@_plain_errors
-def fetch_encoders_command(names: tuple[str, ...]) -> None:
-    """Download weights that encoders may begin with, NAMES or all, to data/01_raw/encoders."""
-    from lesion_segmentation.model.encoders import PUBLISHED, fetch_encoder
-
-    project = find_kedro_project(Path.cwd()) or Path.cwd()
-    for name in names or PUBLISHED:
-        path = fetch_encoder(name, project / "data" / "01_raw" / "encoders")
-        click.echo(f"{name}: {path} ({PUBLISHED[name].licence}, from {PUBLISHED[name].package})")
-
-
-@cli.command("predict")
-@prediction_options
-@click.option(
-    "--weights",
-    default=str(WEIGHTS),
-    help="A weights file, the id of an MLflow run, or models:/name@alias; else the released network.",
-)
-@click.option("--env", "-e", help="As of kedro run.")
-@click.option("--no-tracking", is_flag=True, help="Leave Kedro's pipeline and MLflow out: the same masks, sooner.")
-@_plain_errors
-def predict_command(source: str, target: str, part: str | None, truth: Path | None, **options: Any) -> None:
-    """Predict a mask for the picture IN, or for all pictures of the folder IN, into the folder OUT.
-
-    Either may be a place such as s3://bucket/folder, whose keys stand in conf/local/credentials.yml. Runs the pipeline
-    `inference`; MLflow gets its parameters and counts, no name of a file.
+    Raises:
+        InputError: A value cannot be; all are named.
     """
-    if "://" in source + target:
-        from lesion_segmentation.experiments.inference import use_credentials
+    from lesion_segmentation.core.parameter_model import find_problems
+    from lesion_segmentation.prediction.run_settings import RunSettings
 
-        use_credentials(_find_project(), options["env"])
-    found, wanted = find_location(source), find_location(target)
-    if options["no_tracking"]:
-        predict_plainly(found, wanted, part, truth, options)
-        return
-    from lesion_segmentation.experiments.inference import run_inference
-    from lesion_segmentation.inference.command import check_request
-
-    check_workers(options["workers"], options["scheduler"])
-    given = given_settings(options)
-    request = check_request(found, wanted, part, truth)
-    places = {"source": found, "target": wanted, "part": part, "truth": truth}
-    places |= {name: options[name] for name in ("weights", "workers", "scheduler")}
-    tell(*run_inference(_find_project(), options["env"], places, request.chosen, given), wanted)
+    names = ("threshold", "annotation_style", "overlays", "probabilities", "device", "batch_size")
+    given = {name: options[name] for name in names if options[name] is not None and options[name] is not False}
+    given |= {"test_time_augmentation": "none"} if options["no_tta"] else {}
+    problems = find_problems("", RunSettings, given)
+    if problems:
+        raise InputError.from_problems("These options cannot be", [each.lstrip(".") for each in problems], "")
+    return given
 
 
-@cli.command("sweep")
-@click.option("--env", "-e", help="As of kedro run.")
-@click.option("--params", callback=_read_params, default="", help="As of kedro run.")
-@workers_options
-@_plain_errors
-def sweep_command(env: str | None, params: dict[str, Any], workers: int | None, scheduler: str | None) -> None:
-    """Search a recipe in the space of conf's sweep; trials that are done are not run again."""
-    from lesion_segmentation.experiments.sweep import run_sweep
+def tell(done: int, failed: int, target: Location) -> None:
+    """The closing words; ends with SOME_FAILED where there were bad files."""
+    from lesion_segmentation.prediction.tables import names_of_tables
 
-    project = _find_project()
-    env = env or os.environ.get("KEDRO_ENV")
-    check_environment(project / "conf", env)
-    click.echo(run_sweep(project, env, params, workers, scheduler).head(5).to_string(index=False))
+    table, failures = names_of_tables(target)
+    click.echo(f"{done} pictures are done: {target / table}")
+    if failed:
+        click.echo(f"{failed} could not be read: {target / failures}", err=True)
+        sys.exit(SOME_FAILED)
 
 
-@cli.command("verify")
-@_plain_errors
-def verify_command() -> None:
-    """Score the released network on the PH2 that was brought in, and say whether its card's figures come out again."""
-    from lesion_segmentation.inference.verification import verify
-
-    table = verify(WEIGHTS, _find_project() / "data" / "01_raw" / "ph2", read_figures())
-    for row in table.itertuples():
-        verdict = "as the card says" if row.agrees else f"the card says {100 * row.expected:.2f}"
-        click.echo(f"{row.score}: {100 * row.found:.2f}, {verdict}")
-    if not table["agrees"].all():
-        raise InputError("The card's figures did not come out again: other weights, other pictures, or another Pillow.")
+@click.group(name="lesion-segmentation")
+@click.version_option(__version__)
+def main() -> None:
+    """Skin lesion segmentation: predict masks, look at data, audit published figures."""
 
 
-@cli.command("cross-validate")
-@click.option("--env", "-e", help="As of kedro run.")
-@click.option("--folds", default="0,1,2,3,4", show_default=True, help="Which of the five folds.")
-@click.option("--params", callback=_read_params, default="", help="As of kedro run.")
-@workers_options
-@_plain_errors
-def cross_validate_command(
-    env: str | None, folds: str, params: dict[str, Any], workers: int | None, scheduler: str | None
+@main.command("predict")
+@prediction_options
+@weights_option
+@plain_errors
+def predict_command(source: str, target: str, part: str | None, truth: Path | None, **options: Any) -> None:
+    """Predict a mask for the picture IN, or for all pictures of the folder IN, into the folder OUT."""
+    predict_plainly(find_location(source), find_location(target), part, truth, options)
+
+
+def predict_plainly(
+    source: Location, target: Location, part: str | None, truth: Path | None, options: dict[str, Any]
 ) -> None:
-    """Run five folds, stratified by diagnosis, as whole runs, and pool them; finished folds are not run again."""
-    from lesion_segmentation.experiments.cross_validation import cross_validate
+    """`predict` without Kedro and MLflow."""
+    from lesion_segmentation.prediction import RunSettings
+    from lesion_segmentation.prediction.request import check_request, predict_request
 
-    project = _find_project()
-    env = env or os.environ.get("KEDRO_ENV")
-    check_environment(project / "conf", env)
-    if not all(fold.strip().isdigit() for fold in folds.split(",")):
-        raise InputError(f"--folds is {folds!r}, expected numbers such as 0,2")
-    cross_validate(project, env, [int(fold) for fold in folds.split(",")], params, workers, scheduler)
+    settings = RunSettings(**given_settings(options))
+    check_workers(options["workers"], options["scheduler"])
+    request = check_request(source, target, part, truth)
+    shared = options["workers"], options["scheduler"]
+    tell(*predict_request(request, expand_home(options["weights"]), settings, *shared), target)
+
+
+@main.command("serve")
+@weights_option
+@click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 answers other machines, too.")
+@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
+@click.option("--token", envvar="LESION_TOKEN", help="Asked of whoever wants a prediction; also LESION_TOKEN.")
+@click.option("--annotation-style", help="Whose way of outlining, of a network that knows several, such as PH2.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@plain_errors
+def serve_command(
+    weights: Path, host: str, port: int, token: str | None, annotation_style: str | None, device: str
+) -> None:
+    """Serve predictions over HTTP, and a page for people at http://HOST:PORT/."""
+    from lesion_segmentation.prediction import RunSettings, load_predictor
+    from lesion_segmentation.serving import ServiceSettings
+    from lesion_segmentation.serving.server import serve
+
+    if token == "" or os.environ.get("LESION_TOKEN") == "":
+        raise InputError("The token is empty, which would let everybody in. Name one, or leave it out.")
+    settings = ServiceSettings(token=token)
+    predictor = load_predictor(
+        weights, RunSettings(device=device, annotation_style=annotation_style, batch_size=settings.batch_size)
+    )
+    click.echo(f"The page: http://{host}:{port}/")
+    serve(predictor, settings, host, port)
+
+
+@main.command("export")
+@click.argument("target", metavar="OUT.onnx", type=UserPath())
+@weights_option
+@click.option("--annotation-style", help="Whose way of outlining, of a network that knows several, such as PH2.")
+@plain_errors
+def export_command(target: Path, weights: Path, annotation_style: str | None) -> None:
+    """Write the network with everything before and behind it as one ONNX file, OUT.onnx."""
+    from lesion_segmentation.export import export_onnx
+    from lesion_segmentation.model import load_network
+
+    if target.suffix != ".onnx" or target.is_dir():
+        raise InputError(f"{target} is no .onnx. Name a file such as network.onnx.")
+    if not (parent := existing_parent(target)).is_dir():
+        raise InputError(f"{parent} is a file, expected a folder. Name another place than {target}.")
+    export_onnx(load_network(weights), target, annotation_style)
+    click.echo(f"{target}: pictures, uint8 (N, H, W, 3), to masks and probabilities, (N, H, W)")
+
+
+@main.command("check-data")
+@click.argument("images", type=UserPath())
+@click.argument("masks", type=UserPath())
+@click.argument("table", type=UserPath(), required=False)
+@plain_errors
+def check_data_command(images: Path, masks: Path, table: Path | None) -> None:
+    """Say everything that is wrong with a data set of one's own, or describe it; writes nothing.
+
+    IMAGES and MASKS are folders with pictures at any depth, TABLE a .csv with case_id and what else is known.
+    """
+    from lesion_segmentation.data.sources.folder import check_data
+
+    click.echo(check_data(images, masks, table))
+
+
+@main.command("audit")
+@click.argument("table", type=UserPath(exists=True, dir_okay=False))
+@plain_errors
+def audit_command(table: Path) -> None:
+    """Say of each row of published scores in TABLE (a .csv) whether it can exist; docs/audit.md explains it."""
+    import pandas as pd
+
+    from lesion_segmentation.evaluation.audit import audit_table
+
+    if not table.is_file():  # a named pipe, say, which would be waited for
+        raise InputError(f"{table} is no file. Expected a .csv, as docs/published.csv is.")
+    try:
+        rows = pd.read_csv(table, dtype=str)
+    except ValueError as error:  # pandas' errors of empty and ragged files, and of other encodings, are ValueErrors
+        raise InputError(f"{table} is no .csv in UTF-8 ({error}). docs/published.csv is an example.") from error
+    verdicts = audit_table(rows)
+    for column in ("implied_dice", "implied_iou"):
+        verdicts[column] = ["" if pd.isna(value) else f"{100 * value:.1f}" for value in verdicts[column]]
+    lines = [list(verdicts.columns), ["---"] * verdicts.shape[1], *verdicts.to_numpy().tolist()]
+    click.echo("\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines))

@@ -65,7 +65,7 @@ def test_operators_are_told_apart():
     arithmetic, *rows = parts.time_operators(0.0625, 2)
     assert arithmetic["ms_per_image"] > 0
     assert all(row["share"] > 0 for row in rows)
-    assert {"convolution", "batch norm", "unpooling", "pooling", "ReLU", "optimiser"} <= {row["part"] for row in rows}
+    assert {"convolution", "batch norm", "unpooling", "pooling", "ReLU", "optimizer"} <= {row["part"] for row in rows}
 
 
 def test_the_plot_has_a_bar_for_every_ratio():

@@ -1,7 +1,7 @@
 import pytest
 
+from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.data.annotations import HEADER, parse_annotations
-from lesion_segmentation.errors import InputError
 
 ROW = "|| IMD425 ||                Melanoma ||   2 ||  1 |  AT |  T |  P |  A |  P ||       3  4  5  6 ||"
 

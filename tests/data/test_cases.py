@@ -5,17 +5,17 @@ import pytest
 from conftest import DRAWN, SMALL
 from PIL import Image
 
-from lesion_segmentation.data.alike import find_alike_pictures
+from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.data.cases import ImageSize, read_cases, resize_masks
-from lesion_segmentation.data.leaks import LeakGuardSettings
-from lesion_segmentation.data.passport import data_hash, describe_dataset
-from lesion_segmentation.data.pictures import to_mask
-from lesion_segmentation.data.sources.synthetic import draw_case
-from lesion_segmentation.errors import InputError
+from lesion_segmentation.data.leakage import LeakGuardSettings
+from lesion_segmentation.data.near_duplicates import list_near_duplicates
+from lesion_segmentation.data.sources.synthetic import synthesize_case
+from lesion_segmentation.data.summary import data_hash, describe_dataset
+from lesion_segmentation.images.read import to_mask
 
 
 def test_one_row_a_case(cases):
-    first, drawn = cases.iloc[0], draw_case(1)
+    first, drawn = cases.iloc[0], synthesize_case(1)
     assert list(cases["case_id"]) == [f"SYN{number:03d}" for number in range(1, 21)]
     assert (first["height"], first["width"]) == drawn.mask.shape
     assert first["lesion_area"] == pytest.approx(drawn.mask.mean())
@@ -44,7 +44,7 @@ def test_resizing_gives_shapes_types_and_to_masks(raw):
 
 
 def test_resizing_is_pillows(read, masks):
-    case, size = draw_case(3), (SMALL.width, SMALL.height)
+    case, size = synthesize_case(3), (SMALL.width, SMALL.height)
     image = Image.fromarray(case.image).resize(size, Image.Resampling.BICUBIC)
     mask = Image.fromarray(case.mask).resize(size, Image.Resampling.NEAREST)
     assert np.array_equal(read.images["SYN003"], np.asarray(image))
@@ -54,7 +54,9 @@ def test_resizing_is_pillows(read, masks):
 def test_the_first_the_smallest_and_the_largest_are_kept_as_they_came(read):
     pixels = (read.cases["width"] * read.cases["height"]).set_axis(read.cases["case_id"])
     assert list(read.example_images) == list(dict.fromkeys(["SYN001", pixels.idxmin(), pixels.idxmax()]))
-    assert all(np.array_equal(image, draw_case(int(name[3:])).image) for name, image in read.example_images.items())
+    assert all(
+        np.array_equal(image, synthesize_case(int(name[3:])).image) for name, image in read.example_images.items()
+    )
 
 
 def test_each_file_is_read_once(raw):
@@ -133,13 +135,13 @@ def test_empty_and_full_masks_are_accepted_with_a_warning(raw, value, word, capl
 
 
 def test_passport_counts_and_names_the_pair_most_alike(cases, hashes):
-    passport = describe_dataset(cases, find_alike_pictures(cases, hashes, LeakGuardSettings()))
+    passport = describe_dataset(cases, list_near_duplicates(cases, hashes, LeakGuardSettings()))
     assert passport["cases"] == 20
     assert sum(passport["diagnoses"].values()) == sum(passport["sizes"].values()) == 20
     assert passport["touches_border"] == cases["touches_border"].sum()
     assert passport["most_alike"]["differing_bits"] > 46
     forged = hashes | {"SYN020": hashes["SYN003"][[4, 5, 6, 7, 0, 1, 2, 3]]}
-    twice = describe_dataset(cases, find_alike_pictures(cases, forged, LeakGuardSettings()))
+    twice = describe_dataset(cases, list_near_duplicates(cases, forged, LeakGuardSettings()))
     assert twice["most_alike"] == {"cases": ["SYN003", "SYN020"], "differing_bits": 0, "of_bits": 256}
 
 

@@ -4,19 +4,19 @@ import pytest
 from conftest import SMALL
 from PIL import Image
 
-from lesion_segmentation.data.alike import find_alike_pictures
+from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.data.annotations import parse_annotations
 from lesion_segmentation.data.cases import DataSettings, read_cases
-from lesion_segmentation.data.leaks import (
+from lesion_segmentation.data.leakage import (
     LeakGuardSettings,
     find_near_duplicates,
     guard_samples,
 )
+from lesion_segmentation.data.near_duplicates import list_near_duplicates
 from lesion_segmentation.data.perceptual_hash import hash_views
 from lesion_segmentation.data.samples import AugmentationSettings, make_samples
 from lesion_segmentation.data.sources import synthetic
 from lesion_segmentation.data.splits import SplitSettings, check_origin, split_cases, split_hash
-from lesion_segmentation.errors import InputError
 
 COPIES = AugmentationSettings(copies=("rotated", "flipped"))
 
@@ -34,7 +34,7 @@ def photographs(cases) -> pd.DataFrame:
 
 @pytest.fixture
 def alike(photographs, hashes) -> pd.DataFrame:
-    return find_alike_pictures(photographs, hashes, LeakGuardSettings())
+    return list_near_duplicates(photographs, hashes, LeakGuardSettings())
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_a_copy_of_a_scored_case_in_training_fails_the_run(samples, split, alike
 def test_near_duplicates_across_subsets_fail_the_run(samples, split, images, hashes, photographs, alter):
     test, train = (split.loc[split["subset"] == name, "case_id"].iloc[0] for name in ("test", "train"))
     forged = hashes | {test: hash_views(alter(images[train]))}
-    alike = find_alike_pictures(photographs, forged, LeakGuardSettings())
+    alike = list_near_duplicates(photographs, forged, LeakGuardSettings())
     with pytest.raises(InputError) as caught:
         guard_samples(samples, split, alike, LeakGuardSettings())
     first, second = sorted([test, train])
@@ -88,14 +88,14 @@ def test_near_duplicates_across_subsets_fail_the_run(samples, split, images, has
 
 def test_near_duplicates_within_a_subset_do_no_harm(samples, split, hashes, photographs):
     one, other = split.loc[split["subset"] == "train", "case_id"].iloc[:2]
-    alike = find_alike_pictures(photographs, hashes | {other: hashes[one]}, LeakGuardSettings())
+    alike = list_near_duplicates(photographs, hashes | {other: hashes[one]}, LeakGuardSettings())
     assert list(alike["near_duplicate"]) == [True]
     assert find_near_duplicates(samples, split, alike) == []
 
 
 def test_drawn_cases_may_look_alike(cases, hashes):
     first, second = sorted(hashes)[:2]
-    alike = find_alike_pictures(cases, hashes | {second: hashes[first]}, LeakGuardSettings())
+    alike = list_near_duplicates(cases, hashes | {second: hashes[first]}, LeakGuardSettings())
     assert alike[["case_id", "other_case_id", "differing_bits"]].to_numpy().tolist() == [[first, second, 0]]
     assert not alike["near_duplicate"].any()
 
@@ -108,7 +108,7 @@ def test_near_duplicates_are_drawn_together(photographs, images, masks, hashes, 
     for number in range(0, 18, 3):  # six groups of three, of which the first and the last are alike through the second
         for other in names[number + 1 : number + 3]:
             forged[other] = hash_views(images[names[number]][:, ::-1])
-    alike = find_alike_pictures(photographs, forged, LeakGuardSettings())
+    alike = list_near_duplicates(photographs, forged, LeakGuardSettings())
     assert alike["near_duplicate"].sum() == 18
     table = photographs.assign(diagnosis="")
     for seed in range(5):
@@ -126,13 +126,13 @@ def test_pictures_are_known_again_when_they_were_turned_whatever_they_are_traine
     table = parse_annotations(synthetic.annotations_text(21))
     size = SMALL.model_copy(update={"framing": "pad"})
     read = read_cases(**turned, ph2_annotations=table, image_size=size, data=DataSettings(name="mine"))
-    alike = find_alike_pictures(read.cases, read.perceptual_hashes, LeakGuardSettings())
+    alike = list_near_duplicates(read.cases, read.perceptual_hashes, LeakGuardSettings())
     assert alike[["case_id", "other_case_id", "near_duplicate"]].to_numpy().tolist() == [["SYN003", "SYN021", True]]
 
 
 def test_a_given_split_is_refused_for_near_duplicates(photographs, images, masks, hashes):
     given = photographs.assign(subset=["train", "validation", "test", *["train"] * 17])
-    alike = find_alike_pictures(photographs, hashes | {"SYN003": hashes["SYN001"]}, LeakGuardSettings())
+    alike = list_near_duplicates(photographs, hashes | {"SYN003": hashes["SYN001"]}, LeakGuardSettings())
     split = split_cases(given, SplitSettings(protocol="given"), alike)
     assert list(split["subset"][:3]) == ["train", "validation", "test"]
     samples = make_samples(images, masks, split, COPIES)[0]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lesion_segmentation.data.pictures import to_mask, to_rgb
+from lesion_segmentation.images.read import to_mask, to_rgb
 
 COLORS = np.zeros((4, 6, 3), np.uint8)
 COLORS[:, :3] = (200, 30, 10)

@@ -3,11 +3,11 @@
 import pandas as pd
 import pytest
 
-import lesion_segmentation.pipelines  # noqa: F401 (it holds cases out)
-from lesion_segmentation.data.alike import COLUMNS
-from lesion_segmentation.data.sources.isic2018 import HELD_OUT_LIST, read_list
+import lesion_project.pipelines  # noqa: F401 (it holds cases out)
+from lesion_segmentation.core.errors import InputError
+from lesion_segmentation.data.near_duplicates import COLUMNS
+from lesion_segmentation.data.sources.isic2018 import RESERVED_LIST, read_list
 from lesion_segmentation.data.splits import SplitSettings, split_cases
-from lesion_segmentation.errors import InputError
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def both() -> pd.DataFrame:
 @pytest.mark.parametrize("fold", range(5))
 def test_what_belongs_to_a_scored_case_of_another_source_is_left_out(both, fold, caplog):
     """By its group, or as a near-duplicate; nothing of the source that is drawn from changes."""
-    settings = SplitSettings(protocol="folds", fold=fold, validation_cases=4, drawn_from="PH2")
+    settings = SplitSettings(protocol="folds", fold=fold, validation_cases=4, scored_source="PH2")
     plain = split_cases(both, settings)
     assert plain.loc[plain["source"] == "ISIC 2018", "subset"].unique().tolist() == ["train"]
     both.loc[both["case_id"].isin(["P000", "I000"]), "group"] = "patient"
@@ -36,14 +36,14 @@ def test_what_belongs_to_a_scored_case_of_another_source_is_left_out(both, fold,
 
 
 def test_a_given_split_is_not_drawn_from_one_source(both):
-    settings = SplitSettings(protocol="given", drawn_from="PH2")
-    with pytest.raises(InputError, match=r"drawn_from is PH2, but split\.protocol=given draws nothing"):
+    settings = SplitSettings(protocol="given", scored_source="PH2")
+    with pytest.raises(InputError, match=r"scored_source is PH2, but split\.protocol=given draws nothing"):
         split_cases(both.assign(subset="train"), settings)
 
 
 @pytest.mark.parametrize("protocol", ["folds", "stratified", "given"])
 def test_held_out_cases_are_trained_and_chosen_on_under_no_protocol(both, protocol):
-    held = read_list(HELD_OUT_LIST)
+    held = read_list(RESERVED_LIST)
     cases = both.assign(subset=(["train", "validation", "test"] * 17)[:50])
     cases.loc[cases["case_id"] == "I000", "case_id"] = held[0]
     cases.loc[cases["case_id"] == "I001", "case_id"] = held[1]

@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.data.sources.ph2 import read_manifest
 from lesion_segmentation.data.splits import SplitSettings, split_cases, split_hash
-from lesion_segmentation.errors import InputError
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +26,7 @@ def test_stratified_keeps_the_proportions(ph2_cases):
     assert melanomas.to_dict() == {"train": 24, "test": 10, "validation": 6}
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 1000))
 def test_folds_test_each_case_once(ph2_cases, seed):
     folds = [split_cases(ph2_cases, SplitSettings(protocol="folds", fold=fold, seed=seed)) for fold in range(5)]

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lesion_segmentation.errors import InputError
+from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.evaluation.audit import AUDITED, audit_table
 from lesion_segmentation.evaluation.scores import COUNTS, count_pixels, score_counts
 

@@ -10,7 +10,7 @@ from lesion_segmentation.evaluation.calibration import (
     calibrate,
     count_pixels_by_bin,
     reliability,
-    summarise_reliability,
+    summarize_reliability,
 )
 
 
@@ -19,7 +19,7 @@ def test_ece_and_brier_agree_with_independent_libraries(seed):
     generator = np.random.default_rng(seed)
     p = generator.random(4000) ** 2
     y = generator.random(4000) < p**1.5
-    scores = summarise_reliability(reliability(sums := count_pixels_by_bin(p, y)), sums)
+    scores = summarize_reliability(reliability(sums := count_pixels_by_bin(p, y)), sums)
     assert scores["brier"] == pytest.approx(brier_score_loss(y, p), abs=1e-6)
     reference = binary_calibration_error(torch.tensor(p), torch.tensor(y).int(), n_bins=BINS, norm="l1")
     assert scores["ece"] == pytest.approx(float(reference), abs=1e-6)

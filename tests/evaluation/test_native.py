@@ -15,7 +15,7 @@ def case_metrics() -> pd.DataFrame:
     rows.append(
         {"subset": "validation", "case_id": "C0", "sample_id": "C0_flipped", "threshold": 0.5, "protocol": "paper"}
     )
-    return pd.DataFrame(rows).assign(single_lesion=False, **dict.fromkeys(CASE_METRICS, 0.9))
+    return pd.DataFrame(rows).assign(keep_largest_component=False, **dict.fromkeys(CASE_METRICS, 0.9))
 
 
 def test_a_perfect_map_is_nearly_perfect_at_native_size(case_metrics):

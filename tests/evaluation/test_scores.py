@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from monai.metrics import DiceMetric
@@ -15,6 +15,7 @@ from lesion_segmentation.evaluation.scores import score_counts, undefined
 masks = arrays(bool, (6, 7))
 
 
+@settings(deadline=None)
 @given(masks, masks)
 def test_scores_agree_with_independent_libraries(prediction, mask):
     scores = score_case(prediction, mask)
@@ -34,6 +35,7 @@ def test_scores_agree_with_independent_libraries(prediction, mask):
         assert scores["specificity"] == pytest.approx(float(reference), abs=1e-6)
 
 
+@settings(deadline=None)
 @given(masks, masks)
 def test_dice_and_iou_of_one_case_are_bound_to_each_other(prediction, mask):
     scores = score_case(prediction, mask)

@@ -16,10 +16,10 @@ from lesion_segmentation.evaluation.tables import (
     originals,
     pick_epochs,
     score_cases,
-    summarise_cases,
+    summarize_cases,
 )
 from lesion_segmentation.paper import legacy_scores
-from lesion_segmentation.paper.tables import compare_with_paper, summarise_legacy
+from lesion_segmentation.paper.tables import compare_with_paper, summarize_legacy
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_each_case_has_its_scores(case_metrics, probabilities, masks, split):
 
 
 def test_both_averages_at_both_thresholds(case_metrics, enhanced):
-    table = summarise_cases(case_metrics, enhanced).set_index(["subset", "average", "threshold"])
+    table = summarize_cases(case_metrics, enhanced).set_index(["subset", "average", "threshold"])
     assert len(table) == 3 * 2 * 2
     for metrics, threshold in ((case_metrics, 0.5), (enhanced, 0.2)):
         test = metrics[metrics["subset"] == "test"]
@@ -78,21 +78,21 @@ def test_test_cases_without_a_map_are_left_out(probabilities, masks, split, scor
     seen = set(split.loc[split["subset"] != "test", "case_id"])
     part = {case_id: value for case_id, value in probabilities.items() if case_id in seen}
     metrics = score_cases(part, masks, scored, 0.5, "none")
-    table = summarise_cases(metrics, metrics)
+    table = summarize_cases(metrics, metrics)
     assert list(table["subset"].unique()) == ["train", "validation"]
-    both = compare_with_paper(table, summarise_legacy(part, masks, metrics))
+    both = compare_with_paper(table, summarize_legacy(part, masks, metrics))
     assert list(both["subset"].unique()) == ["train", "validation"]
 
 
 def test_undefined_scores_are_counted(case_metrics):
     empty = case_metrics.assign(tp=0, fp=0)
-    table = summarise_cases(empty, empty)
+    table = summarize_cases(empty, empty)
     assert (table["n_undefined"] == table["n"]).all()
 
 
 def test_the_papers_rows_stand_below_ours_in_its_own_formulas(case_metrics, enhanced, probabilities, masks):
-    legacy = summarise_legacy(probabilities, masks, case_metrics)
-    both = compare_with_paper(summarise_cases(case_metrics, enhanced), legacy)
+    legacy = summarize_legacy(probabilities, masks, case_metrics)
+    both = compare_with_paper(summarize_cases(case_metrics, enhanced), legacy)
     paper = both[both["source"] == "paper"].set_index("subset")
     assert paper.loc["test", ["accuracy", "iou", "dice"]].tolist() == [0.93, 0.92, 0.74]
     assert set(paper["protocol"]) == {"paper_leaky"}
@@ -116,7 +116,7 @@ def test_the_first_every_tenth_and_the_last_epoch_are_picked():
 
 
 def test_rows_are_known_by_their_role_and_not_by_their_place(case_metrics, enhanced):
-    shuffled = summarise_cases(case_metrics, enhanced).sample(frac=1, random_state=1)
+    shuffled = summarize_cases(case_metrics, enhanced).sample(frac=1, random_state=1)
     assert set(at_network_threshold(shuffled)["threshold"]) == {0.5}
     assert set(shuffled.loc[shuffled["threshold_role"] == "enhancement", "threshold"]) == {0.2}
     assert headline_subset(shuffled) == "test"
@@ -126,7 +126,7 @@ def test_rows_are_known_by_their_role_and_not_by_their_place(case_metrics, enhan
 
 
 def test_every_score_has_its_interval(case_metrics, enhanced):
-    table = summarise_cases(case_metrics, enhanced)
+    table = summarize_cases(case_metrics, enhanced)
     intervals = find_intervals(case_metrics, enhanced)
     assert len(intervals) == 2 * 3 * (len(CASE_METRICS) + 6)
     wide = intervals.pivot_table(index=["subset", "average", "threshold"], columns="metric", values="score")

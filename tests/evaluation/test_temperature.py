@@ -6,9 +6,9 @@ import pytest
 import torch
 from scipy.special import expit
 
+from lesion_project.pipelines.training.nodes import calibrate_network
 from lesion_segmentation.evaluation.temperature import apply_temperature, fit_temperature, measure_ece
 from lesion_segmentation.model import NetworkMetadata, build_network
-from lesion_segmentation.pipelines.training.nodes import calibrate_network
 from lesion_segmentation.training.settings import TrainingSettings
 
 
@@ -43,7 +43,9 @@ def test_probabilities_that_mean_what_they_say_are_left_where_no_temperature_is_
 
 def test_the_node_keeps_it_in_the_network_that_it_gives_and_leaves_the_one_it_got():
     torch.manual_seed(0)
-    network = build_network(NetworkMetadata("segnet_skip", {"width": 0.0625, "outlines": ["A", "B"]}, (64, 64)))
+    network = build_network(
+        NetworkMetadata("segnet_skip", {"width": 0.0625, "annotation_styles": ["A", "B"]}, (64, 64))
+    )
     generator = np.random.default_rng(0)
     ids = [f"c{number}" for number in range(6)]
     images = {name: generator.integers(0, 256, (64, 64, 3), dtype=np.uint8) for name in ids}

@@ -9,10 +9,10 @@ import pytest
 from conftest import QUICK, nest
 from mlflow import MlflowClient
 
-from lesion_segmentation.errors import InputError
+from lesion_project.experiments.cross_validation import cross_validate
+from lesion_project.experiments.trials import Experiment
+from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.evaluation.folds import pool_folds
-from lesion_segmentation.experiments.cross_validation import cross_validate
-from lesion_segmentation.experiments.trials import Experiment
 
 PARAMS = nest(QUICK | {"training.epochs": 1, "split.validation_cases": 0})
 

@@ -7,10 +7,10 @@ from mlflow import MlflowClient
 from postgres import make_database
 from pydantic import ValidationError
 
-from lesion_segmentation.errors import InputError
-from lesion_segmentation.experiments.sweep import run_sweep
-from lesion_segmentation.experiments.trials import Experiment
-from lesion_segmentation.training.search import SweepSettings
+from lesion_project.experiments.sweep import run_sweep
+from lesion_project.experiments.trials import Experiment
+from lesion_segmentation.core.errors import InputError
+from lesion_segmentation.training.search_space import SweepSettings
 
 pytest.importorskip("optuna", reason="Optuna comes with pip install '.[scale]'")
 
@@ -117,7 +117,7 @@ def test_a_space_that_cannot_be_drawn_is_told_before_any_work(project):
         "training.batch_size": {"low": 0, "high": 6, "step": 2},
         "training.epochs": {"low": 2, "high": 6},
         "training.loss": {"choices": ["bce", "dicee"]},
-        "training.on_the_fly.scal": {"choices": [0.1]},
+        "training.online_augmentation.scal": {"choices": [0.1]},
         "image_size.height": {"low": 32, "high": 64, "step": 32},
     }
     with pytest.raises(InputError, match=r"sweep\.space cannot be searched") as caught:

@@ -9,9 +9,9 @@ from kill import WorkerKiller, child_that_writes
 from mlflow import MlflowClient
 from safetensors.numpy import load_file
 
-from lesion_segmentation import workers
-from lesion_segmentation.errors import InputError
-from lesion_segmentation.experiments.cross_validation import cross_validate
+from lesion_project.experiments.cross_validation import cross_validate
+from lesion_segmentation.core import workers
+from lesion_segmentation.core.errors import InputError
 
 pytest.importorskip("distributed", reason="Dask comes with pip install '.[scale]'")
 

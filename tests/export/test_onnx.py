@@ -11,13 +11,13 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from lesion_segmentation.errors import InputError
+from lesion_segmentation.cli import main
+from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.export import export_onnx
-from lesion_segmentation.masks import keep_largest
+from lesion_segmentation.images.masks import select_largest_component
+from lesion_segmentation.images.resize import resize_image
 from lesion_segmentation.model import NetworkMetadata, build_network, save_network
 from lesion_segmentation.prediction import Predictor
-from lesion_segmentation.resizing import resize_image
-from lesion_segmentation.script import main
 
 SCALED = {"input_mean": (120.0, 110.0, 130.0), "input_std": (40.0, 45.0, 50.0)}
 NETWORKS = {
@@ -105,7 +105,7 @@ def test_pictures_are_resized_as_pillow_does_bit_for_bit(resizing, tmp_path):
 
 
 def test_the_file_says_what_it_is(tmp_path):
-    network = make_network(threshold=0.4, single_lesion=True, source="drawn", data_hash="abc")
+    network = make_network(threshold=0.4, keep_largest_component=True, source="drawn", data_hash="abc")
     session = open_session(network, tmp_path)
     said = session.get_modelmeta().custom_metadata_map
     assert (said["threshold"], said["trained_on"], said["data_hash"]) == (
@@ -113,12 +113,12 @@ def test_the_file_says_what_it_is(tmp_path):
         "drawn",
         "abc",
     )
-    assert "keep_largest" in said["single_lesion"]
+    assert "select_largest_component" in said["keep_largest_component"]
     assert json.loads(said["network"])["architecture"] == "segnet"
     picture = draw(70, 80)
     masks, _ = session.run(None, {"pictures": picture[None]})
     (prediction,) = Predictor(network, precision="32-true")([picture])
-    assert np.array_equal(keep_largest(masks[0] == 1), prediction.mask)
+    assert np.array_equal(select_largest_component(masks[0] == 1), prediction.mask)
 
 
 def test_what_cannot_be_exported_is_refused_with_the_reason(tmp_path):

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lesion_segmentation.model import ARCHITECTURES, Network, NetworkMetadata, build_network, load_network, save_network
-from lesion_segmentation.model.layers import count_gflop, require_maps, summarise_layers
+from lesion_segmentation.model.layers import count_gflop, require_maps, summarize_layers
 from lesion_segmentation.prediction.fusing import fuse_batch_norms
+from lesion_segmentation.training.callbacks import Callbacks
 from lesion_segmentation.training.checkpoints import CheckpointFile
-from lesion_segmentation.training.listener import Listener
 from lesion_segmentation.training.loop import fit
-from lesion_segmentation.training.optimisation import build_optimiser, build_schedule
+from lesion_segmentation.training.optimizers import build_optimizer, build_schedule
 from lesion_segmentation.training.settings import TrainingSettings
 
 SMALL = {"width": 0.0625}
@@ -64,7 +64,7 @@ def test_it_gives_a_map_for_each_picture(described):
 
 
 def settle(network: Network) -> Network:
-    """With running statistics that are not those of the beginning."""
+    """With running statistics that are not those of a fresh network."""
     network.train()
     with torch.no_grad():
         for _ in range(3):
@@ -88,16 +88,16 @@ def test_any_size_comes_back_at_its_own(name, height, width):
 def test_a_step_reaches_every_parameter_and_lowers_the_loss(network):
     pixels = torch.randn(2, 3, 64, 64)
     masks = (pixels.mean(dim=1, keepdim=True) > 0).float()
-    optimiser = torch.optim.Adam(network.parameters(), lr=1e-3)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
     losses = []
     for _ in range(8):
         loss = torch.nn.functional.binary_cross_entropy_with_logits(network(pixels), masks)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
         losses.append(float(loss.detach()))
         if network.metadata.architecture != "monai":  # BasicUNetPlusPlus has maps for deep supervision alone
             assert not [name for name, parameter in network.named_parameters() if parameter.grad is None]
-        optimiser.step()
+        optimizer.step()
     assert losses[-1] < losses[0]
 
 
@@ -126,7 +126,7 @@ def test_it_can_be_exported(network):
 
 
 def test_its_layers_and_arithmetic_are_counted(network):
-    table = summarise_layers(network, 64, 64)
+    table = summarize_layers(network, 64, 64)
     assert table.iloc[-1]["parameters"] == sum(parameter.numel() for parameter in network.parameters())
     assert 0 < count_gflop(network, 64, 64) < count_gflop(network, 128, 64)
 
@@ -141,7 +141,7 @@ def test_a_training_of_it_can_be_resumed(described, images, masks, cases, tmp_pa
     whole, _ = fit(images, masks, samples, settings)
     file = CheckpointFile(tmp_path / "checkpoint.safetensors")
     with pytest.raises(KeyboardInterrupt):
-        fit(images, masks, samples, settings, Listener(interrupt), file)
+        fit(images, masks, samples, settings, Callbacks(interrupt), file)
     resumed, _ = fit(images, masks, samples, settings.model_copy(update={"resume": True}), checkpoint_file=file)
     expected = whole.state_dict()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in resumed.state_dict().items())
@@ -155,11 +155,11 @@ def test_an_encoder_can_have_a_learning_rate_of_its_own(network):
     if not hasattr(network, "encoder"):
         pytest.skip("it has no part that is called an encoder")
     settings = TrainingSettings(learning_rate=0.1, encoder_learning_rate=0.01, schedule="one_cycle")
-    optimiser = build_optimiser(network, settings)
-    build_schedule(optimiser, settings, 10)
-    others, encoder = optimiser.param_groups
+    optimizer = build_optimizer(network, settings)
+    build_schedule(optimizer, settings, 10)
+    others, encoder = optimizer.param_groups
     assert {id(p) for p in encoder["params"]} == {id(p) for p in network.encoder.parameters()}
     assert len(others["params"]) + len(encoder["params"]) == len(list(network.parameters()))
     assert (others["max_lr"], encoder["max_lr"]) == (0.1, 0.01)
-    (alone,) = build_optimiser(network, TrainingSettings()).param_groups
+    (alone,) = build_optimizer(network, TrainingSettings()).param_groups
     assert np.array_equal([id(p) for p in alone["params"]], [id(p) for p in network.parameters()])

@@ -9,13 +9,13 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
-from lesion_segmentation.datasets import EncoderFolder
-from lesion_segmentation.errors import InputError
+from lesion_project.datasets import EncoderFolder
+from lesion_segmentation.core.errors import InputError
+from lesion_segmentation.core.tensor_files import read_tensors, write_tensors
 from lesion_segmentation.model import NetworkMetadata, SegNet, build_network, encoders
 from lesion_segmentation.model.efficientnet_lite import EfficientNetLite, SameConv2d, name_as_published
 from lesion_segmentation.model.encoders import PUBLISHED, digest, fetch_encoder, find_encoder, read_encoder
-from lesion_segmentation.tensor_files import read_tensors, write_tensors
-from lesion_segmentation.training.beginning import Beginning
+from lesion_segmentation.training.initialization import Initialization
 from lesion_segmentation.training.loop import prepare_network
 from lesion_segmentation.training.settings import TrainingSettings
 
@@ -40,7 +40,7 @@ def test_what_is_fetched_is_kept_with_where_it_is_from(published):
     assert torch.equal(weights.tensors["a"], torch.arange(6.0).view(2, 3))
     assert (weights.input_mean, weights.input_std) == ((1, 2, 3), (4, 5, 6))
     said = read_tensors(published)[1]
-    assert (said["package"], said["licence"], said["seen"]) == ("ours==1", "MIT", "nothing")
+    assert (said["package"], said["license"], said["seen"]) == ("ours==1", "MIT", "nothing")
 
 
 def test_other_tensors_than_were_committed_are_refused(published, tmp_path, monkeypatch):
@@ -136,7 +136,7 @@ def test_a_network_is_fed_as_its_encoders_weights_expect(images):
     )  # fmt: skip
     available = {"efficientnet_lite0": partial(read_encoder, FOLDER / "efficientnet_lite0.safetensors")}
     encoder = find_encoder(available, settings.encoder_weights)
-    network = prepare_network(settings, list(images.values()), Beginning(encoder))
+    network = prepare_network(settings, list(images.values()), Initialization(encoder))
     assert (network.metadata.input_mean, network.metadata.input_std) == ((127,) * 3, (128,) * 3)
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from monai.networks import nets
 
-from lesion_segmentation.errors import InputError
+from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.model import NetworkMetadata, build_network, load_network, save_network
 from lesion_segmentation.model.layers import require_maps
 from lesion_segmentation.model.monai_network import MonaiNetwork

@@ -5,13 +5,13 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from lesion_segmentation.model import SegNet
-from lesion_segmentation.model.layers import summarise_layers
+from lesion_segmentation.model.layers import summarize_layers
 from lesion_segmentation.model.segnet import unpool
 
 
 @pytest.mark.parametrize("unpooling", ["indices", "nearest"])
 def test_parameter_counts_of_the_paper(unpooling):
-    table = summarise_layers(SegNet(1.0, unpooling), 32, 32)
+    table = summarize_layers(SegNet(1.0, unpooling), 32, 32)
     total = table.iloc[-1]
     assert total["parameters"] == 33_377_795
     assert total["statistics"] == 15_874

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from lesion_segmentation.errors import InputError
+from lesion_segmentation.core.errors import InputError
+from lesion_segmentation.core.tensor_files import read_tensors, write_tensors
 from lesion_segmentation.model import NetworkMetadata, SegNet, build_network, check_options, load_network, save_network
 from lesion_segmentation.prediction import predict
-from lesion_segmentation.tensor_files import read_tensors, write_tensors
 
 VERSION_1 = Path(__file__).parent / "version_1.safetensors"
 """Written by commit 7a3c262: SegNet at 1/32 of the width, with numbers of no training."""

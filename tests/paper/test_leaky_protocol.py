@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lesion_segmentation.data.alike import COLUMNS
-from lesion_segmentation.data.leaks import LeakGuardSettings, find_siblings, guard_samples
+from lesion_segmentation.core.errors import InputError
+from lesion_segmentation.data.leakage import LeakGuardSettings, find_siblings, guard_samples
+from lesion_segmentation.data.near_duplicates import COLUMNS
 from lesion_segmentation.data.samples import AugmentationSettings, list_scored, make_samples
 from lesion_segmentation.data.sources.ph2 import read_manifest
 from lesion_segmentation.data.splits import SplitSettings, split_cases, split_hash
-from lesion_segmentation.errors import InputError
 
 NONE_ALIKE = pd.DataFrame(columns=list(COLUMNS))
 COPIES = AugmentationSettings(copies=("rotated", "flipped"))

@@ -10,10 +10,10 @@ import pytest
 import yaml
 from kedro.io import AbstractDataset, DataCatalog
 
-from lesion_segmentation.configuration import ProjectConfigLoader
-from lesion_segmentation.parameters import SETTINGS
-from lesion_segmentation.pipeline_registry import register_pipelines
-from lesion_segmentation.settings import CONFIG_LOADER_ARGS
+from lesion_project.configuration import ProjectConfigLoader
+from lesion_project.parameters import SETTINGS
+from lesion_project.pipeline_registry import register_pipelines
+from lesion_project.settings import CONFIG_LOADER_ARGS
 
 ROOT = Path(__file__).parents[2]
 LAYERS = ["raw", "primary", "model_input", "models", "model_output", "reporting"]
@@ -80,7 +80,7 @@ def test_every_fixed_name_is_an_entry_of_its_own():
 def test_every_group_of_parameters_is_used_and_known():
     inputs = {name for pipeline in register_pipelines().values() for name in pipeline.inputs()}
     used = {name.removeprefix("params:") for name in inputs if ":" in name}
-    assert used | {"sweep"} == set(SETTINGS) | {f"this_run.{name}" for name in ("listener", "record", "checkpoint")}
+    assert used | {"sweep"} == set(SETTINGS) | {f"this_run.{name}" for name in ("callbacks", "record", "checkpoint")}
     assert set(config("base")["parameters"]) == {*SETTINGS, "data_root"}
 
 
@@ -141,8 +141,8 @@ def test_each_pipeline_is_a_box_and_the_default_is_all_four():
         *four,
         "comparison",
         "cross_validation",
-        "inference",
-        "inference_with_truth",
+        "prediction",
+        "prediction_with_truth",
     ]
     for name in list(pipelines)[1:]:
         assert {node.namespace.split(".")[0] for node in pipelines[name].nodes} == {name.removesuffix("_with_truth")}
@@ -181,9 +181,9 @@ HEAVY = ("torch", "mlflow", "lightning", "kornia", "scipy", "matplotlib", "sklea
 @pytest.mark.parametrize(
     ("what", "absent"),
     [
-        ("import lesion_segmentation.cli, lesion_segmentation.settings", (*HEAVY, "pandas", "kedro_datasets")),
+        ("import lesion_project.cli, lesion_project.settings", (*HEAVY, "pandas", "kedro_datasets")),
         ("from kedro.framework.project import pipelines; assert len(dict(pipelines)) == 9", HEAVY),
-        ("import lesion_segmentation.datasets", ("torch", "mlflow", "lightning", "kornia", "scipy")),
+        ("import lesion_project.datasets", ("torch", "mlflow", "lightning", "kornia", "scipy")),
     ],
 )
 def test_commands_start_without_what_they_do_not_need(what, absent):

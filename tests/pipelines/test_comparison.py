@@ -6,7 +6,7 @@ import pytest
 from kedro.io import DatasetError
 from mlflow import MlflowClient
 
-from lesion_segmentation.errors import InputError
+from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.evaluation.comparison import find_changed_cases, pair_cases
 from lesion_segmentation.report.comparison import draw_changed_cases
 

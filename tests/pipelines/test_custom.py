@@ -11,10 +11,10 @@ from kedro.io import DatasetError
 from mlflow import MlflowClient
 from PIL import Image
 
-from lesion_segmentation.cli import cli
+from lesion_project.cli import cli
+from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.data.cases import DataSettings, ImageSize, read_cases
 from lesion_segmentation.data.sources import synthetic
-from lesion_segmentation.errors import InputError
 
 ENDINGS = (".jpg", ".png", ".bmp", ".tif", ".webp")
 MASKS = (".png", "_mask.png", "_segmentation.png", "_lesion.bmp", "_Mask.tiff")
@@ -23,11 +23,11 @@ CASES = 20
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory) -> Path:
-    """Drawn cases in five formats, at several depths, with blanks in their names, and a table."""
+    """RandomParameters cases in five formats, at several depths, with blanks in their names, and a table."""
     folder = tmp_path_factory.mktemp("own")
     rows = []
     for number in range(1, CASES + 1):
-        case, name = synthetic.draw_case(number), f"lesion {number:03d}"
+        case, name = synthetic.synthesize_case(number), f"lesion {number:03d}"
         image = folder / "images" / f"site {number % 3}" / f"{name}{ENDINGS[number % 5]}"
         mask = folder / "masks" / f"{name}{MASKS[number % 5]}"
         for path, pixels in ((image, case.image), (mask, case.mask)):
@@ -138,7 +138,7 @@ def test_the_same_name_twice_is_refused_wherever_it_lies(own, tmp_path):
 
 
 def test_other_pixels_under_ph2s_ids_are_not_called_ph2():
-    drawn = {f"IMD{number:03d}": synthetic.draw_case(number) for number in (2, 3)}
+    drawn = {f"IMD{number:03d}": synthetic.synthesize_case(number) for number in (2, 3)}
     read = read_cases(
         {name: (lambda case=case: Image.fromarray(case.image)) for name, case in drawn.items()},
         {name: (lambda case=case: Image.fromarray(case.mask)) for name, case in drawn.items()},

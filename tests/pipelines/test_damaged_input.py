@@ -13,23 +13,23 @@ from kedro.io import DataCatalog
 from kedro.runner import SequentialRunner
 from PIL import Image
 
-from lesion_segmentation.configuration import ProjectConfigLoader
+from lesion_project.configuration import ProjectConfigLoader
+from lesion_project.pipeline_registry import register_pipelines
+from lesion_project.settings import CONFIG_LOADER_ARGS
+from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.data.sources import synthetic
-from lesion_segmentation.errors import InputError
-from lesion_segmentation.pipeline_registry import register_pipelines
-from lesion_segmentation.settings import CONFIG_LOADER_ARGS
 
 COUNT = 25
 
 
 @pytest.fixture(scope="session")
 def drawn_folder(tmp_path_factory) -> Path:
-    """Drawn cases in the form of PH2's files, drawn once."""
+    """RandomParameters cases in the form of PH2's files, drawn once."""
     folder = tmp_path_factory.mktemp("drawn") / "ph2"
     for part in ("images", "masks"):
         (folder / part).mkdir(parents=True)
     for number, case_id in enumerate(synthetic.case_ids(COUNT), start=1):
-        case = synthetic.draw_case(number)
+        case = synthetic.synthesize_case(number)
         Image.fromarray(case.image).save(damage.image_of(folder, case_id))
         Image.fromarray(case.mask).save(damage.mask_of(folder, case_id))
     (folder / "PH2_dataset.txt").write_text(synthetic.annotations_text(COUNT))
@@ -38,7 +38,7 @@ def drawn_folder(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def folder(project, drawn_folder) -> Path:
-    """Drawn cases in the place and form of PH2's files."""
+    """RandomParameters cases in the place and form of PH2's files."""
     return Path(shutil.copytree(drawn_folder, project / "data" / "01_raw" / "ph2"))
 
 
@@ -90,7 +90,7 @@ def test_a_jpeg_named_bmp_is_read_by_its_content(process, folder):
 def test_masks_of_24_bit_and_with_a_palette_are_read_as_what_they_show(process, folder, mode):
     path = damage.mask_of(folder, "SYN003")
     Image.open(path).convert(mode).save(path)
-    assert process().loc["SYN003", "lesion_area"] == pytest.approx(synthetic.draw_case(3).mask.mean())
+    assert process().loc["SYN003", "lesion_area"] == pytest.approx(synthetic.synthesize_case(3).mask.mean())
 
 
 def test_a_damaged_case_leaves_an_earlier_runs_outputs_whole(run, project, folder):
@@ -107,7 +107,7 @@ def test_a_damaged_case_leaves_an_earlier_runs_outputs_whole(run, project, folde
 @pytest.mark.parametrize("value", [0, 255])
 def test_empty_and_full_masks_are_accepted(process, folder, value):
     path = damage.mask_of(folder, "SYN003")
-    Image.fromarray(np.full(synthetic.draw_case(3).mask.shape, value, np.uint8)).save(path)
+    Image.fromarray(np.full(synthetic.synthesize_case(3).mask.shape, value, np.uint8)).save(path)
     assert process().loc["SYN003", "lesion_area"] == value / 255
 
 

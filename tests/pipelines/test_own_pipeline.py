@@ -5,7 +5,7 @@ from kedro.framework.project import pipelines
 from kedro.pipeline import Node, Pipeline
 from mlflow import MlflowClient
 
-from lesion_segmentation.errors import InputError
+from lesion_segmentation.core.errors import InputError
 
 
 def measure(factor: float) -> dict[str, float]:
@@ -55,7 +55,7 @@ def log_by_itself(factor: float) -> float:
 def test_a_node_that_logs_by_mlflows_global_functions_is_warned_of(run, project, own_pipeline, monkeypatch, caplog):
     stray = Pipeline([Node(log_by_itself, "params:own.factor", "own_scores", name="log_by_itself")])
     register(stray, monkeypatch)
-    monkeypatch.setattr("lesion_segmentation.tracking.hooks._mark_of", lambda dataset: None)
+    monkeypatch.setattr("lesion_project.tracking.hooks._mark_of", lambda dataset: None)
     run(pipeline_names=["own"])
     assert "The node log_by_itself logged to MLflow by its global functions" in caplog.text
     client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
@@ -70,7 +70,7 @@ def test_a_node_that_logs_by_mlflows_global_functions_is_warned_of(run, project,
         ("../demo/parameters_more.yml", "data: {images: x}\n", r"data\.images: this is given on the command line"),
         (
             "catalog_versions.yml",
-            "own_table: {type: lesion_segmentation.datasets.Table, filepath: a.csv, versioned: true}\n",
+            "own_table: {type: lesion_project.datasets.Table, filepath: a.csv, versioned: true}\n",
             "versioned: true cannot be at own_table",
         ),
     ],

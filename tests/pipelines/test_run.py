@@ -16,15 +16,15 @@ from PIL import Image
 from safetensors import safe_open
 from scipy.ndimage import label
 
-from lesion_segmentation.configuration import ProjectConfigLoader
+from lesion_project.configuration import ProjectConfigLoader
+from lesion_project.hooks.checks import check_parameters
+from lesion_project.settings import CONFIG_LOADER_ARGS
+from lesion_project.tracking.description import nest
+from lesion_project.tracking.provenance import read_origins
+from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.data.sources import synthetic
-from lesion_segmentation.errors import InputError
-from lesion_segmentation.hooks.checks import check_parameters
-from lesion_segmentation.masks import cut_mask
+from lesion_segmentation.images.masks import binarize
 from lesion_segmentation.paper.split import TEST_CASES
-from lesion_segmentation.settings import CONFIG_LOADER_ARGS
-from lesion_segmentation.tracking.description import nest
-from lesion_segmentation.tracking.origins import read_origins
 
 
 def tables_of(project: Path, *names: str) -> list[pd.DataFrame]:
@@ -43,7 +43,7 @@ def test_the_whole_run_makes_everything_and_labels_it_synthetic(finished):
     files = {f"{name}.csv" for name in tables} | {f"{name}.png" for name in figures}
     assert {path.name for path in reporting.iterdir()} == files | {
         "dataset_passport.json",
-        "made_by.json",
+        "provenance.json",
         "model_card.md",
         "report.html",
     }
@@ -63,7 +63,7 @@ def test_the_network_says_what_it_is_and_what_it_was_trained_on(finished):
     assert metadata["architecture"] == "segnet_skip"
     assert metadata["options"] == {
         "width": 0.0625, "unpooling": "indices", "logit_batch_norm": False, "skip": 0.25, "context": "dilated",
-        "outlines": [],
+        "annotation_styles": [],
     }  # fmt: skip
     assert (metadata["threshold"], metadata["input_size"], metadata["source"]) == (0.5, [64, 96], "synthetic")
     assert all(metadata[name] for name in ("split_hash", "data_hash", "mlflow_run_id", "commit"))
@@ -79,7 +79,7 @@ def test_slices_run_from_what_is_there(run, project):
     run(namespaces=["reporting.prediction"])
     table = project / "data" / "demo" / "08_reporting" / "table_ii.csv"
     assert not table.exists()
-    run(from_nodes=["reporting.scores.score_cases"], to_nodes=["reporting.tables.summarise_cases"])
+    run(from_nodes=["reporting.scores.score_cases"], to_nodes=["reporting.tables.summarize_cases"])
     assert table.is_file()
     assert not (table.parent / "subgroups.csv").exists()
     run(tags=["scores", "tables"])
@@ -100,7 +100,7 @@ def test_only_what_is_missing_is_made_again(run, project):
 
 @pytest.mark.after_a_run
 def test_environments_do_not_touch_each_others_data(run, project):
-    """Drawn cases of one environment are never scored as those of another."""
+    """RandomParameters cases of one environment are never scored as those of another."""
     (project / "conf" / "mine").mkdir()
     shutil.copy(project / "conf" / "demo" / "catalog.yml", project / "conf" / "mine")
     before = {path: path.stat().st_mtime_ns for path in (project / "data" / "demo").rglob("*") if path.is_file()}
@@ -126,7 +126,10 @@ IMPOSSIBLE = {
     "training.learning_rate": (float("inf"), "training.learning_rate is inf, expected a finite number"),
     "training.momentum": (float("nan"), "training.momentum is nan, expected a finite number"),
     "training.device": ("gpu", "training.device is 'gpu', expected 'auto', 'cpu' or 'cuda'"),
-    "training.on_the_fly.rotation": (720, "training.on_the_fly.rotation is 720, expected less than or equal to 180"),
+    "training.online_augmentation.rotation": (
+        720,
+        "training.online_augmentation.rotation is 720, expected less than or equal to 180",
+    ),
     "training.validation_scores": (["modern"], "training.validation_scores has modern, expected some of: legacy"),
     "split.protocol": (
         "none",
@@ -173,14 +176,14 @@ def test_a_gpu_that_is_not_there_is_refused_before_any_work(run, project, monkey
 
 @pytest.fixture
 def ph2_in_disguise(project) -> Path:
-    """Drawn cases under PH2's names: the paper's 50 test cases and twelve others."""
+    """RandomParameters cases under PH2's names: the paper's 50 test cases and twelve others."""
     folder = project / "data" / "01_raw" / "ph2"
     for part in ("images", "masks"):
         (folder / part).mkdir(parents=True)
     case_ids = sorted([*TEST_CASES, *(f"IMD{number}" for number in range(500, 512))])
     text = synthetic.annotations_text(len(case_ids))
     for number, case_id in enumerate(case_ids, start=1):
-        case = synthetic.draw_case(number)
+        case = synthetic.synthesize_case(number)
         Image.fromarray(case.image).save(folder / "images" / f"{case_id}.bmp")
         Image.fromarray(case.mask).save(folder / "masks" / f"{case_id}.bmp")
         text = text.replace(f"SYN{number:03d}", case_id)
@@ -275,10 +278,10 @@ def test_each_file_names_the_run_that_made_it_and_a_mixture_is_told(run, project
 
 @pytest.mark.after_a_run
 def test_to_begin_behind_what_is_kept_in_memory_is_refused_with_where_to_begin(run):
-    for node in ("begin_network", "fit_network"):
+    for node in ("initialize_network", "fit_network"):
         with pytest.raises(InputError, match=r"is kept in memory only.*--from-nodes=training\.\w+"):
             run(from_nodes=[f"training.{node}"])
-    run(from_nodes=["training.choose_beginning"], to_nodes=["training.begin_network"])
+    run(from_nodes=["training.choose_initialization"], to_nodes=["training.initialize_network"])
 
 
 @pytest.mark.long
@@ -296,11 +299,11 @@ def test_a_single_lesion_is_kept_in_masks_and_scores_and_probabilities_stay(run,
     root = project / "data" / "demo"
     with np.load(root / "07_model_output" / "probabilities.npz") as file:
         before = dict(file)
-    run(pipeline_names=["reporting"], params={"prediction.single_lesion": True})
+    run(pipeline_names=["reporting"], params={"prediction.keep_largest_component": True})
     with np.load(root / "07_model_output" / "probabilities.npz") as file:
         assert all(np.array_equal(file[name], before[name]) for name in before)
     case_metrics = pd.read_csv(root / "08_reporting" / "case_metrics.csv").set_index("sample_id")
-    assert case_metrics["single_lesion"].all()
+    assert case_metrics["keep_largest_component"].all()
     with np.load(root / "07_model_output" / "predicted_masks.npz") as masks:
         changed = 0
         for name, case in case_metrics.iterrows():
@@ -346,4 +349,6 @@ def test_cases_and_maps_come_back_whole(finished):
     maps, masks = (np.load(finished / "data" / "demo" / "07_model_output" / f"{name}.npz")
                    for name in ("probabilities", "predicted_masks"))  # fmt: skip
     assert len(maps.files) == len(masks.files) == 20
-    assert all(np.array_equal(cut_mask(maps[name], 0.5, single_lesion=True), masks[name]) for name in maps.files)
+    assert all(
+        np.array_equal(binarize(maps[name], 0.5, keep_largest_component=True), masks[name]) for name in maps.files
+    )

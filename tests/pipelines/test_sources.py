@@ -8,12 +8,12 @@ import pytest
 from kedro.io import DatasetError
 from PIL import Image
 
+from lesion_project.datasets import JoinedCases
 from lesion_segmentation.data.sources import ph2, synthetic
-from lesion_segmentation.data.sources.isic2018 import HELD_OUT_LIST, read_list
-from lesion_segmentation.datasets import JoinedCases
+from lesion_segmentation.data.sources.isic2018 import RESERVED_LIST, read_list
 from lesion_segmentation.model import load_network
 
-HELD = read_list(HELD_OUT_LIST)
+HELD = read_list(RESERVED_LIST)
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def isic(tmp_path_factory) -> Path:
     (folder / "masks").mkdir()
     names = [*HELD[:4], *(f"ISIC_9{number:06d}" for number in range(16))]
     for number, name in enumerate(names, start=101):
-        case = synthetic.draw_case(number)
+        case = synthetic.synthesize_case(number)
         sides = ((288, 288), (384, 288), (200, 288))[number % 3]
         image, mask = (Image.fromarray(pixels).resize(sides) for pixels in (case.image, case.mask))
         image.save(folder / "images" / f"{name}.jpg", quality=95)
@@ -74,19 +74,19 @@ def test_ph2_and_isic_are_trained_on_together_by_the_folds_of_ph2_alone(run, pro
     for part in ("images", "masks"):
         (raw / part).mkdir(parents=True)
     for number, name in enumerate(synthetic.case_ids(25), start=1):
-        case = synthetic.draw_case(number)
+        case = synthetic.synthesize_case(number)
         Image.fromarray(case.image).save(raw / "images" / f"{name}.bmp")
         Image.fromarray(case.mask).save(raw / "masks" / f"{name}.bmp")
-        rows[name] = ph2.describe_pictures(Image.fromarray(case.image), Image.fromarray(case.mask))
+        rows[name] = ph2.describe_images(Image.fromarray(case.image), Image.fromarray(case.mask))
     (raw / "PH2_dataset.txt").write_text(synthetic.annotations_text(25))
     manifest = pd.DataFrame(rows).T.rename_axis("case_id")
     monkeypatch.setattr(ph2, "read_manifest", lambda: manifest)
     common = {"split.validation_cases": 4, "split.fold": 2, "training.epochs": 1}
     run(env="base", params={**common, "split.protocol": "folds"}, pipeline_names=["data_processing"])
-    seen = {"training.seen_per_epoch.PH2": 2, "training.seen_per_epoch.ISIC 2018": 0.5}
+    seen = {"training.source_rates.PH2": 2, "training.source_rates.ISIC 2018": 0.5}
     small = {
         "architecture": "segnet_skip", "unpooling": "indices", "logit_batch_norm": False, "encoder_weights": None,
-        "scaling": "standardised", "encoder_learning_rate": None,
+        "scaling": "standardized", "encoder_learning_rate": None,
     }  # fmt: skip
     network = {f"training.{name}": value for name, value in small.items()}
     run(env="isic_and_ph2", params={**places(isic), **common, **seen, **network})
@@ -110,11 +110,11 @@ def test_ph2_and_isic_are_trained_on_together_by_the_folds_of_ph2_alone(run, pro
 
 
 def test_ids_that_two_sources_share_are_refused(isic):
-    part = {"type": "lesion_segmentation.datasets.OwnCases", "part": "images", "images": str(isic / "images")}
+    part = {"type": "lesion_project.datasets.OwnCases", "part": "images", "images": str(isic / "images")}
     with pytest.raises(DatasetError, match=f"20 cases stand in A and in B, such as {HELD[0]}"):
         JoinedCases({"A": part, "B": part}).load()
 
 
 def test_a_source_that_is_not_there_is_told_with_those_that_are(run, project, isic):
-    with pytest.raises(Exception, match=r"split\.drawn_from is PH3, expected one of: ISIC 2018"):
-        run(env="isic2018", params={**places(isic), "split.validation_cases": 4, "split.drawn_from": "PH3"})
+    with pytest.raises(Exception, match=r"split\.scored_source is PH3, expected one of: ISIC 2018"):
+        run(env="isic2018", params={**places(isic), "split.validation_cases": 4, "split.scored_source": "PH3"})

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from lesion_segmentation.hardware import Hardware
+from lesion_segmentation.core.hardware import Hardware
+from lesion_segmentation.images.resize import resize_image, restore_probability
 from lesion_segmentation.model import SegNet
 from lesion_segmentation.prediction import Predictor, predict
 from lesion_segmentation.prediction.fusing import fuse_batch_norms
-from lesion_segmentation.resizing import resize_image, restore_probability
 
 module = importlib.import_module("lesion_segmentation.prediction.predictor")
 

@@ -7,9 +7,9 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from lesion_project.pipeline_registry import register_pipelines
 from lesion_segmentation.model import SegNet
-from lesion_segmentation.model.layers import summarise_layers
-from lesion_segmentation.pipeline_registry import register_pipelines
+from lesion_segmentation.model.layers import summarize_layers
 from lesion_segmentation.report.diagrams import draw_flow, draw_network
 
 
@@ -18,7 +18,7 @@ def texts(figure: Figure) -> list[str]:
 
 
 def test_every_numbered_layer_is_a_bar_with_its_number():
-    table = summarise_layers(SegNet(0.0625), 64, 96)
+    table = summarize_layers(SegNet(0.0625), 64, 96)
     saved = pd.read_csv(io.StringIO(table.to_csv(index=False)))  # as the catalog gives it
     figure = draw_network(saved)
     bars = [

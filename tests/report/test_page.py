@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lesion_segmentation.report.case_views import trace_outline
+from lesion_segmentation.report.case_views import trace_contour
 from lesion_segmentation.report.page import find_headline
 
 
@@ -131,12 +131,12 @@ def test_the_threshold_is_swept_on_validation(reporting):
 def test_outlines_are_closed_paths_around_the_mask():
     mask = np.zeros((6, 8), bool)
     mask[2:4, 3:6] = True
-    path = trace_outline(mask)
+    path = trace_contour(mask)
     points = np.array([[float(c) for c in point.split(",")] for point in path.strip("MZ").split(" ")])
     assert path.count("M") == path.count("Z") == 1
     assert points.min(axis=0).tolist() == [3.0, 2.0]
     assert points.max(axis=0).tolist() == [6.0, 4.0]
-    assert trace_outline(np.zeros((6, 8), bool)) == ""
+    assert trace_contour(np.zeros((6, 8), bool)) == ""
 
 
 def test_the_headline_has_means_over_the_test_images_at_the_networks_threshold(reporting):

@@ -16,7 +16,7 @@ CARDS = "document.querySelectorAll('.card').length"
 def drawn(tmp_path) -> list[Path]:
     files = [tmp_path / f"drawn{number}.png" for number in (3, 7)]
     for number, file in zip((3, 7), files, strict=True):
-        Image.fromarray(synthetic.draw_case(number).image).save(file)
+        Image.fromarray(synthetic.synthesize_case(number).image).save(file)
     return files
 
 

@@ -23,7 +23,7 @@ from lesion_segmentation.model import save_network
 from lesion_segmentation.serving import server as server_module
 from lesion_segmentation.serving.limits import Refusal, read_body
 
-PICTURE = synthetic.draw_case(5).image
+PICTURE = synthetic.synthesize_case(5).image
 
 
 def encode(image: np.ndarray = PICTURE, kind: str = "PNG") -> bytes:
@@ -72,7 +72,7 @@ def test_the_mask_is_the_predictors_as_a_form_as_a_body_and_as_a_png(serve):
 
 
 def test_callers_at_once_get_their_own_masks(serve):
-    port, pictures = serve(), [synthetic.draw_case(number).image for number in range(1, 13)]
+    port, pictures = serve(), [synthetic.synthesize_case(number).image for number in range(1, 13)]
     found = {}
 
     def ask(number):
@@ -109,7 +109,7 @@ def bad_requests():
 @pytest.mark.parametrize("name", bad_requests())
 def test_a_bad_request_is_answered_in_a_sentence(serve, name, capfd):
     body, content_type, status, words = bad_requests()[name]
-    port = serve(most_bytes=2_000_000, most_pixels=3_000_000)
+    port = serve(max_bytes=2_000_000, max_pixels=3_000_000)
     found, answer = post(port, body, content_type)
     assert (found, words in answer["detail"]) == (status, True), answer
     assert "Traceback" not in json.dumps(answer)
@@ -118,7 +118,7 @@ def test_a_bad_request_is_answered_in_a_sentence(serve, name, capfd):
 
 
 def test_a_body_without_end_and_a_slow_one_are_cut_off(serve):
-    port = serve(most_bytes=100_000, seconds=1)
+    port = serve(max_bytes=100_000, seconds=1)
     head = "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n"
     with socket.create_connection(("127.0.0.1", port), timeout=30) as endless:
         endless.sendall(head.encode())
@@ -161,7 +161,7 @@ class Held:
         self._predictor, self.released, self.seen = small_predictor(), threading.Event(), []
         self.metadata, self.batch_size, self.threshold = self._predictor.metadata, 1, self._predictor.threshold
         self.test_time_augmentation = self._predictor.test_time_augmentation
-        self.single_lesion = self._predictor.single_lesion
+        self.keep_largest_component = self._predictor.keep_largest_component
 
     def __call__(self, images):
         self.seen.append(len(images))
@@ -180,7 +180,7 @@ def wait_for_waiting(port: int, count: int) -> None:
 
 def test_more_than_may_wait_are_refused_and_who_goes_away_is_dropped(serve):
     held = Held()
-    port = serve(held, most_waiting=2, seconds=20)
+    port = serve(held, max_waiting=2, seconds=20)
     found = []
     threads = [threading.Thread(target=lambda: found.append(post(port, encode())[0])) for _ in range(2)]
     for thread in threads:
@@ -253,7 +253,7 @@ def test_sigterm_lets_what_was_begun_end(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-c", "from lesion_segmentation.script import main; main()", "serve", "--weights"]
+    command = [sys.executable, "-c", "from lesion_segmentation.cli import main; main()", "serve", "--weights"]
     process = subprocess.Popen([*command, str(weights), "--port", str(port)], stderr=subprocess.PIPE, text=True)
     end = time.monotonic() + 60
     while time.monotonic() < end:
@@ -292,16 +292,16 @@ def test_sigterm_lets_what_was_begun_end(tmp_path):
 
 def test_every_way_reads_the_same_kinds_of_pictures(serve, tmp_path):
     """Of two frames that a camera writes into one file the first; nothing that Pillow hands to other programs."""
-    from lesion_segmentation.inference.pictures import read_picture
+    from lesion_segmentation.prediction.input_images import read_input_image
 
     port = serve()
-    frames = [Image.fromarray(synthetic.draw_case(number).image).resize((80, 60)) for number in (1, 2)]
+    frames = [Image.fromarray(synthetic.synthesize_case(number).image).resize((80, 60)) for number in (1, 2)]
     frames[0].save(tmp_path / "two.jpg", "MPO", save_all=True, append_images=frames[1:])
-    assert read_picture(tmp_path / "two.jpg").shape == (60, 80, 3)
+    assert read_input_image(tmp_path / "two.jpg").shape == (60, 80, 3)
     assert post(port, (tmp_path / "two.jpg").read_bytes(), "image/jpeg")[0] == 200
     frames[0].save(tmp_path / "script.eps")
     with pytest.raises(ValueError, match="no picture that can be read"):
-        read_picture(tmp_path / "script.eps")
+        read_input_image(tmp_path / "script.eps")
     assert post(port, (tmp_path / "script.eps").read_bytes(), "image/png")[0] == 415
 
 
@@ -309,22 +309,22 @@ def test_nothing_of_a_picture_is_kept(serve):
     import gc
     import weakref
 
-    from lesion_segmentation.serving import answers
+    from lesion_segmentation.serving import responses
 
     seen = []
     port = serve()
-    original = answers.read_rgb
+    original = responses.read_rgb
 
     def watched(*given):
         image = original(*given)
         seen.append(weakref.ref(image))
         return image
 
-    answers.read_rgb = watched
+    responses.read_rgb = watched
     try:
         assert post(port, encode())[0] == 200
     finally:
-        answers.read_rgb = original
+        responses.read_rgb = original
     for _ in range(20):
         gc.collect()
         if seen[0]() is None:
@@ -347,7 +347,7 @@ def test_a_slow_head_after_a_good_request_is_closed(serve, monkeypatch):
 def test_an_empty_token_is_refused():
     from click.testing import CliRunner
 
-    from lesion_segmentation.script import main
+    from lesion_segmentation.cli import main
 
     result = CliRunner().invoke(main, ["serve", "--weights", "x.safetensors", "--token", ""])
     assert result.exit_code == 1

@@ -4,9 +4,9 @@ import sys
 import time
 from pathlib import Path
 
-from lesion_segmentation.tracking.description import Description
-from lesion_segmentation.tracking.run import begin_run
-from lesion_segmentation.tracking.store import PATIENCE_SECONDS, probe
+from lesion_project.tracking.description import Description
+from lesion_project.tracking.run import begin_run
+from lesion_project.tracking.store import PATIENCE_SECONDS, probe
 
 uri, number, folder, epochs = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
 probe(uri, PATIENCE_SECONDS)

@@ -7,8 +7,8 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from lesion_segmentation.errors import InputError
-from lesion_segmentation.tracking import describe_run, resolve_experiment
+from lesion_project.tracking import describe_run, resolve_experiment
+from lesion_segmentation.core.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 TRAINED = {"training": {"seed": 3}, "split": {"protocol": "stratified", "fold": 0}}
@@ -118,7 +118,7 @@ def test_without_git_nothing_is_said_of_changes(tmp_path):
 
 
 def test_a_variable_names_a_run_but_not_each_of_several(project, monkeypatch):
-    from lesion_segmentation.tracking import Description, begin_run
+    from lesion_project.tracking import Description, begin_run
 
     monkeypatch.setenv("MLFLOW_RUN_NAME", "mine")
     store, artifacts = f"sqlite:///{project / 'mlflow.db'}", project / "mlruns"
@@ -130,7 +130,7 @@ def test_a_variable_names_a_run_but_not_each_of_several(project, monkeypatch):
 
 
 def test_a_monitor_says_the_status_first_and_is_not_waited_for_when_killed(project, monkeypatch):
-    from lesion_segmentation.tracking import Description, begin_run
+    from lesion_project.tracking import Description, begin_run
 
     said: list[str] = []
 
@@ -138,7 +138,7 @@ def test_a_monitor_says_the_status_first_and_is_not_waited_for_when_killed(proje
         def finish(self) -> None:
             said.extend(tracked.info.status for tracked in tracked_runs(project, "monitored"))
 
-    monkeypatch.setattr("lesion_segmentation.tracking.run.start_monitor", lambda *_: Monitor())
+    monkeypatch.setattr("lesion_project.tracking.run.start_monitor", lambda *_: Monitor())
     store, artifacts = f"sqlite:///{project / 'mlflow.db'}", project / "mlruns"
     begin_run(store, "monitored", artifacts, Description("a", {})).end("FINISHED")
     assert said == ["FINISHED"]
@@ -147,7 +147,7 @@ def test_a_monitor_says_the_status_first_and_is_not_waited_for_when_killed(proje
 
 
 def test_a_password_does_not_stand_in_the_closing_words():
-    from lesion_segmentation.hooks.summary import without_password
+    from lesion_project.hooks.summary import without_password
 
     assert without_password("https://me:secret@host:5000/#/runs/1") == "https://host:5000/#/runs/1"
     assert without_password("sqlite:///mlflow.db") == "sqlite:///mlflow.db"

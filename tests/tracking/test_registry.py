@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from lesion_segmentation.datasets.earlier import find_network
-from lesion_segmentation.errors import InputError
-from lesion_segmentation.tracking.registry import register_network
+from lesion_project.datasets.trained_networks import find_network
+from lesion_project.tracking.registry import register_network
+from lesion_segmentation.core.errors import InputError
 
 pytestmark = pytest.mark.after_a_run
 

@@ -12,9 +12,9 @@ import pytest
 from mlflow import MlflowClient
 from postgres import free_port, make_database
 
-from lesion_segmentation.errors import InputError
-from lesion_segmentation.tracking.run import send_unsent
-from lesion_segmentation.tracking.store import probe
+from lesion_project.tracking.run import send_unsent
+from lesion_project.tracking.store import probe
+from lesion_segmentation.core.errors import InputError
 
 TRIALS, EPOCHS = 8, 40
 

@@ -10,13 +10,13 @@ import pytest
 SCRIPT = """
 import sys, time
 from pathlib import Path
-from lesion_segmentation.files import replacing
-from lesion_segmentation.tracking.signals import SignalGuard
+from lesion_segmentation.core.atomic_files import atomic_write
+from lesion_project.tracking.signals import SignalGuard
 
 folder = Path(sys.argv[1])
 outer = SignalGuard(lambda: (folder / "outer").write_text("killed"))
 guard = SignalGuard(lambda: (folder / "inner").write_text("killed"))
-with replacing(folder / "output.txt") as path:
+with atomic_write(folder / "output.txt") as path:
     path.write_text("half")
     (folder / "ready").touch()
     while True:
@@ -47,7 +47,7 @@ def test_a_signal_cannot_be_swallowed_and_both_runs_say_killed(tmp_path, number)
 
 
 def test_handlers_are_given_back():
-    from lesion_segmentation.tracking.signals import SignalGuard
+    from lesion_project.tracking.signals import SignalGuard
 
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
     guard = SignalGuard(lambda: None)

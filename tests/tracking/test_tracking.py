@@ -24,12 +24,12 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from PIL import Image
 
-from lesion_segmentation.cli import cli
-from lesion_segmentation.errors import InputError
+from lesion_project.cli import cli
+from lesion_project.tracking import TrackedRun, flatten
+from lesion_segmentation.core.errors import InputError
+from lesion_segmentation.core.tensor_files import read_tensors
 from lesion_segmentation.model import load_network
 from lesion_segmentation.prediction import Predictor
-from lesion_segmentation.tensor_files import read_tensors
-from lesion_segmentation.tracking import TrackedRun, flatten
 from lesion_segmentation.training.trainer import Trainer
 
 SCORES = ("accuracy", "precision", "recall", "iou", "dice")
@@ -52,7 +52,7 @@ def require_everything(tracked: Run, project: Path) -> None:
     assert all(tags[name] for name in ("split_hash", "data_hash", "git_commit", "git_dirty", "device"))
     assert tags["trained_by"] == tracked.info.run_id
     assert tracked.data.params["training.width"] == "0.0625"
-    assert tracked.data.params["training.on_the_fly.rotation"] == "180"
+    assert tracked.data.params["training.online_augmentation.rotation"] == "180"
     assert tracked.data.params["prediction.test_time_augmentation"] == "four"
     assert {"split.protocol", "split.validation_cases", "training.architecture", "training.unpooling"} <= set(
         tracked.data.params
@@ -121,7 +121,7 @@ def test_no_test_scores_when_a_recipe_is_searched(run, project):
 
 @pytest.mark.after_a_run
 def test_a_run_that_fails_says_so(run, project):
-    wild = {"training.learning_rate": 1e30, "training.optimiser": "sgd", "training.schedule": "cosine"}
+    wild = {"training.learning_rate": 1e30, "training.optimizer": "sgd", "training.schedule": "cosine"}
     with pytest.raises(InputError, match="no longer finite"):
         run(params=wild, pipeline_names=["training"])
     assert sorted(tracked.info.status for tracked in runs(project)) == ["FAILED", "FINISHED"]
@@ -198,7 +198,7 @@ def test_a_run_that_fails_while_mlflow_is_away_keeps_what_it_had_to_tell(run, pr
     def refuse(*_: object, **__: object) -> None:
         raise ConnectionError("refused")
 
-    wild = {"training.learning_rate": 1e30, "training.optimiser": "sgd", "training.schedule": "cosine"}
+    wild = {"training.learning_rate": 1e30, "training.optimizer": "sgd", "training.schedule": "cosine"}
     with monkeypatch.context() as patch:
         for name in ("log_batch", "log_inputs", "set_terminated"):
             patch.setattr(MlflowClient, name, refuse)

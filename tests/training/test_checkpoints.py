@@ -16,19 +16,19 @@ from mlflow import MlflowClient
 from safetensors import safe_open
 from safetensors.torch import save
 
-from lesion_segmentation.errors import InputError
+from lesion_segmentation.core.errors import InputError
+from lesion_segmentation.core.tensor_files import read_tensors, write_tensors
 from lesion_segmentation.model import Network
-from lesion_segmentation.tensor_files import read_tensors, write_tensors
 from lesion_segmentation.training import checkpoints
+from lesion_segmentation.training.callbacks import Callbacks
 from lesion_segmentation.training.checkpoints import CheckpointFile
-from lesion_segmentation.training.listener import Listener
 from lesion_segmentation.training.loop import fit
 from lesion_segmentation.training.settings import TrainingSettings
 
 QUICK = {"width": 0.0625, "epochs": 4, "batch_size": 4, "device": "cpu", "precision": "32-true"}
 RECIPES = [
     {},
-    {"optimiser": "sgd", "schedule": "inverse_time", "loss": "bce", "ema_decay": 0},
+    {"optimizer": "sgd", "schedule": "inverse_time", "loss": "bce", "ema_decay": 0},
     {"schedule": "cosine", "unpooling": "nearest"},
     {"encoder_learning_rate": 0.0005},
 ]
@@ -44,12 +44,12 @@ def samples(cases) -> pd.DataFrame:
     return pd.DataFrame({"sample_id": cases["case_id"][:14], "subset": ["train"] * 10 + ["validation"] * 4})
 
 
-def interrupt_after(epoch: int) -> Listener:
+def interrupt_after(epoch: int) -> Callbacks:
     def on_epoch(row) -> None:
         if row["epoch"] == epoch:
             raise Interrupted
 
-    return Listener(on_epoch, run_id="first")
+    return Callbacks(on_epoch, run_id="first")
 
 
 @pytest.fixture(scope="module", params=range(len(RECIPES)))
@@ -69,8 +69,8 @@ def test_a_resumed_training_ends_with_the_same_weights_bit_for_bit(
         fit(images, masks, samples, settings, interrupt_after(epoch), file)
     heard: list[dict[str, float]] = []
     resumed_from: list[str] = []
-    listener = Listener(heard.append, resumed_from.append, "second")
-    resumed, history = fit(images, masks, samples, settings.model_copy(update={"resume": True}), listener, file)
+    callbacks = Callbacks(heard.append, resumed_from.append, "second")
+    resumed, history = fit(images, masks, samples, settings.model_copy(update={"resume": True}), callbacks, file)
     expected = whole.state_dict()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in resumed.state_dict().items())
     pd.testing.assert_frame_equal(history.drop(columns="seconds"), whole_history.drop(columns="seconds"))
@@ -136,7 +136,9 @@ def test_an_older_checkpoint_lacks_a_setting_and_another_format_is_told(images, 
         CheckpointFile(path).read({})
     for changes in ({"format_version": 99}, {"format_version": None}, {"colour": "red"}, {"history": None}):
         fit(images, masks, samples, settings.model_copy(update={"resume": False}), checkpoint_file=CheckpointFile(path))
-        with pytest.raises(InputError, match=r"no checkpoint of this project, or damaged \(.*Train from the beginning"):
+        with pytest.raises(
+            InputError, match=r"no checkpoint of this project, or damaged \(.*Train from the start"
+        ):
             rewritten(path, **changes).read({})
 
 
@@ -146,11 +148,11 @@ def test_a_full_disk_leaves_the_former_checkpoint(images, masks, samples, mount_
     heard: list[dict[str, float]] = []
     settings = TrainingSettings(**(QUICK | {"width": 1 / 64}))
     with pytest.raises(InputError, match=r"No space left on device\. What an earlier run left there is unchanged"):
-        fit(images, masks, samples, settings, Listener(heard.append), CheckpointFile(path))
+        fit(images, masks, samples, settings, Callbacks(heard.append), CheckpointFile(path))
     assert [file.name for file in path.parent.iterdir()] == [path.name]
     assert [row["epoch"] for row in heard] == [1]
     resumed: list[str] = []
-    watcher = Listener(on_resume=resumed.append)
+    watcher = Callbacks(on_resume=resumed.append)
     with pytest.raises(InputError, match="No space left"):  # from the second epoch on: the first is not lost
         fit(images, masks, samples, settings.model_copy(update={"resume": True}), watcher, CheckpointFile(path))
     assert len(resumed) == 1
@@ -186,7 +188,7 @@ def test_real_kills_at_random_instants_lose_nothing(run, project):
     found = load_tensors(models / "network.safetensors")
     assert all(torch.equal(tensor, expected[name]) for name, tensor in found.items())
     assert {path.name for path in models.iterdir()} == {
-        "made_by.json",
+        "provenance.json",
         "network.safetensors",
         "training_checkpoint.safetensors",
     }

@@ -5,13 +5,13 @@ import pandas as pd
 import pytest
 import torch
 
-from lesion_segmentation.hardware import choose_hardware
+from lesion_segmentation.core.hardware import choose_hardware
 from lesion_segmentation.prediction import predict
 from lesion_segmentation.training import loop
-from lesion_segmentation.training.on_the_fly import apply_changes
-from lesion_segmentation.training.pictures import load_pictures
+from lesion_segmentation.training.augmentation import apply_augmentation
+from lesion_segmentation.training.epoch_metrics import EpochMetrics
+from lesion_segmentation.training.samples import load_samples
 from lesion_segmentation.training.settings import TrainingSettings
-from lesion_segmentation.training.tally import Tally
 from lesion_segmentation.training.trainer import Trainer
 
 pytestmark = pytest.mark.gpu
@@ -56,22 +56,22 @@ def test_no_step_waits_on_the_host(images, masks, samples):
     settings = TrainingSettings(**QUICK)
     hardware = choose_hardware()
     fabric = lightning.Fabric(accelerator="cuda", devices=1, precision=hardware.precision)
-    train = load_pictures(images, masks, samples, fabric.device)
+    train = load_samples(images, masks, samples, fabric.device)
     trainer = Trainer(fabric, loop.prepare_network(settings, list(images.values())), settings, 100)
     order, changes = trainer.draw_epoch(1, train)
 
-    def step(tally: Tally) -> None:
+    def step(metrics: EpochMetrics) -> None:
         pixels, lesions = train.batch(order[:4])
-        trainer.step(*apply_changes(pixels, lesions, changes.take(slice(0, 4))), tally)
+        trainer.step(*apply_augmentation(pixels, lesions, changes.take(slice(0, 4))), metrics)
 
     trainer.network.train()
-    tally = Tally()
-    step(tally)  # the first step chooses algorithms and makes the optimiser's state
+    metrics = EpochMetrics()
+    step(metrics)  # the first step chooses algorithms and makes the optimizer's state
     torch.cuda.set_sync_debug_mode("error")
     try:
         for _ in range(3):
-            step(tally)
+            step(metrics)
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert train.images.device.type == "cuda"
-    assert np.isfinite(tally.scores()["loss"])
+    assert np.isfinite(metrics.scores()["loss"])

@@ -11,11 +11,11 @@ from fake_gpu import fake_gpu, missing_seams
 
 from lesion_segmentation.model import Network, NetworkMetadata, build_network
 from lesion_segmentation.prediction import Predictor
+from lesion_segmentation.training.augmentation import apply_augmentation, sample_augmentation
+from lesion_segmentation.training.epoch_metrics import EpochMetrics
 from lesion_segmentation.training.loop import fit
-from lesion_segmentation.training.on_the_fly import apply_changes, draw_changes
-from lesion_segmentation.training.pictures import load_pictures
+from lesion_segmentation.training.samples import load_samples
 from lesion_segmentation.training.settings import TrainingSettings
-from lesion_segmentation.training.tally import Tally
 from lesion_segmentation.training.trainer import Trainer
 
 SETTINGS = TrainingSettings(width=0.0625, epochs=1, batch_size=4, device="cuda")
@@ -36,15 +36,15 @@ def test_no_step_waits_not_even_a_resumed_one_and_convolutions_get_bf16_with_cha
     with fake_gpu() as watch:
         fabric = lightning.Fabric(accelerator="cuda", devices=1, precision="bf16-mixed")
         trainer = Trainer(fabric, small_network(), SETTINGS, steps=9)
-        train = load_pictures(IMAGES, MASKS, pd.DataFrame({"sample_id": IDS}), fabric.device)
+        train = load_samples(IMAGES, MASKS, pd.DataFrame({"sample_id": IDS}), fabric.device)
         order, changes = trainer.draw_epoch(1, train)
         for _ in range(3):
             watch.waits.clear()
-            trainer.step(*apply_changes(*train.batch(order[:4]), changes.take(slice(0, 4))), Tally())
+            trainer.step(*apply_augmentation(*train.batch(order[:4]), changes.take(slice(0, 4))), EpochMetrics())
             assert not watch.waits
             tensors, values = trainer.state()
             trainer.restore({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, values)
-        states = trainer.optimiser.state_dict()["state"].values()
+        states = trainer.optimizer.state_dict()["state"].values()
         for state, like in zip(states, trainer.raw_network.parameters(), strict=True):
             assert state["step"].device.type == "cuda"
             assert state["exp_avg"].stride() == like.stride()
@@ -75,6 +75,6 @@ def test_prediction_waits_twice_a_batch_and_32_true_is_no_tf32():
 
 def test_network_and_changes_are_one_graph_each():
     pixels = torch.zeros(2, 3, 64, 96)
-    changes = draw_changes(2, 64, 96, SETTINGS.on_the_fly, torch.Generator())
+    changes = sample_augmentation(2, 64, 96, SETTINGS.online_augmentation, torch.Generator())
     torch.compile(small_network(), fullgraph=True, backend="eager")(pixels).sum().backward()
-    torch.compile(apply_changes, fullgraph=True, backend="eager")(pixels, pixels[:, :1], changes)
+    torch.compile(apply_augmentation, fullgraph=True, backend="eager")(pixels, pixels[:, :1], changes)

@@ -3,13 +3,13 @@ import pandas as pd
 import pytest
 import torch
 
-from lesion_segmentation.errors import InputError
+from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.model.scaling import Scaling
 from lesion_segmentation.paper import legacy_scores
 from lesion_segmentation.prediction import predict
-from lesion_segmentation.training.listener import Listener
+from lesion_segmentation.training.callbacks import Callbacks
 from lesion_segmentation.training.loop import fit
-from lesion_segmentation.training.settings import OnTheFlySettings, TrainingSettings
+from lesion_segmentation.training.settings import OnlineAugmentationSettings, TrainingSettings
 from lesion_segmentation.training.trainer import Trainer
 
 QUICK = {"width": 0.0625, "epochs": 2, "batch_size": 4, "device": "cpu", "precision": "32-true"}
@@ -27,7 +27,7 @@ def weights(network) -> dict[str, torch.Tensor]:
 
 def test_history_and_listener_tell_the_same(images, masks, samples):
     heard: list[dict[str, float]] = []
-    _, history = fit(images, masks, samples, TrainingSettings(**QUICK), Listener(heard.append))
+    _, history = fit(images, masks, samples, TrainingSettings(**QUICK), Callbacks(heard.append))
     assert history.to_dict("records") == heard
     assert list(history["epoch"]) == [1, 2]
     expected = {
@@ -91,7 +91,9 @@ def test_the_number_of_threads_is_that_of_its_own_training(images, masks, sample
 
 
 def test_the_loss_falls(images, masks, samples):
-    settings = TrainingSettings(**(QUICK | {"epochs": 12}), on_the_fly=OnTheFlySettings(enabled=False))
+    settings = TrainingSettings(
+        **(QUICK | {"epochs": 12}), online_augmentation=OnlineAugmentationSettings(enabled=False)
+    )
     _, history = fit(images, masks, samples, settings)
     assert history["train_loss"].iloc[-1] < 0.85 * history["train_loss"].iloc[0]
 
@@ -114,13 +116,15 @@ def test_scaling_is_that_of_the_training_samples(images, masks, samples):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"loss": "bce", "optimiser": "sgd", "schedule": "inverse_time", "learning_rate": 0.05, "ema_decay": 0},
+        {"loss": "bce", "optimizer": "sgd", "schedule": "inverse_time", "learning_rate": 0.05, "ema_decay": 0},
         {"schedule": "cosine", "unpooling": "nearest"},
     ],
 )
 def test_every_choice_learns(images, masks, samples, changes):
-    still = OnTheFlySettings(enabled=False)
-    _, history = fit(images, masks, samples, TrainingSettings(**(QUICK | changes | {"epochs": 12}), on_the_fly=still))
+    still = OnlineAugmentationSettings(enabled=False)
+    _, history = fit(
+        images, masks, samples, TrainingSettings(**(QUICK | changes | {"epochs": 12}), online_augmentation=still)
+    )
     assert history["train_loss"].iloc[-1] < 0.85 * history["train_loss"].iloc[0]
 
 
@@ -130,7 +134,7 @@ def test_mistakes_are_told(images, masks, samples):
     with pytest.raises(
         InputError, match=r"no longer finite in epoch 1 .* first on the batch of SYN0.*no checkpoint yet"
     ):
-        fit(images, masks, samples, TrainingSettings(**(QUICK | {"learning_rate": 1e30, "optimiser": "sgd"})))
+        fit(images, masks, samples, TrainingSettings(**(QUICK | {"learning_rate": 1e30, "optimizer": "sgd"})))
     if not torch.cuda.is_available():
         with pytest.raises(InputError, match="PyTorch finds no GPU"):
             fit(images, masks, samples, TrainingSettings(**(QUICK | {"device": "cuda"})))

@@ -4,7 +4,7 @@ import re
 
 import pandas as pd
 
-from lesion_segmentation.errors import InputError
+from lesion_segmentation.core.errors import InputError
 
 _PRESENCE = {"A": "absent", "AT": "atypical", "P": "present", "T": "typical"}
 _DIAGNOSIS = {"0": "common nevus", "1": "atypical nevus", "2": "melanoma"}

@@ -10,23 +10,23 @@ import pandas as pd
 from PIL import Image, UnidentifiedImageError
 from pydantic import Field
 
+from lesion_segmentation.core.errors import InputError
+from lesion_segmentation.core.parameter_model import ParameterModel
 from lesion_segmentation.data.annotations import ANNOTATIONS, parse_annotations
-from lesion_segmentation.data.packed import PackedMasks
-from lesion_segmentation.data.perceptual_hash import hash_picture
-from lesion_segmentation.data.pictures import pixel_hash, to_mask, to_rgb
-from lesion_segmentation.errors import InputError
-from lesion_segmentation.group import Group
-from lesion_segmentation.resizing import Framing, Resizing, resize_image, resize_mask
+from lesion_segmentation.data.packed_masks import PackedMasks
+from lesion_segmentation.data.perceptual_hash import hash_image
+from lesion_segmentation.images.read import pixel_hash, to_mask, to_rgb
+from lesion_segmentation.images.resize import Framing, Resizing, resize_image, resize_mask
 
 logger = logging.getLogger(__name__)
 
-RawPictures = Mapping[str, Callable[[], Image.Image]]
+RawImages = Mapping[str, Callable[[], Image.Image]]
 """case_id to a function that reads and decodes the picture."""
 
 PH2 = "PH2"
 
 
-class DataSettings(Group):
+class DataSettings(ParameterModel):
     """The parameters `data`.
 
     Attributes:
@@ -40,8 +40,8 @@ class DataSettings(Group):
     table: str | None = None
 
 
-class ImageSize(Group):
-    """Height and width in pixels that every image and mask is resized to, and how (lesion_segmentation.resizing)."""
+class ImageSize(ParameterModel):
+    """Height and width in pixels that every image and mask is resized to, and how (lesion_segmentation.images.resize)."""
 
     height: int = Field(192, ge=32, le=4096)
     width: int = Field(256, ge=32, le=4096)
@@ -70,8 +70,8 @@ class Cases(NamedTuple):
 
 
 def read_cases(
-    ph2_images: RawPictures,
-    ph2_masks: RawPictures,
+    ph2_images: RawImages,
+    ph2_masks: RawImages,
     ph2_annotations: str | pd.DataFrame,
     image_size: ImageSize,
     data: DataSettings,
@@ -104,7 +104,7 @@ def read_cases(
         rows.append({"case_id": case_id, **_measure(image, mask), "image_sha256": hashes[case_id]})
         images[case_id] = resize_image(image, **image_size.model_dump())
         native_masks.add(case_id, mask)
-        perceptual_hashes[case_id] = hash_picture(image)
+        perceptual_hashes[case_id] = hash_image(image)
         examples.add(case_id, image)
     problems += _find_duplicates(hashes) + _find_nothing([row["lesion_area"] for row in rows])
     if not case_ids:
@@ -153,7 +153,7 @@ class Examples:
             kept["largest"] = (case_id, image)
 
 
-def _read_image(case_id: str, pictures: RawPictures, problems: list[str]) -> np.ndarray | None:
+def _read_image(case_id: str, pictures: RawImages, problems: list[str]) -> np.ndarray | None:
     if case_id not in pictures:
         problems.append(f"{case_id}: a mask without an image")
         return None
@@ -164,7 +164,7 @@ def _read_image(case_id: str, pictures: RawPictures, problems: list[str]) -> np.
         return None
 
 
-def _read_mask(case_id: str, pictures: RawPictures, problems: list[str]) -> np.ndarray | None:
+def _read_mask(case_id: str, pictures: RawImages, problems: list[str]) -> np.ndarray | None:
     if case_id not in pictures:
         problems.append(f"{case_id}: an image without a mask")
         return None

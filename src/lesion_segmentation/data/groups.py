@@ -3,9 +3,9 @@
 import pandas as pd
 
 
-def join_near_duplicates(table: pd.DataFrame, alike_pictures: pd.DataFrame) -> pd.DataFrame:
+def join_near_duplicates(table: pd.DataFrame, near_duplicates: pd.DataFrame) -> pd.DataFrame:
     """Cases (indexed by case_id) whose groups are one where a picture of one looks like a picture of the other."""
-    pairs = alike_pictures[alike_pictures["near_duplicate"].astype(bool)]
+    pairs = near_duplicates[near_duplicates["near_duplicate"].astype(bool)]
     if pairs.empty:
         return table
     from scipy.sparse import coo_array

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from PIL import Image
 
-from lesion_segmentation.resizing import resize_image
+from lesion_segmentation.images.resize import resize_image
 
 HASH_SIZE = 16
 HASH_BITS = HASH_SIZE**2
@@ -16,7 +16,7 @@ _BLOCK = 512
 """Pictures that are compared with all others at once."""
 
 
-def hash_picture(image: np.ndarray) -> np.ndarray:
+def hash_image(image: np.ndarray) -> np.ndarray:
     """The hashes of a picture as it comes, uint8 (H, W, 3) of any size, whatever it is trained at: boolean (8, 256).
 
     It is stretched to one size, so that a picture turned by 90 degrees looks like itself.
@@ -46,7 +46,7 @@ def hash_distances(hashes: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate([rows for _, rows in _distances_by_block(_as_signs(hashes), upper=False)])
 
 
-def find_alike(hashes: Sequence[np.ndarray], max_distance: int) -> list[tuple[int, int, int]]:
+def find_similar_pairs(hashes: Sequence[np.ndarray], max_distance: int) -> list[tuple[int, int, int]]:
     """Which pictures are alike, in memory that grows with N alone.
 
     Returns:

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 from pydantic import field_validator
 
-from lesion_segmentation.data.passport import data_hash
+from lesion_segmentation.core.parameter_model import ParameterModel, Seed
 from lesion_segmentation.data.splits import DEVELOPMENT, check_origin, find_protocol, leaks
-from lesion_segmentation.group import Group, Seed
+from lesion_segmentation.data.summary import data_hash
 
 ORIGINAL = "original"
 
@@ -25,7 +25,7 @@ COPIES: dict[str, Callable[[Sample, np.random.Generator], Sample]] = {}
 """Name of a kind of copy to what makes it; none are known here, lesion_segmentation.paper adds its own."""
 
 
-class AugmentationSettings(Group):
+class AugmentationSettings(ParameterModel):
     """The parameters `augmentation`.
 
     Attributes:

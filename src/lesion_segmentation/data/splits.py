@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 from pydantic import Field, field_validator
 
+from lesion_segmentation.core.errors import InputError
+from lesion_segmentation.core.parameter_model import ParameterModel, Seed
 from lesion_segmentation.data.groups import as_groups, join_near_duplicates, members_of
-from lesion_segmentation.data.held_out import require_held_out
-from lesion_segmentation.errors import InputError
-from lesion_segmentation.group import Group, Seed
+from lesion_segmentation.data.reserved import require_reserved
 
 logger = logging.getLogger(__name__)
 
@@ -22,17 +22,17 @@ FOLDS = 5
 OVERFIT_CASES = 4
 
 
-class SplitSettings(Group):
+class SplitSettings(ParameterModel):
     """The parameters `split`.
 
     Attributes:
         protocol: A key of PROTOCOLS. `stratified`: 60/15/25 percent by diagnosis. `folds`: the `fold`-th of five folds
             by diagnosis is the test set. `given`: by the column `subset` of the table. `overfit`: the first four cases
             for training, all others for the test, to see that a network can learn. `lesion_segmentation.paper` adds
-            `paper` and `paper_leaky`, `lesion_segmentation.pipelines` adds `isic2018`. It has no default here:
+            `paper` and `paper_leaky`, `lesion_project.pipelines` adds `isic2018`. It has no default here:
             conf/base chooses. Cases of one `group` (a patient, say) and near-duplicates stay together; where no case
             has a diagnosis, there are no strata.
-        drawn_from: Of data from several sources the one that validation and test cases are drawn from; all others are
+        scored_source: Of data from several sources the one that validation and test cases are drawn from; all others are
             for training.
         validation_cases: Cases drawn for validation, where the protocol leaves their number open; 0 trains on all that
             are not test.
@@ -41,7 +41,7 @@ class SplitSettings(Group):
     """
 
     protocol: str
-    drawn_from: str | None = None
+    scored_source: str | None = None
     validation_cases: int = Field(30, ge=0, le=1_000_000)
     fold: int = Field(0, ge=0, lt=FOLDS)
     seed: Seed = 0
@@ -78,18 +78,18 @@ class Protocol:
 
 
 def split_cases(
-    cases: pd.DataFrame, settings: SplitSettings, alike_pictures: pd.DataFrame | None = None
+    cases: pd.DataFrame, settings: SplitSettings, near_duplicates: pd.DataFrame | None = None
 ) -> pd.DataFrame:
     """Draw the subsets.
 
     Args:
         cases: case_id, diagnosis; group, subset and source where they are known.
         settings: How.
-        alike_pictures: case_id, other_case_id and near_duplicate: these pairs stay together.
+        near_duplicates: case_id, other_case_id and near_duplicate: these pairs stay together.
 
     Returns:
         case_id, subset (train, validation or test; development or test where samples are dealt), protocol; one row a
-        case, with its source where that is known. Cases of other sources whose group was drawn from `drawn_from` are
+        case, with its source where that is known. Cases of other sources whose group was drawn from `scored_source` are
         left out.
 
     Raises:
@@ -97,8 +97,8 @@ def split_cases(
     """
     protocol = find_protocol(settings.protocol)
     table = cases.sort_values("case_id").set_index("case_id")
-    if alike_pictures is not None and protocol.draws:
-        table = join_near_duplicates(table, alike_pictures)
+    if near_duplicates is not None and protocol.draws:
+        table = join_near_duplicates(table, near_duplicates)
     own = _choose_source(table, settings, protocol)
     test = protocol.draw_test(own, settings)
     rest = own.drop(index=test)
@@ -108,7 +108,7 @@ def split_cases(
         subset[rest.index] = DEVELOPMENT
     else:
         subset[protocol.draw_validation(rest, settings)] = "validation"
-    require_held_out(table, subset, settings.protocol)
+    require_reserved(table, subset, settings.protocol)
     subset = subset.drop(index=_find_torn(table, own, subset))
     split = subset.reset_index().assign(protocol=settings.protocol)
     return split.assign(source=table.loc[subset.index, "source"].to_numpy()) if "source" in table else split
@@ -167,14 +167,14 @@ def draw_validation_cases(rest: pd.DataFrame, settings: SplitSettings, stratify:
 
 
 def _choose_source(table: pd.DataFrame, settings: SplitSettings, protocol: Protocol) -> pd.DataFrame:
-    source = settings.drawn_from
+    source = settings.scored_source
     if source is None:
         return table
     if not protocol.draws:
-        raise InputError(f"split.drawn_from is {source}, but split.protocol={settings.protocol} draws nothing.")
+        raise InputError(f"split.scored_source is {source}, but split.protocol={settings.protocol} draws nothing.")
     own = table[table["source"] == source]
     if own.empty:
-        raise InputError(f"split.drawn_from is {source}, expected one of: {', '.join(sorted(set(table['source'])))}")
+        raise InputError(f"split.scored_source is {source}, expected one of: {', '.join(sorted(set(table['source'])))}")
     return own
 
 

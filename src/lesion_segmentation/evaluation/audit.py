@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from lesion_segmentation.errors import InputError
+from lesion_segmentation.core.errors import InputError
 
 AUDITED = ("dice", "iou", "precision", "recall", "accuracy")
 AVERAGES = ("pooled", "per_image")

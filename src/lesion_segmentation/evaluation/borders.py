@@ -1,4 +1,4 @@
-"""What happens at the border: boundary IoU, the distance of outlines, and how much of the error lies there."""
+"""What happens at the border: boundary IoU, the distance of annotation_styles, and how much of the error lies there."""
 
 import numpy as np
 

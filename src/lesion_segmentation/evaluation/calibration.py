@@ -15,7 +15,7 @@ def calibrate(
 
     Returns:
         subset, bin_low, bin_high, pixels, mean_probability and lesion_share (0 to 1; empty where there are no
-        pixels), and, the same in each row of a subset, n (cases), ece and brier as summarise_reliability gives them.
+        pixels), and, the same in each row of a subset, n (cases), ece and brier as summarize_reliability gives them.
     """
     parts = []
     for subset, part in case_metrics.groupby("subset", sort=False):
@@ -24,7 +24,7 @@ def calibrate(
             p, y = probabilities[name].ravel().astype(np.float64), masks[name].ravel().astype(bool)
             sums += count_pixels_by_bin(p, y)
         table = reliability(sums)
-        parts.append(table.assign(subset=subset, n=len(part), **summarise_reliability(table, sums)))
+        parts.append(table.assign(subset=subset, n=len(part), **summarize_reliability(table, sums)))
     table = pd.concat(parts, ignore_index=True)
     return table[["subset", *[name for name in table if name != "subset"]]]
 
@@ -50,7 +50,7 @@ def reliability(sums: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame({"bin_low": edges[:-1], "bin_high": edges[1:], "pixels": pixels.astype(int), **means})
 
 
-def summarise_reliability(table: pd.DataFrame, sums: np.ndarray) -> dict[str, float]:
+def summarize_reliability(table: pd.DataFrame, sums: np.ndarray) -> dict[str, float]:
     """Two figures.
 
     ece: the mean of |lesion_share - mean_probability| over the bins, weighted by pixels (Naeini et al., 2015);

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from lesion_segmentation.errors import InputError
+from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.evaluation.cases import CASE_METRICS
 from lesion_segmentation.evaluation.intervals import mean_with_interval
 from lesion_segmentation.evaluation.tables import LABELS, headline_subset, originals

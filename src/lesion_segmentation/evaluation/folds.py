@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 import pandas as pd
 
-from lesion_segmentation.errors import InputError
+from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.evaluation.cases import CASE_METRICS
 from lesion_segmentation.evaluation.intervals import mean_with_interval
 
@@ -39,7 +39,7 @@ def pool_folds(fold_case_metrics: Mapping[str, Callable[[], pd.DataFrame]]) -> p
     return cases[["fold", *[name for name in cases if name != "fold"]]]
 
 
-def summarise_folds(cross_validation_cases: pd.DataFrame) -> pd.DataFrame:
+def summarize_folds(cross_validation_cases: pd.DataFrame) -> pd.DataFrame:
     """The mean of every score over the test cases of all folds.
 
     Returns:

@@ -9,8 +9,8 @@ from lesion_segmentation.evaluation.borders import DISTANCE_METRICS, score_dista
 from lesion_segmentation.evaluation.cases import CASE_METRICS, score_case
 from lesion_segmentation.evaluation.intervals import mean_with_interval
 from lesion_segmentation.evaluation.tables import originals
-from lesion_segmentation.masks import cut_mask
-from lesion_segmentation.resizing import Framing, restore_probability
+from lesion_segmentation.images.masks import binarize
+from lesion_segmentation.images.resize import Framing, restore_probability
 
 
 def score_native_size(
@@ -36,7 +36,7 @@ def score_native_size(
         mask = native_masks[case.case_id].astype(bool)
         # As the Predictor brings maps back; these were predicted from pictures of the network's own size.
         native = restore_probability(probabilities[case.case_id], mask.shape[0], mask.shape[1], framing)
-        prediction = cut_mask(native, case.threshold, case.single_lesion)
+        prediction = binarize(native, case.threshold, case.keep_largest_component)
         size = {"width": mask.shape[1], "height": mask.shape[0]}
         scores = score_case(prediction, mask) | score_distances(prediction, mask)
         rows.append({"subset": case.subset, "case_id": case.case_id, **size, **scores, "protocol": case.protocol})
@@ -64,7 +64,7 @@ def compare_sizes(case_metrics: pd.DataFrame, case_metrics_native: pd.DataFrame)
     return pd.DataFrame(rows)
 
 
-def summarise_native(case_metrics_native: pd.DataFrame) -> pd.DataFrame:
+def summarize_native(case_metrics_native: pd.DataFrame) -> pd.DataFrame:
     """The mean of every score at native size, the distances included.
 
     Returns:

@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lesion_segmentation.core.display_names import name_source
 from lesion_segmentation.evaluation.cases import CASE_METRICS, score_case
 from lesion_segmentation.evaluation.intervals import Interval, mean_interval, pooled_interval, ratio_interval
 from lesion_segmentation.evaluation.scores import COUNTS, count_pixels, score_counts, undefined
-from lesion_segmentation.masks import cut_mask
-from lesion_segmentation.naming import name_source
+from lesion_segmentation.images.masks import binarize
 
 SUBSETS = ("train", "validation", "test")
 SCORES = ("accuracy", "precision", "recall", "iou", "dice")
 TABLE_METRICS = (*SCORES, "loss")
-LABELS = ("source", "test_time_augmentation", "single_lesion", "protocol", "threshold")
+LABELS = ("source", "test_time_augmentation", "keep_largest_component", "protocol", "threshold")
 """What every row of scores says of itself: the data set, over which views of a picture predictions are means, whether
 of each mask the largest part alone was kept, the split's protocol, from which probability on a pixel is lesion."""
 NETWORK, ENHANCEMENT = "network", "enhancement"
@@ -30,7 +30,7 @@ def score_cases(
     scored: pd.DataFrame,
     threshold: float,
     test_time_augmentation: str,
-    single_lesion: bool = False,
+    keep_largest_component: bool = False,
 ) -> pd.DataFrame:
     """Score each sample that has a probability map.
 
@@ -40,7 +40,7 @@ def score_cases(
         scored: sample_id, case_id, subset, protocol, source.
         threshold: Probabilities above it are lesion.
         test_time_augmentation: How the maps were made, named in every row.
-        single_lesion: Of each mask the largest part alone is scored, with its holes filled; named in every row.
+        keep_largest_component: Of each mask the largest part alone is scored, with its holes filled; named in every row.
 
     Returns:
         subset, case_id, sample_id, the CASE_METRICS, loss (mean binary cross-entropy over the pixels), tp, fp, fn, tn,
@@ -50,7 +50,7 @@ def score_cases(
     rows = []
     for row in scored[scored["sample_id"].isin(list(probabilities))].itertuples():
         probability, mask = probabilities[row.sample_id], masks[row.sample_id].astype(bool)
-        predicted = cut_mask(probability, threshold, single_lesion)
+        predicted = binarize(probability, threshold, keep_largest_component)
         rows.append(
             {
                 "subset": row.subset,
@@ -62,7 +62,7 @@ def score_cases(
                 "mask_hash": hash_mask(mask),
                 "source": row.source,
                 "test_time_augmentation": test_time_augmentation,
-                "single_lesion": single_lesion,
+                "keep_largest_component": keep_largest_component,
                 "protocol": row.protocol,
                 "threshold": threshold,
             }
@@ -83,7 +83,7 @@ def binary_cross_entropy(probabilities: np.ndarray, mask: np.ndarray) -> float:
     return float(-np.where(mask, np.log(p), np.log1p(-p)).mean())
 
 
-def summarise_cases(case_metrics: pd.DataFrame, case_metrics_enhanced: pd.DataFrame) -> pd.DataFrame:
+def summarize_cases(case_metrics: pd.DataFrame, case_metrics_enhanced: pd.DataFrame) -> pd.DataFrame:
     """Table II with both averages named, at both thresholds.
 
     Returns:
@@ -91,11 +91,11 @@ def summarise_cases(case_metrics: pd.DataFrame, case_metrics_enhanced: pd.DataFr
         TABLE_METRICS as fractions, n (cases), n_undefined (cases in which a score was 0/0), the LABELS and
         threshold_role (NETWORK, ENHANCEMENT).
     """
-    parts = [_summarise(case_metrics, NETWORK), _summarise(case_metrics_enhanced, ENHANCEMENT)]
+    parts = [_summarize(case_metrics, NETWORK), _summarize(case_metrics_enhanced, ENHANCEMENT)]
     return pd.concat(parts, ignore_index=True)
 
 
-def _summarise(case_metrics: pd.DataFrame, role: str) -> pd.DataFrame:
+def _summarize(case_metrics: pd.DataFrame, role: str) -> pd.DataFrame:
     scores = list(SCORES)
     rows = []
     for subset, part in by_subset(case_metrics):

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, xlogy
 
-from lesion_segmentation.evaluation.calibration import count_pixels_by_bin, reliability, summarise_reliability
+from lesion_segmentation.evaluation.calibration import count_pixels_by_bin, reliability, summarize_reliability
 
 BOUNDS = (0.25, 8.0)
 """Between which a temperature is looked for."""
@@ -42,4 +42,4 @@ def apply_temperature(logits: np.ndarray, temperature: float) -> np.ndarray:
 def measure_ece(probabilities: np.ndarray, masks: np.ndarray) -> float:
     """The expected calibration error of all pixels, pooled."""
     sums = count_pixels_by_bin(probabilities.ravel(), masks.ravel().astype(bool))
-    return summarise_reliability(reliability(sums), sums)["ece"]
+    return summarize_reliability(reliability(sums), sums)["ece"]

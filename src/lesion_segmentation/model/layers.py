@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from lesion_segmentation.errors import InputError, first_line
+from lesion_segmentation.core.errors import InputError, first_line
 from lesion_segmentation.model.metadata import Network
 from lesion_segmentation.model.segnet import Pool, Unpool
 
@@ -15,7 +15,7 @@ UNNUMBERED = "ReLU"
 """Activations have no number of their own, as in the usual count of SegNet's 64 layers."""
 
 
-def summarise_layers(network: nn.Module, height: int = 192, width: int = 256) -> pd.DataFrame:
+def summarize_layers(network: nn.Module, height: int = 192, width: int = 256) -> pd.DataFrame:
     """The layers in the order in which they run.
 
     Returns:

@@ -8,14 +8,17 @@ import torch
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from torch import Tensor, nn
 
-from lesion_segmentation.errors import InputError
-from lesion_segmentation.group import find_causes
-from lesion_segmentation.resizing import Framing, Resizing
-from lesion_segmentation.tensor_files import find_unlike
+from lesion_segmentation.core.errors import InputError
+from lesion_segmentation.core.parameter_model import find_causes
+from lesion_segmentation.core.tensor_files import find_mismatches
+from lesion_segmentation.images.resize import Framing, Resizing
 
-FORMAT_VERSION = 4
-"""Of weights files. Version 1 had SegNet's three options as keys of their own, and no version; version 2 did not say
-how masks are made of probabilities; version 3 knew no licence."""
+FORMAT_VERSION = 5
+"""Version of weights files. Version 1 had SegNet's three options as keys of their own, and no version; version 2 did not
+say how masks are made of probabilities; version 3 knew no license; version 4 had other names for RENAMED_KEYS."""
+
+RENAMED_KEYS = {"single_lesion": "keep_largest_component", "begun_from": "initialized_from", "licence": "license"}
+RENAMED_OPTIONS = {"outlines": "annotation_styles"}
 
 RAW_RANGE = (0.0, 255.0)
 """Of pixels as they come."""
@@ -41,17 +44,17 @@ class NetworkMetadata:
         input_std: What the difference is divided by.
         threshold: Probabilities above it are lesion.
         test_time_augmentation: Over which views of a picture the mean is predicted, unless somebody asks for others.
-        single_lesion: Whether of each mask the largest part alone is kept, with its holes filled.
+        keep_largest_component: Whether of each mask the largest part alone is kept, with its holes filled.
         temperature: Logits are divided by it before the sigmoid.
         source: Which data it was trained on, in words, such as PH2.
         data_hash: Of the pixels of these data.
         split_hash: Of the split that it was trained under.
         seen: The pictures that it, or what it began with, was trained on: first digits of the SHA-256 of their pixels.
         seen_unnamed: Sources of which it has seen pictures that are not named there.
-        begun_from: The MLflow run of the network that it began with, or the name of its encoder's weights.
+        initialized_from: The MLflow run of the network that it began with, or the name of its encoder's weights.
         mlflow_run_id: Of the run that trained it.
         commit: Of the code that trained it.
-        licence: Of the weights, where they are passed on.
+        license: Of the weights, where they are passed on.
     """
 
     architecture: str
@@ -64,17 +67,17 @@ class NetworkMetadata:
     input_std: tuple[Deviation, Deviation, Deviation] = (1.0, 1.0, 1.0)
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
     test_time_augmentation: Literal["none", "four", "eight"] = "none"
-    single_lesion: bool = False
+    keep_largest_component: bool = False
     temperature: Annotated[float, Field(gt=0)] = 1.0
     source: str = ""
     data_hash: str = ""
     split_hash: str = ""
     seen: tuple[str, ...] = ()
     seen_unnamed: tuple[str, ...] = ()
-    begun_from: str = ""
+    initialized_from: str = ""
     mlflow_run_id: str = ""
     commit: str = ""
-    licence: str = ""
+    license: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values, with the version of the format."""
@@ -94,6 +97,11 @@ class NetworkMetadata:
             raise InputError(f"format_version is {version}, known are 1 to {FORMAT_VERSION}: a newer version wrote it")
         if version == 1:
             given["options"] = {name: given.pop(name) for name in _OPTIONS_OF_VERSION_1 if name in given}
+        if version < 5:
+            given = {RENAMED_KEYS.get(name, name): value for name, value in given.items()}
+            options = given.get("options")
+            if isinstance(options, Mapping):
+                given["options"] = {RENAMED_OPTIONS.get(name, name): value for name, value in options.items()}
         known = [each.name for each in fields(cls)]
         unknown = sorted(set(given) - set(known))
         if unknown or "architecture" not in given:
@@ -124,28 +132,28 @@ class Network(nn.Module):
     encoder: nn.Module
 
     @property
-    def outlines(self) -> tuple[str, ...]:
+    def annotation_styles(self) -> tuple[str, ...]:
         """Sources with a map of their own; empty where there is one map for all."""
-        return tuple(self.metadata.options.get("outlines", ()))
+        return tuple(self.metadata.options.get("annotation_styles", ()))
 
     @property
     def maps(self) -> int:
         """How many maps it gives a picture."""
-        return max(1, len(self.outlines))
+        return max(1, len(self.annotation_styles))
 
-    def find_outline(self, name: str | None) -> int:
-        """The number of the map of a source, of whose name the beginning is enough (isic); the first for None.
+    def find_annotation_style(self, name: str | None) -> int:
+        """The number of the map of a source, of whose name the first letters are enough (isic); the first for None.
 
         Raises:
             InputError: It has no map of its own.
         """
         if name is None:
             return 0
-        wanted, names = name.casefold(), [each.casefold() for each in self.outlines]
+        wanted, names = name.casefold(), [each.casefold() for each in self.annotation_styles]
         found = [i for i, each in enumerate(names) if each == wanted]
         found = found or [i for i, each in enumerate(names) if each.startswith(wanted)]
         if len(found) != 1:
-            known = ", ".join(self.outlines) or "none: it has one map for all"
+            known = ", ".join(self.annotation_styles) or "none: it has one map for all"
             raise InputError(f"The outline asked for is {name!r}; this network knows {known}")
         return found[0]
 
@@ -165,7 +173,7 @@ class Network(nn.Module):
         Raises:
             ValueError: Tensors are missing, more, or of other types or shapes than the network's.
         """
-        wrong = find_unlike(self.own_state(), tensors)
+        wrong = find_mismatches(self.own_state(), tensors)
         if wrong:
             raise ValueError(f"{len(wrong)} tensors are not this network's, such as {wrong[0]}")
         self.load_state_dict(tensors, strict=False, assign=assign)

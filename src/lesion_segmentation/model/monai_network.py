@@ -10,8 +10,8 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lesion_segmentation.errors import InputError, first_line
-from lesion_segmentation.group import Group
+from lesion_segmentation.core.errors import InputError, first_line
+from lesion_segmentation.core.parameter_model import ParameterModel
 from lesion_segmentation.model.metadata import Network, NetworkMetadata
 
 MULTIPLE = 32
@@ -20,7 +20,7 @@ _GIVEN = {"spatial_dims": 2, "in_channels": 3, "out_channels": 1}
 """What is known of the task; arguments of these names need not be given."""
 
 
-class MonaiOptions(Group):
+class MonaiOptions(ParameterModel):
     """What a MonaiNetwork is built with.
 
     Attributes:

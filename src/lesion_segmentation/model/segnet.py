@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lesion_segmentation.group import Group
+from lesion_segmentation.core.parameter_model import ParameterModel
 from lesion_segmentation.model.metadata import Network, NetworkMetadata
 
 Unpooling = Literal["indices", "nearest"]
@@ -24,7 +24,7 @@ DENSE = 16
 DECODER = ((8, 8, 8), (8, 8, 4), (4, 4, 2), (2, 1))
 
 
-class SegNetOptions(Group):
+class SegNetOptions(ParameterModel):
     """What a SegNet is built with: the arguments of the class, and its published defaults."""
 
     width: float = Field(1.0, ge=1 / 64, le=4)
@@ -117,7 +117,7 @@ class SegNet(Network):
         self.head = nn.Sequential(nn.Conv2d(base, 1, 3, padding=1))
         if logit_batch_norm:
             self.head.append(nn.BatchNorm2d(1, eps=BATCH_NORM_EPSILON))
-        self.apply(initialise)
+        self.apply(initialize)
 
     def forward(self, x: Tensor) -> Tensor:
         """Scaled images (N, 3, H, W), H and W at least 32, to logits (N, 1, H, W)."""
@@ -178,7 +178,7 @@ def blocks(inputs: int, outputs: list[int]) -> nn.Sequential:
     return nn.Sequential(*(ConvBlock(i, o) for i, o in zip([inputs, *outputs[:-1]], outputs, strict=True)))
 
 
-def initialise(module: nn.Module) -> None:
+def initialize(module: nn.Module) -> None:
     """Glorot uniform weights and zero biases, as the paper's code."""
     if isinstance(module, nn.Conv2d):
         nn.init.xavier_uniform_(module.weight)

@@ -17,7 +17,7 @@ from lesion_segmentation.model.segnet import (
     SegNetOptions,
     Unpool,
     blocks,
-    initialise,
+    initialize,
     name_as_vgg16,
 )
 
@@ -29,7 +29,7 @@ class SegNetSkipOptions(SegNetOptions):
 
     skip: float = Field(0.25, gt=0, le=1)
     context: Context = "dilated"
-    outlines: tuple[str, ...] = ()
+    annotation_styles: tuple[str, ...] = ()
 
 
 class SegNetSkip(Network):
@@ -41,7 +41,7 @@ class SegNetSkip(Network):
         context: How the bottleneck sees widely: `dilated` by 3 x 3 convolutions at distances 1, 2 and 4 (after Yu and
             Koltun, "Multi-scale context aggregation", 2016), `pooled` by means over the whole map and over its
             quarters (after Zhao et al., "Pyramid scene parsing", 2017); `none` is SegNet's.
-        outlines: Sources whose experts outline in ways of their own; each gets a map of its own.
+        annotation_styles: Sources whose experts outline in ways of their own; each gets a map of its own.
     """
 
     encoder: nn.ModuleList
@@ -53,12 +53,12 @@ class SegNetSkip(Network):
         logit_batch_norm: bool = False,
         skip: float = 0.25,
         context: Context = "dilated",
-        outlines: tuple[str, ...] = (),
+        annotation_styles: tuple[str, ...] = (),
     ) -> None:
         super().__init__()
         options = SegNetSkipOptions(
             width=width, unpooling=unpooling, logit_batch_norm=logit_batch_norm, skip=skip, context=context,
-            outlines=outlines,
+            annotation_styles=annotation_styles,
         )  # fmt: skip
         self.metadata = NetworkMetadata("segnet_skip", options.model_dump(mode="json"))
         base = round(64 * width)
@@ -80,7 +80,7 @@ class SegNetSkip(Network):
         self.head = nn.Sequential(nn.Conv2d(base, self.maps, 3, padding=1))
         if logit_batch_norm:
             self.head.append(nn.BatchNorm2d(self.maps))
-        self.apply(initialise)
+        self.apply(initialize)
 
     def forward(self, x: Tensor) -> Tensor:
         """Scaled images (N, 3, H, W), H and W at least 32, to logits (N, maps, H, W)."""

@@ -8,19 +8,19 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lesion_segmentation.group import Group
+from lesion_segmentation.core.parameter_model import ParameterModel
 from lesion_segmentation.model.efficientnet_lite import EfficientNetLite, Variant, name_as_published
 from lesion_segmentation.model.metadata import Network, NetworkMetadata
 
 Channels = Annotated[int, Field(ge=1, le=1024)]
 
 
-class UNetLiteOptions(Group):
+class UNetLiteOptions(ParameterModel):
     """What a UNetLite is built with."""
 
     encoder: Variant = "lite0"
     decoder: tuple[Channels, Channels, Channels, Channels] = (128, 96, 64, 48)
-    outlines: tuple[str, ...] = ()
+    annotation_styles: tuple[str, ...] = ()
 
 
 class UNetLite(Network):
@@ -29,7 +29,7 @@ class UNetLite(Network):
     Args:
         encoder: `lite0` (2,958,848 parameters) or `lite2` (4,357,952).
         decoder: Channels of the decoder's stages, the deepest first.
-        outlines: Sources whose experts outline in ways of their own; each gets a map of its own.
+        annotation_styles: Sources whose experts outline in ways of their own; each gets a map of its own.
     """
 
     encoder: EfficientNetLite
@@ -38,10 +38,10 @@ class UNetLite(Network):
         self,
         encoder: Variant = "lite0",
         decoder: tuple[int, int, int, int] = (128, 96, 64, 48),
-        outlines: tuple[str, ...] = (),
+        annotation_styles: tuple[str, ...] = (),
     ) -> None:
         super().__init__()
-        options = UNetLiteOptions(encoder=encoder, decoder=decoder, outlines=outlines)
+        options = UNetLiteOptions(encoder=encoder, decoder=decoder, annotation_styles=annotation_styles)
         self.metadata = NetworkMetadata("unet_lite", options.model_dump(mode="json"))
         self.encoder = EfficientNetLite(encoder)
         *skips, deepest = self.encoder.channels

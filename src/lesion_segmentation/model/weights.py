@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 import torch
 from pydantic import BaseModel, ValidationError
 
-from lesion_segmentation.errors import InputError
-from lesion_segmentation.group import find_causes
+from lesion_segmentation.core.errors import InputError
+from lesion_segmentation.core.parameter_model import find_causes
+from lesion_segmentation.core.tensor_files import read_tensors, write_tensors
 from lesion_segmentation.model.metadata import Network, NetworkMetadata
 from lesion_segmentation.model.monai_network import MonaiNetwork, MonaiOptions
 from lesion_segmentation.model.segnet import SegNet, SegNetOptions
 from lesion_segmentation.model.segnet_skip import SegNetSkip, SegNetSkipOptions
 from lesion_segmentation.model.unet_lite import UNetLite, UNetLiteOptions
-from lesion_segmentation.tensor_files import read_tensors, write_tensors
 
 
 class Architecture(NamedTuple):

@@ -5,8 +5,8 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
+from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.data.splits import Protocol, SplitSettings, draw_validation_cases
-from lesion_segmentation.errors import InputError
 
 _TEST_NUMBERS = (
     "004 008 018 021 022 024 031 035 041 042 044 048 050 058 061 078 085 092 101 118 132 133 143 149 152 162 164 207 "

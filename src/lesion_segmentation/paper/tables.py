@@ -16,7 +16,7 @@ PAPER_TABLE_II = pd.DataFrame(
 """As printed after 40 epochs, as fractions. Its IoU and Dice are the legacy ones and cannot be compared."""
 
 
-def summarise_legacy(
+def summarize_legacy(
     probabilities: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray], case_metrics: pd.DataFrame
 ) -> pd.DataFrame:
     """The scores as the paper's code computes them, average "legacy": the only ones that its table compares with.
@@ -38,7 +38,7 @@ def compare_with_paper(table_ii: pd.DataFrame, table_ii_legacy: pd.DataFrame) ->
         average="legacy",
         source="paper",
         test_time_augmentation="none",
-        single_lesion=False,
+        keep_largest_component=False,
         protocol="paper_leaky",
         threshold=0.5,
         threshold_role=NETWORK,

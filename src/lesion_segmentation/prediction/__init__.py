@@ -1,19 +1,47 @@
-"""A network applied: any picture to a mask.
+"""Prediction of lesion masks for images of any size, from arrays, files, folders and object stores.
 
-torch is imported only when one of these names is asked for, so that the settings beside them load fast.
+Names are imported on first use, so that commands that only check their input start without torch.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lesion_segmentation.prediction.folder import PredictionFolder
+    from lesion_segmentation.prediction.input_images import ImageFile, list_input_images, select_images, take_shard
+    from lesion_segmentation.prediction.loading import load_predictor
     from lesion_segmentation.prediction.predictor import Prediction, Predictor, predict
+    from lesion_segmentation.prediction.run_settings import RunSettings
+    from lesion_segmentation.prediction.stream import Failure, Predicted, predict_folder, predict_images
 
-__all__ = ["Prediction", "Predictor", "predict"]
+_MODULES = {
+    "folder": ("PredictionFolder",),
+    "input_images": ("ImageFile", "list_input_images", "select_images", "take_shard"),
+    "loading": ("load_predictor",),
+    "predictor": ("Prediction", "Predictor", "predict"),
+    "run_settings": ("RunSettings",),
+    "stream": ("Failure", "Predicted", "predict_folder", "predict_images"),
+}
+__all__ = [
+    "Failure",
+    "ImageFile",
+    "Predicted",
+    "Prediction",
+    "PredictionFolder",
+    "Predictor",
+    "RunSettings",
+    "list_input_images",
+    "load_predictor",
+    "predict",
+    "predict_folder",
+    "predict_images",
+    "select_images",
+    "take_shard",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from lesion_segmentation.prediction import predictor
-
-    return getattr(predictor, name)
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

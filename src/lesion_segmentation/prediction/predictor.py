@@ -8,14 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lesion_segmentation.hardware import choose_hardware, enough_memory
-from lesion_segmentation.masks import cut_mask
+from lesion_segmentation.core.hardware import choose_hardware, enough_memory
+from lesion_segmentation.images.masks import binarize
+from lesion_segmentation.images.resize import resize_image, restore_probability
 from lesion_segmentation.model import Network
 from lesion_segmentation.model.scaling import Scaling
+from lesion_segmentation.prediction.flips import VIEWS
 from lesion_segmentation.prediction.fusing import fuse_batch_norms
 from lesion_segmentation.prediction.settings import TestTimeAugmentation
-from lesion_segmentation.prediction.views import VIEWS
-from lesion_segmentation.resizing import resize_image, restore_probability
 
 
 class Prediction(NamedTuple):
@@ -38,13 +38,13 @@ class Predictor:
         precision: `auto` is bfloat16 where the device computes with it (docs/benchmarks.md has what that changes),
             else float32; `32-true` is float32 everywhere.
         test_time_augmentation: Over which views of a picture the mean is predicted.
-        single_lesion: Whether of each mask the largest part alone is kept, with its holes filled.
+        keep_largest_component: Whether of each mask the largest part alone is kept, with its holes filled.
         batch_size: Pictures that are predicted at once; the masks do not depend on it.
         threshold: Probabilities above it are lesion.
-        outline: Whose experts' way of outlining is asked for, where the network knows several; by default the first.
+        annotation_style: Whose experts' way of outlining is asked for, where the network knows several; by default the first.
 
     Raises:
-        InputError: A GPU is asked for and there is none, or the network does not know the outline.
+        InputError: A GPU is asked for and there is none, or the network does not know the annotation_style.
         ValueError: An argument is none of those above.
     """
 
@@ -54,10 +54,10 @@ class Predictor:
         device: str = "auto",
         precision: str = "auto",
         test_time_augmentation: TestTimeAugmentation | None = None,
-        single_lesion: bool | None = None,
+        keep_largest_component: bool | None = None,
         batch_size: int = 10,
         threshold: float | None = None,
-        outline: str | None = None,
+        annotation_style: str | None = None,
     ) -> None:
         said = network.metadata
         views = said.test_time_augmentation if test_time_augmentation is None else test_time_augmentation
@@ -67,11 +67,13 @@ class Predictor:
             raise ValueError(f"test_time_augmentation is {views!r}, expected one of: {', '.join(VIEWS)}")
         hardware = choose_hardware(device if device == "auto" else torch.device(device).type, precision)
         self.metadata = said
-        self._map = network.find_outline(outline)
-        self.outline = network.outlines[self._map] if network.outlines else None
+        self._map = network.find_annotation_style(annotation_style)
+        self.annotation_style = network.annotation_styles[self._map] if network.annotation_styles else None
         self.test_time_augmentation = views
         self.views = VIEWS[views]
-        self.single_lesion = said.single_lesion if single_lesion is None else single_lesion
+        self.keep_largest_component = (
+            said.keep_largest_component if keep_largest_component is None else keep_largest_component
+        )
         self.threshold = said.threshold if threshold is None else threshold
         self.batch_size, self.precision = batch_size, hardware.precision
         self._device = torch.device(hardware.device if device == "auto" else device)
@@ -94,7 +96,7 @@ class Predictor:
                     maps = self._predict_batch([small for _, small in batch])
                 for (picture, _), probability in zip(batch, maps, strict=True):
                     native = self._restore(probability, picture)
-                    yield Prediction(native, cut_mask(native, self.threshold, self.single_lesion))
+                    yield Prediction(native, binarize(native, self.threshold, self.keep_largest_component))
 
     def _restore(self, probability: np.ndarray, picture: np.ndarray) -> np.ndarray:
         return restore_probability(probability, picture.shape[0], picture.shape[1], self.metadata.framing)

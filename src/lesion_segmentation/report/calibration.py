@@ -2,8 +2,8 @@
 
 import pandas as pd
 
+from lesion_segmentation.core.display_names import name_source
 from lesion_segmentation.data.splits import describe_protocol
-from lesion_segmentation.naming import name_source
 from lesion_segmentation.report.style import GREY, SUBSET_COLORS, Figure, new_figure
 
 

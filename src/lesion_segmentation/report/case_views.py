@@ -1,4 +1,4 @@
-"""What the page shows of a case: the image, both outlines, and where they disagree."""
+"""What the page shows of a case: the image, both annotation_styles, and where they disagree."""
 
 import base64
 import io
@@ -22,7 +22,7 @@ class CaseView:
         row: Its row in case_metrics.csv.
         image: A JPEG, base64.
         disagreement: A PNG, base64, transparent where prediction and truth agree.
-        truth, predicted: The outlines as SVG paths in pixels.
+        truth, predicted: The annotation_styles as SVG paths in pixels.
     """
 
     row: int
@@ -86,14 +86,14 @@ def view_cases(
                 height=image.shape[0],
                 image=_encode(Image.fromarray(image), "JPEG", quality=80),
                 disagreement=_encode(_paint_disagreement(predicted, mask), "PNG", transparency=0, optimize=True),
-                truth=trace_outline(mask),
-                predicted=trace_outline(predicted),
+                truth=trace_contour(mask),
+                predicted=trace_contour(predicted),
             )
         )
     return views
 
 
-def trace_outline(mask: np.ndarray) -> str:
+def trace_contour(mask: np.ndarray) -> str:
     """The borders of a boolean (H, W) as an SVG path: x and y in pixels, a pixel's centre at half."""
     parts = []
     for line in contour_generator(z=np.pad(mask.astype(float), 1), line_type="Separate").lines(0.5):

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from lesion_segmentation.core.display_names import name_source
+from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.data.splits import describe_protocol
-from lesion_segmentation.errors import InputError
 from lesion_segmentation.evaluation.tables import hash_mask
-from lesion_segmentation.naming import name_source
 from lesion_segmentation.report.style import BLUE, ORANGE, TRUTH, Figure, grid, outline, show
 
 COLUMNS = 5
@@ -21,7 +21,7 @@ def draw_changed_cases(
     candidate_masks: Mapping[str, np.ndarray],
     changed_cases: pd.DataFrame,
 ) -> Figure:
-    """The cases that gained most, then those that lost most, with three outlines on each image.
+    """The cases that gained most, then those that lost most, with three annotation_styles on each image.
 
     Args:
         images: case_id to uint8 (H, W, 3).

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from plotly.offline import get_plotlyjs
 
+from lesion_segmentation.core.display_names import name_source
 from lesion_segmentation.data.sources.synthetic import SOURCE
 from lesion_segmentation.data.splits import leaks
 from lesion_segmentation.evaluation.subgroups import TOO_FEW, describe_groups
@@ -20,7 +21,6 @@ from lesion_segmentation.evaluation.tables import (
     at_network_threshold,
     headline_subset,
 )
-from lesion_segmentation.naming import name_source
 from lesion_segmentation.report.case_views import CaseView, choose_shown, view_cases
 from lesion_segmentation.report.plots import plot_curves, plot_reliability, plot_thresholds
 
@@ -157,7 +157,7 @@ def find_headline(score_intervals: pd.DataFrame) -> dict[str, Any]:
     one = table.iloc[0]
     return {"subset": subset, "n": int(one["n"]), "n_row": rows["dice"], "n_undefined": int(one["n_undefined"]),
             "test_time_augmentation": one["test_time_augmentation"], "threshold": one["threshold"],
-            "single_lesion": bool(one["single_lesion"]),
+            "keep_largest_component": bool(one["keep_largest_component"]),
             "scores": scores}  # fmt: skip
 
 

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from lesion_segmentation.core.display_names import name_source
 from lesion_segmentation.data.splits import describe_protocol
 from lesion_segmentation.evaluation.tables import headline_subset
-from lesion_segmentation.masks import cut_mask
-from lesion_segmentation.naming import name_source
+from lesion_segmentation.images.masks import binarize
 from lesion_segmentation.report.style import PREDICTION, TRUTH, Figure, grid, outline, show
 
 
@@ -20,7 +20,7 @@ def draw_predictions(
 ) -> Figure:
     """The worst, the median and the best two cases by Dice, of the test cases where they are scored.
 
-    A row a case: image, ground truth, predicted mask at the threshold of case_metrics, both outlines on the image.
+    A row a case: image, ground truth, predicted mask at the threshold of case_metrics, both annotation_styles on the image.
     """
     chosen = _choose_cases(images, case_metrics)
     return _draw_cases(images, masks, probabilities, chosen, "worst, median and best by Dice")
@@ -62,7 +62,7 @@ def _draw_cases(
     figure, axes = grid(len(chosen), 4, title)
     for row, case in enumerate(chosen.itertuples()):
         image, mask = images[case.sample_id], masks[case.sample_id]
-        predicted = cut_mask(probabilities[case.sample_id], case.threshold, case.single_lesion)
+        predicted = binarize(probabilities[case.sample_id], case.threshold, case.keep_largest_component)
         show(axes[row, 0], image, case.sample_id)
         show(axes[row, 1], mask, "ground truth")
         show(axes[row, 2], predicted, f"predicted, Dice {100 * case.dice:.1f}")

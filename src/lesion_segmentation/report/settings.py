@@ -4,13 +4,13 @@ import warnings
 
 from pydantic import Field
 
-from lesion_segmentation.group import Group
+from lesion_segmentation.core.parameter_model import ParameterModel
 
 # A metaclass of pydantic's has a method of this name; as a field it is no danger.
 warnings.filterwarnings("ignore", 'Field name "register"', UserWarning)
 
 
-class ReportingSettings(Group):
+class ReportingSettings(ParameterModel):
     """The parameters `reporting`.
 
     Attributes:

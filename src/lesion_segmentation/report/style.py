@@ -1,4 +1,4 @@
-"""What the figures share: colours, grids, pictures, outlines, and the words that say what data they show.
+"""What the figures share: colours, grids, pictures, annotation_styles, and the words that say what data they show.
 
 Figures are drawn without pyplot's global state, so that two threads may draw at once.
 """

@@ -22,13 +22,13 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lesion_segmentation import __version__
-from lesion_segmentation.data.pictures import count_pixels
-from lesion_segmentation.errors import InputError
-from lesion_segmentation.inference.pictures import require_side
+from lesion_segmentation.core.errors import InputError
+from lesion_segmentation.images.read import count_pixels
 from lesion_segmentation.prediction import Prediction, Predictor
-from lesion_segmentation.serving.answers import decode, describe, to_png
+from lesion_segmentation.prediction.input_images import require_side
 from lesion_segmentation.serving.batching import Batcher
-from lesion_segmentation.serving.limits import Refusal, Room, find_picture, read_body
+from lesion_segmentation.serving.limits import Capacity, Refusal, find_picture, read_body
+from lesion_segmentation.serving.responses import decode, describe, to_png
 from lesion_segmentation.serving.settings import ServiceSettings
 
 logger = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ BODY = {
 class _Figures:
     """What Prometheus may read; of pictures their number alone."""
 
-    def __init__(self, room: Room) -> None:
+    def __init__(self, room: Capacity) -> None:
         self.registry = CollectorRegistry()
         self.answers = Counter("lesion_answers", "Answers to /predict", ["status"], registry=self.registry)
         self.seconds = Histogram("lesion_seconds", "Seconds until a mask was there", registry=self.registry)
@@ -92,7 +92,7 @@ def create_app(predictor: Predictor, settings: ServiceSettings) -> FastAPI:
         settings: Its bounds.
     """
     batcher = Batcher(predictor)
-    room = Room(settings.most_waiting, 4 * settings.most_pixels)
+    room = Capacity(settings.max_waiting, 4 * settings.max_pixels)
     figures = _Figures(room)
     hands = ThreadPoolExecutor(2, "pictures")
 
@@ -128,7 +128,7 @@ def create_app(predictor: Predictor, settings: ServiceSettings) -> FastAPI:
         as_png = request.headers.get("accept", "").partition(";")[0].strip() == "image/png"
         try:
             with room.picture():
-                body = await read_body(request, settings.most_bytes, settings.seconds)
+                body = await read_body(request, settings.max_bytes, settings.seconds)
                 content = await find_picture(request, body)
                 async with asyncio.timeout(settings.seconds):
                     answer = await _answer(request, content, as_png, probability)
@@ -150,7 +150,7 @@ def create_app(predictor: Predictor, settings: ServiceSettings) -> FastAPI:
     async def _answer(request: Request, content: bytes, as_png: bool, probability: bool) -> Any:
         in_thread = partial(asyncio.get_running_loop().run_in_executor, hands)
         with room.of(await in_thread(count_pixels, io.BytesIO(content))):
-            image = await in_thread(_decode, content, settings.most_pixels, predictor.metadata.input_size)
+            image = await in_thread(_decode, content, settings.max_pixels, predictor.metadata.input_size)
             prediction = await _until_gone(request, batcher.predict(image))
             if as_png:
                 return await in_thread(to_png, 255 * prediction.mask)
@@ -159,8 +159,8 @@ def create_app(predictor: Predictor, settings: ServiceSettings) -> FastAPI:
     return app
 
 
-def _decode(content: bytes, most_pixels: int, input_size: tuple[int, int] | None) -> np.ndarray:
-    image = decode(content, most_pixels)
+def _decode(content: bytes, max_pixels: int, input_size: tuple[int, int] | None) -> np.ndarray:
+    image = decode(content, max_pixels)
     try:
         require_side(image, input_size)
     except ValueError as error:
@@ -233,7 +233,7 @@ def _add_pages(app: FastAPI, predictor: Predictor, batcher: Batcher, needs_token
             "trained_on": said.source,
             "threshold": predictor.threshold,
             "test_time_augmentation": predictor.test_time_augmentation,
-            "single_lesion": predictor.single_lesion,
+            "keep_largest_component": predictor.keep_largest_component,
             "commit": said.commit,
             "needs_token": needs_token,
             "notice": NOTICE,

@@ -15,16 +15,16 @@ class Refusal(Exception):
         self.status, self.sentence = status, sentence
 
 
-class Room:
+class Capacity:
     """How many pictures, and how many of their pixels, may be at hand at once."""
 
-    def __init__(self, most_pictures: int, most_pixels: int) -> None:
+    def __init__(self, most_pictures: int, max_pixels: int) -> None:
         self.pictures, self.pixels = 0, 0
-        self._most_pictures, self._most_pixels = most_pictures, most_pixels
+        self._most_pictures, self._most_pixels = most_pictures, max_pixels
 
     @contextmanager
     def picture(self) -> Iterator[None]:
-        """Room for a picture.
+        """Capacity for a picture.
 
         Raises:
             Refusal: There is none (429).
@@ -39,7 +39,7 @@ class Room:
 
     @contextmanager
     def of(self, pixels: int) -> Iterator[None]:
-        """Room for so many pixels; a picture alone always has it.
+        """Capacity for so many pixels; a picture alone always has it.
 
         Raises:
             Refusal: There is none (429).
@@ -56,15 +56,15 @@ class Room:
 FULL = Refusal(429, "Too many pictures wait already. Try again later.")
 
 
-async def read_body(request: Request, most_bytes: int, seconds: float) -> bytes:
+async def read_body(request: Request, max_bytes: int, seconds: float) -> bytes:
     """The body, whatever its headers claim of it.
 
     Raises:
         Refusal: It is larger (413) or slower (408) than it may be.
     """
-    too_large = Refusal(413, f"The body is larger than {most_bytes:,} bytes.")
+    too_large = Refusal(413, f"The body is larger than {max_bytes:,} bytes.")
     claimed = request.headers.get("content-length", "")
-    if claimed.isdigit() and int(claimed) > most_bytes:
+    if claimed.isdigit() and int(claimed) > max_bytes:
         raise too_large
     parts: list[bytes] = []
     size = 0
@@ -72,7 +72,7 @@ async def read_body(request: Request, most_bytes: int, seconds: float) -> bytes:
         async with asyncio.timeout(seconds):
             async for part in request.stream():
                 size += len(part)
-                if size > most_bytes:
+                if size > max_bytes:
                     raise too_large
                 parts.append(part)
     except TimeoutError:

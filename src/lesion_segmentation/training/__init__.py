@@ -1,1 +1,1 @@
-"""Losses, changes on the fly, optimisers, and the one training loop. Imports neither Kedro nor MLflow."""
+"""Losses, changes on the fly, optimizers, and the one training loop. Imports neither Kedro nor MLflow."""

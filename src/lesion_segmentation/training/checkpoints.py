@@ -14,9 +14,9 @@ from typing import Any
 
 from torch import Tensor
 
-from lesion_segmentation.errors import InputError
-from lesion_segmentation.records import find_differences
-from lesion_segmentation.tensor_files import read_tensors, write_tensors
+from lesion_segmentation.core.differences import find_differences
+from lesion_segmentation.core.errors import InputError
+from lesion_segmentation.core.tensor_files import read_tensors, write_tensors
 from lesion_segmentation.training.settings import TrainingSettings
 
 FORMAT_VERSION = 4
@@ -29,7 +29,7 @@ class Checkpoint:
     """The state after an epoch.
 
     Attributes:
-        tensors: Of the network, its average and the optimiser, by name.
+        tensors: Of the network, its average and the optimizer, by name.
         values: What else they hold, as plain JSON values.
         history: One row an epoch so far.
         configuration: Settings and data that it belongs to.
@@ -83,7 +83,7 @@ class CheckpointFile:
             checkpoint = Checkpoint(tensors, **described)
         except (InputError, TypeError) as error:
             raise InputError(
-                f"{self.path}: no checkpoint of this project, or damaged ({error}). Train from the beginning: "
+                f"{self.path}: no checkpoint of this project, or damaged ({error}). Train from the start: "
                 "leave out training.resume"
             ) from error
         _require_same(checkpoint.configuration, json.loads(json.dumps(configuration)), self.path)
@@ -104,5 +104,5 @@ def _require_same(found: Mapping[str, Any], expected: Mapping[str, Any], path: P
         raise InputError.from_problems(
             f"{path} belongs to another training",
             differences,
-            "Resume with the parameters of that run, or train from the beginning: leave out training.resume",
+            "Resume with the parameters of that run, or train from the start: leave out training.resume",
         )

@@ -1,15 +1,15 @@
-"""Drawn dark corners: the round frame of a dermoscope, under which PH2's experts outline nothing."""
+"""RandomParameters dark corners: the round frame of a dermoscope, under which PH2's experts outline nothing."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
 
-from lesion_segmentation.training.drawn import Drawn
+from lesion_segmentation.training.random_parameters import RandomParameters
 
 
 @dataclass(frozen=True)
-class Corners(Drawn):
+class Corners(RandomParameters):
     """Random numbers for N pictures, each (N, 1, 1, 1).
 
     Attributes:
@@ -23,7 +23,7 @@ class Corners(Drawn):
     darkness: Tensor
 
 
-def draw_corners(count: int, share: float, generator: Generator) -> Corners:
+def sample_corners(count: int, share: float, generator: Generator) -> Corners:
     """For a share of `count` pictures, on the CPU."""
 
     def uniform(low: float, high: float) -> Tensor:

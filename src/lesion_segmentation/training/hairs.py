@@ -1,4 +1,4 @@
-"""Drawn hairs: dark curves over a picture, as dermoscopic pictures have them and PH2's outlines ignore them."""
+"""RandomParameters hairs: dark curves over a picture, as dermoscopic pictures have them and PH2's annotation_styles ignore them."""
 
 from dataclasses import dataclass
 
@@ -6,11 +6,11 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from lesion_segmentation.training.drawn import Drawn
+from lesion_segmentation.training.random_parameters import RandomParameters
 
 
 @dataclass(frozen=True)
-class Hairs(Drawn):
+class Hairs(RandomParameters):
     """Random numbers for N pictures with up to K hairs each.
 
     Attributes:
@@ -25,7 +25,7 @@ class Hairs(Drawn):
     color: Tensor
 
 
-def draw_hairs(count: int, most: int, generator: Generator) -> Hairs:
+def sample_hairs(count: int, most: int, generator: Generator) -> Hairs:
     """Between none and `most` hairs for each of `count` pictures, on the CPU."""
     numbers = torch.randint(most + 1, (count, 1), generator=generator)
     points = 2.4 * torch.rand(count, most, 3, 2, generator=generator) - 1.2

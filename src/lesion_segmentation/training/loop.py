@@ -15,16 +15,16 @@ import torch
 from lightning.fabric.plugins.environments import LightningEnvironment
 from tqdm.auto import tqdm
 
-from lesion_segmentation.errors import InputError, first_line
-from lesion_segmentation.hardware import Hardware, choose_hardware, enough_memory, keep_freed_memory, use_threads
+from lesion_segmentation.core.errors import InputError, first_line
+from lesion_segmentation.core.hardware import Hardware, choose_hardware, enough_memory, keep_freed_memory, use_threads
 from lesion_segmentation.model import Network, NetworkMetadata, build_network
 from lesion_segmentation.model.metadata import Triple
-from lesion_segmentation.training.beginning import Beginning, take_weights
+from lesion_segmentation.training.callbacks import Callbacks
 from lesion_segmentation.training.checkpoints import Checkpoint, CheckpointFile
-from lesion_segmentation.training.listener import Listener
-from lesion_segmentation.training.mixture import count_seen, require_sources
-from lesion_segmentation.training.pictures import Pictures, load_pictures
+from lesion_segmentation.training.initialization import Initialization, take_weights
+from lesion_segmentation.training.samples import Pictures, load_samples
 from lesion_segmentation.training.settings import TrainingSettings
+from lesion_segmentation.training.source_sampling import count_samples_per_epoch, require_sources
 from lesion_segmentation.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ def fit(
     masks: Mapping[str, np.ndarray],
     samples: pd.DataFrame,
     settings: TrainingSettings,
-    listener: Listener | None = None,
+    callbacks: Callbacks | None = None,
     checkpoint_file: CheckpointFile | None = None,
     network: Network | None = None,
 ) -> tuple[Network, pd.DataFrame]:
@@ -45,8 +45,8 @@ def fit(
         images: sample_id to uint8 (H, W, 3), all of one size.
         masks: sample_id to uint8 (H, W), 0 or 1.
         samples: sample_id and subset (other than train and validation are left out), in the order before shuffling.
-        settings: Network, optimiser, schedule, changes on the fly, hardware.
-        listener: Told of each epoch as it ends, and of a run that this training goes on from.
+        settings: Network, optimizer, schedule, changes on the fly, hardware.
+        callbacks: Told of each epoch as it ends, and of a run that this training goes on from.
         checkpoint_file: Written after the last epoch and each after which it is due; with `settings.resume` the
             training goes on from it, and ends with the weights, bit for bit on a CPU, of one never interrupted.
         network: What to begin with; by default what prepare_network gives.
@@ -67,9 +67,11 @@ def fit(
     hardware = choose_hardware(settings.device, settings.precision)
     fabric = make_fabric(hardware)
     network = network or prepare_network(settings, (images[sample_id] for sample_id in subsets["train"]))
-    train, validation = (load_pictures(images, masks, part, fabric.device, network.outlines) for part in parts.values())
+    train, validation = (
+        load_samples(images, masks, part, fabric.device, network.annotation_styles) for part in parts.values()
+    )
     trainer = Trainer(fabric, network, settings, settings.epochs * _count_steps(train, settings))
-    watcher, configuration = listener or Listener(), _describe(settings, network.metadata, subsets)
+    watcher, configuration = callbacks or Callbacks(), _describe(settings, network.metadata, subsets)
     history = _resume(trainer, settings, checkpoint_file, configuration, watcher)
     logger.info("Training on %s in %s: %d samples, %d for validation", *hardware, len(train), len(validation))
     for epoch in _epochs(history, settings.epochs):
@@ -91,26 +93,26 @@ def make_fabric(hardware: Hardware) -> lightning.Fabric:
 
 
 def prepare_network(
-    settings: TrainingSettings, images: Iterable[np.ndarray], beginning: Beginning | None = None
+    settings: TrainingSettings, images: Iterable[np.ndarray], initialization: Initialization | None = None
 ) -> Network:
     """A network with fresh weights of `settings.seed`; its metadata say how pictures like these are fed to it.
 
     Args:
         settings: Architecture, options, scaling, seed.
         images: Of the training samples, uint8 (H, W, 3), all of one size.
-        beginning: What it, or its encoder, begins with instead.
+        initialization: What it, or its encoder, begins with instead.
 
     Raises:
         InputError: The architecture or an option is unknown, or the encoder's weights are for another one.
     """
-    encoder, earlier = beginning or Beginning()
+    encoder, earlier = initialization or Initialization()
     stream = iter(images)
     first = next(stream)
     height, width, _ = first.shape
     metadata = NetworkMetadata(settings.architecture, settings.network_options, input_size=(height, width))
     if earlier is not None:
         metadata = replace(metadata, input_mean=earlier.metadata.input_mean, input_std=earlier.metadata.input_std)
-    elif settings.scaling == "standardised":
+    elif settings.scaling == "standardized":
         mean, std = _measure_pixels(chain([first], stream))
         metadata = replace(metadata, input_mean=mean, input_std=std)
     elif settings.scaling == "encoder" and encoder is not None:
@@ -135,8 +137,8 @@ def _require_a_batch(batch_size: int, samples: int) -> None:
 
 def _count_steps(train: Pictures, settings: TrainingSettings) -> int:
     """Of an epoch; tells what it shows of each source, where there are several."""
-    require_sources(settings.seen_per_epoch, train.sources)
-    seen = count_seen(train.sources, settings.seen_per_epoch)
+    require_sources(settings.source_rates, train.sources)
+    seen = count_samples_per_epoch(train.sources, settings.source_rates)
     if len(seen) > 1:
         logger.info("An epoch shows %s", ", ".join(f"{count} of {source}" for source, count in seen.items()))
     return math.ceil(sum(seen.values()) / settings.batch_size)
@@ -157,9 +159,9 @@ def _resume(
     settings: TrainingSettings,
     checkpoint_file: CheckpointFile | None,
     configuration: Mapping[str, Any],
-    listener: Listener,
+    callbacks: Callbacks,
 ) -> list[dict[str, float]]:
-    """Bring the trainer to where the checkpoint left off, tell the listener, and give the history so far."""
+    """Bring the trainer to where the checkpoint left off, tell the callbacks, and give the history so far."""
     checkpoint = checkpoint_file.read(configuration) if settings.resume and checkpoint_file is not None else None
     if checkpoint is None:
         return []
@@ -168,12 +170,12 @@ def _resume(
     except (RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
         cause = first_line(error)
         raise InputError(
-            f"The checkpoint is damaged ({cause}). Train from the beginning: leave out training.resume"
+            f"The checkpoint is damaged ({cause}). Train from the start: leave out training.resume"
         ) from error
     logger.info("Going on after epoch %d of run %s", len(checkpoint.history), checkpoint.run_id or "unknown")
-    listener.on_resume(checkpoint.run_id)
+    callbacks.on_resume(checkpoint.run_id)
     for row in checkpoint.history:
-        listener.on_epoch(row)
+        callbacks.on_epoch(row)
     return checkpoint.history
 
 

@@ -6,14 +6,14 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from lesion_segmentation.group import Group, Seed
+from lesion_segmentation.core.parameter_model import ParameterModel, Seed
 
 VALIDATION_SCORES: dict[str, Callable[[np.ndarray, np.ndarray], dict[str, float]]] = {}
 """Further scores of validation by name: from probabilities and masks, both (N, H, W), to fractions by name. None are
 known here; lesion_segmentation.paper adds its own."""
 
 
-class OnTheFlySettings(Group):
+class OnlineAugmentationSettings(ParameterModel):
     """Random changes to each training picture each time it is seen; `enabled: false` leaves pictures as they are.
 
     Attributes:
@@ -44,7 +44,7 @@ class OnTheFlySettings(Group):
     channel_gain: float = Field(0.06, ge=0, lt=1)
 
 
-class TrainingSettings(Group):
+class TrainingSettings(ParameterModel):
     """The parameters `training`.
 
     Attributes:
@@ -53,16 +53,16 @@ class TrainingSettings(Group):
         options: Further options of the architecture, by name.
         encoder_weights: What the encoder begins with: a file of data/01_raw/encoders without its ending
             (`make encoders` brings them), or none for fresh weights.
-        begin_from: A network that was trained before, which this one begins with: a weights file, or the id of the
+        init_from: A network that was trained before, which this one begins with: a weights file, or the id of the
             MLflow run that logged it. Architecture and options must be its own, and its scaling is kept.
-        scaling: `raw` feeds 0 to 255, as the paper; `standardised` by mean and deviation of the training samples;
+        scaling: `raw` feeds 0 to 255, as the paper; `standardized` by mean and deviation of the training samples;
             `encoder` as the encoder's weights expect.
-        seen_per_epoch: Of data from several sources, by their names, how often each picture is seen in an epoch: 1
+        source_rates: Of data from several sources, by their names, how often each picture is seen in an epoch: 1
             where it is not named, 3 is three times, 0.25 a quarter of them drawn anew each time.
         epochs, batch_size, seed: A fixed schedule; the last averaged weights are what is kept.
         loss: `bce`; or its sum with 1 - soft Dice (`bce_dice`), 1 - soft IoU (`bce_iou`), or the Lovasz hinge
             (`bce_lovasz`).
-        optimiser: `sgd` (with `momentum`) or `adamw`; both obey `weight_decay`.
+        optimizer: `sgd` (with `momentum`) or `adamw`; both obey `weight_decay`.
         learning_rate: The highest of the schedule.
         encoder_learning_rate: The same for the encoder alone; none is that of all.
         schedule: `inverse_time` divides by 1 + learning_rate_decay x updates (Keras' `decay`); `one_cycle` rises for
@@ -78,7 +78,7 @@ class TrainingSettings(Group):
             of the paper's code.
         calibrate: Whether a temperature is fitted to the validation cases and kept in the network, where it lowers
             their calibration error.
-        on_the_fly: Changes to pictures while training.
+        online_augmentation: AugmentationParameters to pictures while training.
     """
 
     architecture: str = "segnet_skip"
@@ -87,14 +87,14 @@ class TrainingSettings(Group):
     logit_batch_norm: bool | None = False
     options: dict[str, Any] = Field(default_factory=dict)
     encoder_weights: str | None = None
-    begin_from: str | None = None
-    scaling: Literal["raw", "standardised", "encoder"] = "standardised"
-    seen_per_epoch: dict[str, Annotated[float, Field(gt=0, le=1000)]] = Field(default_factory=dict)
+    init_from: str | None = None
+    scaling: Literal["raw", "standardized", "encoder"] = "standardized"
+    source_rates: dict[str, Annotated[float, Field(gt=0, le=1000)]] = Field(default_factory=dict)
     epochs: int = Field(400, ge=1, le=100_000)
     batch_size: int = Field(10, ge=1, le=100_000)
     seed: Seed = 0
     loss: Literal["bce", "bce_dice", "bce_iou", "bce_lovasz"] = "bce_iou"
-    optimiser: Literal["sgd", "adamw"] = "adamw"
+    optimizer: Literal["sgd", "adamw"] = "adamw"
     learning_rate: float = Field(0.002, gt=0)
     encoder_learning_rate: float | None = Field(None, gt=0)
     momentum: float = Field(0.9, ge=0, lt=1)
@@ -109,7 +109,7 @@ class TrainingSettings(Group):
     resume: bool = False
     validation_scores: tuple[str, ...] = ()
     calibrate: bool = True
-    on_the_fly: OnTheFlySettings = OnTheFlySettings()
+    online_augmentation: OnlineAugmentationSettings = OnlineAugmentationSettings()
 
     @field_validator("validation_scores")
     @classmethod
@@ -124,8 +124,8 @@ class TrainingSettings(Group):
     def _begins_with_one(self) -> Self:
         if self.scaling == "encoder" and self.encoder_weights is None:
             raise ValueError("training.scaling is encoder, but training.encoder_weights names none")
-        if self.begin_from is not None and self.encoder_weights is not None:
-            raise ValueError("training.begin_from and training.encoder_weights are both set: choose one")
+        if self.init_from is not None and self.encoder_weights is not None:
+            raise ValueError("training.init_from and training.encoder_weights are both set: choose one")
         return self
 
     @property

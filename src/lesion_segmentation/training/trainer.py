@@ -1,4 +1,4 @@
-"""What changes while a network is trained: its weights, their average, the optimiser."""
+"""What changes while a network is trained: its weights, their average, the optimizer."""
 
 import time
 from collections.abc import Collection, Mapping
@@ -9,21 +9,21 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
-from lesion_segmentation.errors import InputError
+from lesion_segmentation.core.errors import InputError
+from lesion_segmentation.core.tensor_files import find_mismatches
 from lesion_segmentation.model import Network
 from lesion_segmentation.model.scaling import Scaling
-from lesion_segmentation.tensor_files import find_unlike
+from lesion_segmentation.training.augmentation import AugmentationParameters, apply_augmentation, sample_augmentation
 from lesion_segmentation.training.averaging import AveragedNetwork
+from lesion_segmentation.training.epoch_metrics import EpochMetrics
 from lesion_segmentation.training.losses import LOSSES
-from lesion_segmentation.training.mixture import draw_order
-from lesion_segmentation.training.on_the_fly import Changes, apply_changes, draw_changes
-from lesion_segmentation.training.optimisation import build_optimiser, build_schedule
-from lesion_segmentation.training.pictures import Pictures
+from lesion_segmentation.training.optimizers import build_optimizer, build_schedule
+from lesion_segmentation.training.samples import Pictures
 from lesion_segmentation.training.settings import VALIDATION_SCORES, TrainingSettings
-from lesion_segmentation.training.tally import Tally
+from lesion_segmentation.training.source_sampling import sample_order
 
 _KEPT = {"adamw": ("step", "exp_avg", "exp_avg_sq"), "sgd": ("momentum_buffer",)}
-"""What an optimiser remembers of each parameter."""
+"""What an optimizer remembers of each parameter."""
 
 
 class Trainer:
@@ -37,25 +37,25 @@ class Trainer:
                 module.momentum = settings.batch_norm_momentum
         network = network.to(fabric.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.averaged = AveragedNetwork(network, settings.ema_decay)
-        optimiser = build_optimiser(network, settings)
-        self.schedule = build_schedule(optimiser, settings, steps)
+        optimizer = build_optimizer(network, settings)
+        self.schedule = build_schedule(optimizer, settings, steps)
         self.raw_network = network
-        self.network, self.optimiser = fabric.setup(network, optimiser)
+        self.network, self.optimizer = fabric.setup(network, optimizer)
         self.loss = LOSSES[settings.loss]
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything that the next epoch depends on: tensors, and plain values."""
         tensors = {f"network.{name}": tensor for name, tensor in self.raw_network.own_state().items()}
         tensors |= {f"averaged.{name}": tensor for name, tensor in self.averaged.network.own_state().items()}
-        optimiser = self.optimiser.state_dict()
-        for index, parts in optimiser["state"].items():
-            tensors |= {f"optimiser.{index}.{name}": value for name, value in parts.items() if value is not None}
+        optimizer = self.optimizer.state_dict()
+        for index, parts in optimizer["state"].items():
+            tensors |= {f"optimizer.{index}.{name}": value for name, value in parts.items() if value is not None}
         values = {
-            "groups": optimiser["param_groups"],
+            "groups": optimizer["param_groups"],
             "schedule": {k: v for k, v in self.schedule.state_dict().items() if k != "lr_lambdas"},
             "updates": self.averaged.updates,
             # Some networks have parameters that no loss reaches.
-            "unreached": [index for index in range(len(self._optimised())) if index not in optimiser["state"]],
+            "unreached": [index for index in range(len(self._optimized())) if index not in optimizer["state"]],
         }
         return tensors, values
 
@@ -66,99 +66,101 @@ class Trainer:
             ValueError: Tensors are missing, more, or of other types or shapes than this training's.
         """
         self._require_like(tensors, values["unreached"])
-        parts: dict[str, dict[str, Tensor]] = {"network": {}, "averaged": {}, "optimiser": {}}
+        parts: dict[str, dict[str, Tensor]] = {"network": {}, "averaged": {}, "optimizer": {}}
         for name, tensor in tensors.items():
             kind, _, rest = name.partition(".")
             parts[kind][rest] = tensor
         self.raw_network.load_own_state(parts["network"])
         self.averaged.network.load_own_state(parts["averaged"])
         self.averaged.updates = values["updates"]
-        parameters = self._optimised()
+        parameters = self._optimized()
         state: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in parts["optimiser"].items():
+        for name, tensor in parts["optimizer"].items():
             index, _, key = name.partition(".")
-            # The fused optimiser goes through memory: what it keeps must lie there as its parameter does.
+            # The fused optimizer goes through memory: what it keeps must lie there as its parameter does.
             like = parameters[int(index)]
             state.setdefault(int(index), {})[key] = torch.empty_like(like).copy_(tensor) if tensor.ndim else tensor
-        self.optimiser.load_state_dict({"state": state, "param_groups": values["groups"]})
+        self.optimizer.load_state_dict({"state": state, "param_groups": values["groups"]})
         self.schedule.load_state_dict({**self.schedule.state_dict(), **values["schedule"]})
 
-    def _optimised(self) -> list[nn.Parameter]:
-        """In the order in which the optimiser numbers them: its groups one after the other."""
-        return [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
+    def _optimized(self) -> list[nn.Parameter]:
+        """In the order in which the optimizer numbers them: its groups one after the other."""
+        return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
 
     def _require_like(self, tensors: Mapping[str, Tensor], unreached: Collection[int]) -> None:
         expected = {f"network.{name}": tensor for name, tensor in self.raw_network.own_state().items()}
         expected |= {f"averaged.{name}": tensor for name, tensor in self.averaged.network.own_state().items()}
-        for index, parameter in enumerate(self._optimised()):
-            for key in () if index in unreached else _KEPT[self.settings.optimiser]:
-                expected[f"optimiser.{index}.{key}"] = torch.zeros(()) if key == "step" else parameter.detach()
-        wrong = find_unlike(expected, tensors)
+        for index, parameter in enumerate(self._optimized()):
+            for key in () if index in unreached else _KEPT[self.settings.optimizer]:
+                expected[f"optimizer.{index}.{key}"] = torch.zeros(()) if key == "step" else parameter.detach()
+        wrong = find_mismatches(expected, tensors)
         if wrong:
             raise ValueError(f"{len(wrong)} tensors are not this training's, such as {wrong[0]}")
 
     def run_epoch(self, epoch: int, train: Pictures, validation: Pictures, sample_ids: list[str]) -> dict[str, float]:
         """Train once over all samples, then score the averaged network on the validation samples."""
         start = time.perf_counter()
-        learning_rate = self.optimiser.param_groups[0]["lr"]
+        learning_rate = self.optimizer.param_groups[0]["lr"]
         order, changes = self.draw_epoch(epoch, train)
-        tally = Tally()
+        metrics = EpochMetrics()
         finite: list[Tensor] = []
         self.network.train()
         for first in range(0, len(order), self.settings.batch_size):
             chosen = slice(first, first + self.settings.batch_size)
             pixels, masks = train.batch(order[chosen])
-            outlines = train.outlines[order[chosen]]
+            annotation_styles = train.annotation_styles[order[chosen]]
             if changes is not None:
-                pixels, masks = apply_changes(pixels, masks, changes.take(chosen))
-            finite.append(self.step(pixels, masks, tally, outlines))
+                pixels, masks = apply_augmentation(pixels, masks, changes.take(chosen))
+            finite.append(self.step(pixels, masks, metrics, annotation_styles))
         self._require_finite(torch.stack(finite), epoch, learning_rate, order, sample_ids)
         row = {"epoch": epoch, "learning_rate": learning_rate}
-        row |= {f"train_{name}": score for name, score in tally.scores().items()}
+        row |= {f"train_{name}": score for name, score in metrics.scores().items()}
         if len(validation):
             row |= {f"validation_{name}": score for name, score in self.validate(validation).items()}
         return row | {"seconds": time.perf_counter() - start}
 
-    def step(self, pixels: Tensor, masks: Tensor, tally: Tally, outlines: Tensor | None = None) -> Tensor:
+    def step(
+        self, pixels: Tensor, masks: Tensor, metrics: EpochMetrics, annotation_styles: Tensor | None = None
+    ) -> Tensor:
         """One update on pixels (n, 3, H, W), 0 to 255, and masks (n, 1, H, W); gives whether the loss was finite.
 
-        Of a network with several maps, `outlines` (n,) says which one learns each picture.
+        Of a network with several maps, `annotation_styles` (n,) says which one learns each picture.
         """
-        logits = _choose_maps(self.network(self._scale(pixels)), outlines)
+        logits = _choose_maps(self.network(self._scale(pixels)), annotation_styles)
         loss = self.loss(logits, masks)
         self.fabric.backward(loss)
-        self.optimiser.step()
-        self.optimiser.zero_grad()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
         self.schedule.step()
         self.averaged.update()
-        tally.add(logits.detach(), masks)
+        metrics.add(logits.detach(), masks)
         return loss.detach().isfinite()
 
-    def draw_epoch(self, epoch: int, train: Pictures) -> tuple[Tensor, Changes | None]:
+    def draw_epoch(self, epoch: int, train: Pictures) -> tuple[Tensor, AugmentationParameters | None]:
         """The order of the samples and their changes: they depend on the seed and the epoch alone."""
         generator = Generator().manual_seed(self.settings.seed * 1_000_003 + epoch)
-        order = draw_order(train.sources, self.settings.seen_per_epoch, generator).to(self.fabric.device)
-        if not self.settings.on_the_fly.enabled:
+        order = sample_order(train.sources, self.settings.source_rates, generator).to(self.fabric.device)
+        if not self.settings.online_augmentation.enabled:
             return order, None
         height, width = train.images.shape[2:]
-        changes = draw_changes(len(order), height, width, self.settings.on_the_fly, generator)
+        changes = sample_augmentation(len(order), height, width, self.settings.online_augmentation, generator)
         return order, changes.to(self.fabric.device)
 
     @torch.no_grad()
     def validate(self, validation: Pictures) -> dict[str, float]:
         """The scores of the averaged network, and the further ones that `validation_scores` asks for."""
-        tally = Tally()
+        metrics = EpochMetrics()
         maps: list[Tensor] = []
         for indices in torch.arange(len(validation), device=self.fabric.device).split(self.settings.batch_size):
             pixels, masks = validation.batch(indices)
             with self.fabric.autocast():
                 logits = self.averaged.network(self._scale(pixels)).float()
-            logits = _choose_maps(logits, validation.outlines[indices])
-            tally.add(logits, masks)
+            logits = _choose_maps(logits, validation.annotation_styles[indices])
+            metrics.add(logits, masks)
             if self.settings.validation_scores:
                 maps.append(logits[:, 0].sigmoid())
         further = self._score_further(torch.cat(maps).cpu().numpy(), validation) if maps else {}
-        return tally.scores() | further
+        return metrics.scores() | further
 
     def require_finite_weights(self) -> None:
         """What the last update did, no loss has seen.
@@ -171,7 +173,7 @@ class Trainer:
             raise InputError(
                 f"the training diverged in its last update: {len(wrong)} of the network's tensors are no longer finite "
                 f"({', '.join(wrong[:3])}, ...); the checkpoint of the last epoch holds them, too. Lower "
-                "training.learning_rate and train from the beginning."
+                "training.learning_rate and train from the start."
             )
 
     def _scale(self, pixels: Tensor) -> Tensor:
@@ -201,8 +203,8 @@ class Trainer:
         )
 
 
-def _choose_maps(logits: Tensor, outlines: Tensor | None) -> Tensor:
+def _choose_maps(logits: Tensor, annotation_styles: Tensor | None) -> Tensor:
     """Of logits (n, maps, H, W) the one of each picture, (n, 1, H, W)."""
-    if outlines is None or logits.shape[1] == 1:
+    if annotation_styles is None or logits.shape[1] == 1:
         return logits
-    return logits.gather(1, outlines[:, None, None, None].expand(-1, 1, *logits.shape[2:]))
+    return logits.gather(1, annotation_styles[:, None, None, None].expand(-1, 1, *logits.shape[2:]))

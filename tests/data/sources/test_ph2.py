@@ -13,23 +13,23 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.data.annotations import HEADER
 from lesion_segmentation.data.sources import archives
-from lesion_segmentation.data.sources.ph2 import describe_pictures, import_ph2
-from lesion_segmentation.data.sources.synthetic import draw_case
-from lesion_segmentation.errors import InputError
+from lesion_segmentation.data.sources.ph2 import describe_images, import_ph2
+from lesion_segmentation.data.sources.synthetic import synthesize_case
 
 IDS = [f"IMD{number:03d}" for number in range(1, 8)]
 
 
 @pytest.fixture(scope="module")
 def manifest() -> pd.DataFrame:
-    rows = [describe_pictures(*pictures(number)) for number in range(1, 8)]
+    rows = [describe_images(*pictures(number)) for number in range(1, 8)]
     return pd.DataFrame(rows, index=pd.Index(IDS, name="case_id"))
 
 
 def pictures(number: int) -> tuple[Image.Image, Image.Image]:
-    case = draw_case(number)
+    case = synthesize_case(number)
     return Image.fromarray(case.image), Image.fromarray(case.mask)
 
 

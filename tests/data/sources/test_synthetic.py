@@ -1,20 +1,20 @@
 import numpy as np
 
-from lesion_segmentation.data.sources.synthetic import annotations_text, draw_case
+from lesion_segmentation.data.sources.synthetic import annotations_text, synthesize_case
 
 
 def test_the_same_numbers_give_the_same_pixels():
-    draw_case.cache_clear()
-    first = draw_case(3)
-    draw_case.cache_clear()
-    again = draw_case(3)
+    synthesize_case.cache_clear()
+    first = synthesize_case(3)
+    synthesize_case.cache_clear()
+    again = synthesize_case(3)
     assert np.array_equal(first.image, again.image)
     assert np.array_equal(first.mask, again.mask)
-    assert not np.array_equal(draw_case(3, seed=1).mask, first.mask)
+    assert not np.array_equal(synthesize_case(3, seed=1).mask, first.mask)
 
 
 def test_cases_vary_as_ph2_does():
-    drawn = [draw_case(number) for number in range(1, 61)]
+    drawn = [synthesize_case(number) for number in range(1, 61)]
     areas = np.array([case.mask.mean() for case in drawn])
     edges = [np.concatenate([case.mask[0], case.mask[-1], case.mask[:, 0], case.mask[:, -1]]) for case in drawn]
     touching = np.mean([edge.any() for edge in edges])
@@ -35,14 +35,15 @@ def test_annotations_match_what_is_drawn(cases):
 def test_a_mask_is_where_the_lesion_is_drawn():
     """Inside the mask the picture is darker than outside: over all cases, since some lesions are faint."""
     contrast = [
-        draw_case(n).image[draw_case(n).mask].mean() - draw_case(n).image[~draw_case(n).mask].mean()
+        synthesize_case(n).image[synthesize_case(n).mask].mean()
+        - synthesize_case(n).image[~synthesize_case(n).mask].mean()
         for n in range(1, 21)
     ]
     assert np.median(contrast) < -15
 
 
 def test_annotations_are_made_without_drawing(monkeypatch):
-    expected = [draw_case(number).codes["colors"] for number in (1, 2)]
-    monkeypatch.setattr("lesion_segmentation.data.sources.synthetic.draw_case", None)
+    expected = [synthesize_case(number).codes["colors"] for number in (1, 2)]
+    monkeypatch.setattr("lesion_segmentation.data.sources.synthetic.synthesize_case", None)
     text = annotations_text(2)
     assert all(f"{colors} " in text for colors in expected)

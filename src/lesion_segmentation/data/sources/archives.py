@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lesion_segmentation.errors import InputError
-from lesion_segmentation.files import is_alive
+from lesion_segmentation.core.atomic_files import is_alive
+from lesion_segmentation.core.errors import InputError
 
 MAX_UNPACKED_BYTES = 4 * 1024**3
 MAX_ENTRIES = 100_000

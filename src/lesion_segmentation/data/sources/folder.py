@@ -8,19 +8,19 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
-from lesion_segmentation.data.alike import find_alike_pictures
+from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.data.cases import DataSettings, ImageSize, read_cases
 from lesion_segmentation.data.groups import join_near_duplicates
-from lesion_segmentation.data.leaks import LeakGuardSettings
-from lesion_segmentation.data.passport import describe_dataset
-from lesion_segmentation.errors import InputError
+from lesion_segmentation.data.leakage import LeakGuardSettings
+from lesion_segmentation.data.near_duplicates import list_near_duplicates
+from lesion_segmentation.data.summary import describe_dataset
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 _OF_MASKS = re.compile(r"_(mask|segmentation|lesion)$", re.IGNORECASE)
 _REMEDY = "kedro check-data <images> <masks> [<table>] looks at all of it and changes nothing."
 
 
-def find_pictures(folder: Path, masks: bool = False) -> dict[str, Path]:
+def find_images(folder: Path, masks: bool = False) -> dict[str, Path]:
     """case_id to file: the name without its ending, and for masks without _mask, _segmentation or _lesion.
 
     Raises:
@@ -81,12 +81,12 @@ def check_data(images: Path, masks: Path, table: Path | None) -> str:
     Raises:
         InputError: Names everything that is wrong with it.
     """
-    found, found_masks = find_pictures(images), find_pictures(masks, masks=True)
+    found, found_masks = find_images(images), find_images(masks, masks=True)
     pictures, drawn = (
-        {case_id: partial(open_picture, path) for case_id, path in files.items()} for files in (found, found_masks)
+        {case_id: partial(open_image, path) for case_id, path in files.items()} for files in (found, found_masks)
     )
     read = read_cases(pictures, drawn, read_table(table, found), ImageSize(), DataSettings(name="checked"))
-    alike = find_alike_pictures(read.cases, read.perceptual_hashes, LeakGuardSettings())
+    alike = list_near_duplicates(read.cases, read.perceptual_hashes, LeakGuardSettings())
     passport = describe_dataset(read.cases, alike)
     facts = {
         "groups": join_near_duplicates(read.cases.set_index("case_id"), alike)["group"].nunique(),
@@ -104,7 +104,7 @@ def check_data(images: Path, masks: Path, table: Path | None) -> str:
     return "\n".join([*lines, *(f"  {name:<18}{value}" for name, value in facts.items())])
 
 
-def open_picture(path: Path) -> Image.Image:
+def open_image(path: Path) -> Image.Image:
     """Read and decode."""
     with Image.open(path) as picture:
         picture.load()

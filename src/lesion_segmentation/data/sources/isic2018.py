@@ -9,10 +9,10 @@ from importlib import resources
 
 import pandas as pd
 
+from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.data.splits import Protocol, SplitSettings, draw_validation_cases
-from lesion_segmentation.errors import InputError
 
-HELD_OUT_LIST = "isic2018_held_out"
+RESERVED_LIST = "isic2018_reserved"
 
 
 def read_list(name: str) -> tuple[str, ...]:
@@ -23,18 +23,18 @@ def read_list(name: str) -> tuple[str, ...]:
     """
     file = resources.files("lesion_segmentation.data.sources").joinpath(f"{name}.csv")
     if not file.is_file():
-        raise InputError(f"There is no list {name!r} of cases, only {HELD_OUT_LIST}.")
+        raise InputError(f"There is no list {name!r} of cases, only {RESERVED_LIST}.")
     with file.open() as lines:
         return tuple(pd.read_csv(lines, dtype=str)["case_id"])
 
 
-def draw_held_out(table: pd.DataFrame, settings: SplitSettings) -> list[str]:
+def select_reserved(table: pd.DataFrame, settings: SplitSettings) -> list[str]:
     """Those of the 300 that are there.
 
     Raises:
         InputError: None of them is.
     """
-    found = [case_id for case_id in read_list(HELD_OUT_LIST) if case_id in table.index]
+    found = [case_id for case_id in read_list(RESERVED_LIST) if case_id in table.index]
     if not found:
         raise InputError(
             f"split.protocol is {settings.protocol}, but none of the cases that it holds out is there: is this ISIC "
@@ -43,4 +43,4 @@ def draw_held_out(table: pd.DataFrame, settings: SplitSettings) -> list[str]:
     return found
 
 
-ISIC2018 = Protocol(draw_held_out, partial(draw_validation_cases, stratify=False))
+ISIC2018 = Protocol(select_reserved, partial(draw_validation_cases, stratify=False))

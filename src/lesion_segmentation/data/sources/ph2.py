@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.data.annotations import ANNOTATION_COLUMNS, ANNOTATIONS, format_annotations, parse_annotations
-from lesion_segmentation.data.pictures import pixel_hash, to_mask, to_rgb
 from lesion_segmentation.data.sources.archives import opened, workspace
-from lesion_segmentation.errors import InputError
+from lesion_segmentation.images.read import pixel_hash, to_mask, to_rgb
 
 _OFFICIAL_IMAGE, _OFFICIAL_MASK = re.compile(r"(IMD\d{3})\.bmp", re.I), re.compile(r"(IMD\d{3})_lesion\.bmp", re.I)
 _KAGGLE_IMAGE, _KAGGLE_MASK = re.compile(r"X_img_(\d+)\.bmp", re.I), re.compile(r"Y_img_(\d+)\.bmp", re.I)
@@ -23,7 +23,7 @@ UNREADABLE = (OSError, ValueError, SyntaxError, MemoryError, OverflowError, stru
 """What Pillow raises for pictures that are none, damaged, or of billions of pixels."""
 _REMEDY = 'Nothing was written. Get an unchanged copy of PH2 (README, "The data") and call make ph2 FROM=... again.'
 
-PictureFiles = tuple[Path | None, Path | None]
+ImageFiles = tuple[Path | None, Path | None]
 """The files of an image and of its mask."""
 
 
@@ -33,7 +33,7 @@ def read_manifest() -> pd.DataFrame:
         return pd.read_csv(file).set_index("case_id")
 
 
-def describe_pictures(image: Image.Image, mask: Image.Image) -> dict[str, object]:
+def describe_images(image: Image.Image, mask: Image.Image) -> dict[str, object]:
     return {
         "width": image.width,
         "height": image.height,
@@ -116,7 +116,7 @@ def _check_target(source: Path, target: Path) -> None:
         )
 
 
-def _find_pairs(folder: Path, manifest: pd.DataFrame, problems: list[str]) -> dict[str, PictureFiles]:
+def _find_pairs(folder: Path, manifest: pd.DataFrame, problems: list[str]) -> dict[str, ImageFiles]:
     flat = [path for path in folder.rglob("masks") if path.is_dir() and (path.parent / "images").is_dir()]
     if flat:  # what an import writes
         images, masks = (_files(flat[0].parent / part, _OFFICIAL_IMAGE, problems) for part in ("images", "masks"))
@@ -190,7 +190,7 @@ def _check_pair(case_id: str, image: Path | None, mask: Path | None, manifest: p
         return missing
     try:
         with _open(image) as image_file, _open(mask) as mask_file:
-            found = describe_pictures(image_file, mask_file)
+            found = describe_images(image_file, mask_file)
     except UNREADABLE as error:
         return [f"{case_id}: cannot be read ({error})"]
     expected = manifest.loc[case_id]
@@ -221,7 +221,7 @@ def _has_diagnoses(annotations: str) -> bool:
     return bool((parse_annotations(annotations)["diagnosis"] != "").all())
 
 
-def _write(work: Path, pairs: dict[str, PictureFiles], annotations: str) -> None:
+def _write(work: Path, pairs: dict[str, ImageFiles], annotations: str) -> None:
     for name in ("images", "masks"):
         (work / name).mkdir(parents=True)
     for case_id, (image, mask) in pairs.items():

@@ -57,7 +57,7 @@ class _Plan:
 
 
 @lru_cache(maxsize=256)
-def draw_case(number: int, seed: int = 0) -> SyntheticCase:
+def synthesize_case(number: int, seed: int = 0) -> SyntheticCase:
     """Draw the number-th case (from 1): the same numbers give the same pixels."""
     plan = _plan(number, seed)
     generator = np.random.default_rng([seed, number])

@@ -1,0 +1,135 @@
+"""Catalog datasets of one file that is replaced as a whole."""
+
+import pickle
+import re
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from kedro.io import AbstractDataset, DatasetError
+from kedro_datasets._typing import HTMLPreview
+from kedro_datasets.json import JSONDataset
+from kedro_datasets.matplotlib import MatplotlibDataset
+from kedro_datasets.pandas import CSVDataset
+
+from lesion_segmentation.core.atomic_files import atomic_write
+from lesion_segmentation.core.errors import InputError, first_line
+
+DAMAGED = (ValueError, OSError, EOFError, KeyError, SyntaxError, RuntimeError, OverflowError,
+           zipfile.BadZipFile, zlib.error, pickle.UnpicklingError)  # fmt: skip
+"""What readers raise for files that are not what they should be."""
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn what a missing, empty, cut or damaged file makes a reader raise into a sentence.
+
+    Raises:
+        InputError: It says which file, what was found, and how it is made again.
+    """
+    remedy = f"Make it again: rm -f {path} && kedro run --only-missing-outputs (with the --env of that run)"
+    if not path.is_file():
+        raise InputError(f"{path} is missing. {remedy}")
+    try:
+        yield
+    except MemoryError as error:
+        raise InputError(f"{path} needs more memory than there is just now. Free some memory.") from error
+    except (*DAMAGED, DatasetError) as error:
+        found = error.__cause__ if isinstance(error, DatasetError) else error  # as Kedro's own loaders wrap it
+        if isinstance(found, InputError) or not isinstance(found, DAMAGED):
+            raise
+        cause = first_line(found)
+        raise InputError(f"{path} is empty or damaged ({cause}). {remedy}") from found
+
+
+class AtomicFile(AbstractDataset[Any, Any]):
+    """One file that is replaced as a whole."""
+
+    def __init__(self, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._filepath = Path(filepath)
+        self.metadata = metadata
+
+    def _exists(self) -> bool:
+        return self._filepath.is_file()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath)}
+
+
+TEXTS = ("case_id", "sample_id", "split_hash", "data_hash", "mask_hash", "image_sha256", "mask_sha256")
+"""Columns that stay texts, whatever they look like: an id may read 001, NA or 1e5, a digest may have digits alone."""
+
+
+class Table(CSVDataset):
+    """pandas.CSVDataset, without an index, replaced as a whole; ids and digests are texts."""
+
+    DEFAULT_SAVE_ARGS = {"index": False}
+
+    def load(self) -> pd.DataFrame:
+        with readable(Path(self._filepath)):
+            table: pd.DataFrame = super().load()
+            texts = pd.read_csv(self._filepath, usecols=lambda name: name in TEXTS, dtype=str, keep_default_na=False)
+        return table.assign(**texts)
+
+    def save(self, data: Any) -> None:
+        with atomic_write(Path(self._filepath)) as path:
+            CSVDataset(filepath=str(path), save_args=self._save_args).save(data)
+
+
+class Record(JSONDataset):
+    """json.JSONDataset, indented, replaced as a whole."""
+
+    DEFAULT_SAVE_ARGS = {"indent": 2}
+
+    def load(self) -> Any:
+        with readable(Path(self._filepath)):
+            return super().load()
+
+    def save(self, data: Any) -> None:
+        with atomic_write(Path(self._filepath)) as path:
+            JSONDataset(filepath=str(path), save_args=self._save_args).save(data)
+
+
+class OptionalFile(AtomicFile):
+    """Bytes in a file, which is empty where there are none."""
+
+    def load(self) -> bytes:
+        with readable(self._filepath):
+            return self._filepath.read_bytes()
+
+    def save(self, data: bytes) -> None:
+        with atomic_write(self._filepath) as path:
+            path.write_bytes(data)
+
+
+class Text(AtomicFile):
+    """A text, UTF-8."""
+
+    def preview(self) -> HTMLPreview:
+        """A page without its scripts; Markdown as HTML."""
+        from markdown_it import MarkdownIt
+
+        text = self.load()
+        if self._filepath.suffix == ".md":
+            return HTMLPreview(MarkdownIt().enable("table").render(text))
+        return HTMLPreview(re.sub(r"<(script|style)\b.*?</\1>", "", text, flags=re.DOTALL))
+
+    def load(self) -> str:
+        with readable(self._filepath):
+            return self._filepath.read_text(encoding="utf-8")
+
+    def save(self, data: str) -> None:
+        with atomic_write(self._filepath) as path:
+            path.write_text(data, encoding="utf-8")
+
+
+class Figure(MatplotlibDataset):
+    """matplotlib.MatplotlibDataset of one figure, replaced as a whole."""
+
+    def save(self, data: Any) -> None:
+        with atomic_write(Path(self._filepath)) as path:
+            MatplotlibDataset(filepath=str(path), save_args=self._save_args).save(data)

@@ -1,0 +1,34 @@
+"""The project's hooks, imported when a run or kedro-viz needs them, so that `kedro --help` starts fast."""
+
+from functools import cache
+from typing import Any
+
+from kedro.framework.context import KedroContext
+from kedro.framework.hooks import hook_impl
+
+
+class LazyHooks:
+    """Brings all others with the context; they are the same ones for all sessions of a process."""
+
+    @hook_impl(tryfirst=True)
+    def after_context_created(self, context: KedroContext) -> None:
+        """Register the others, and tell them of the context, since this call goes round without them."""
+        for hooks in _hooks():
+            if context._hook_manager.is_registered(hooks):  # a session's second context tells them by itself
+                continue
+            context._hook_manager.register(hooks)
+            if hasattr(hooks, "after_context_created"):
+                hooks.after_context_created(context)
+
+
+@cache
+def _hooks() -> tuple[Any, ...]:
+    from lesion_project.hooks.checks import InputHooks
+    from lesion_project.hooks.gitignore import GitignoreHooks
+    from lesion_project.hooks.progress import ProgressHooks
+    from lesion_project.hooks.run_lock import RunLockHooks
+    from lesion_project.hooks.summary import SummaryHooks
+    from lesion_project.tracking import TrackingHooks
+
+    tracking = TrackingHooks()
+    return tracking, SummaryHooks(tracking), ProgressHooks(), InputHooks(), RunLockHooks(), GitignoreHooks()

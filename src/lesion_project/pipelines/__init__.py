@@ -1,0 +1,20 @@
+"""What runs: one folder a pipeline.
+
+Protocols, copies and scores of single data sets and of the paper are known by name once this package was imported;
+those of the paper unless somebody who needs no paper has deleted its room.
+"""
+
+from functools import partial
+from importlib.util import find_spec
+
+from lesion_segmentation.data.reserved import RESERVED_CASES
+from lesion_segmentation.data.sources.isic2018 import ISIC2018, RESERVED_LIST, read_list
+from lesion_segmentation.data.splits import PROTOCOLS
+
+PROTOCOLS |= {"isic2018": ISIC2018}
+RESERVED_CASES |= {"ISIC 2018": partial(read_list, RESERVED_LIST)}
+
+_paper = find_spec("lesion_segmentation.paper")
+HAS_PAPER = _paper is not None and _paper.origin is not None  # a folder with old bytecode alone has no origin
+if HAS_PAPER:
+    import lesion_segmentation.paper  # noqa: F401 (it makes its names known)

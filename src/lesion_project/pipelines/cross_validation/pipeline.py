@@ -1,0 +1,18 @@
+"""What the folds of a cross-validation left, pooled. `kedro cross-validate` runs the folds and then this."""
+
+from kedro.pipeline import Node, Pipeline
+
+from lesion_segmentation.evaluation.folds import pool_folds, summarize_folds
+
+
+def create_pipeline() -> Pipeline:
+    """The case_metrics of each fold -> cross_validation_cases, cross_validation."""
+    return Pipeline(
+        [
+            Node(pool_folds, "fold_case_metrics", "cross_validation_cases#table", name="pool_folds"),
+            Node(summarize_folds, "cross_validation_cases#table", "cross_validation#table", name="summarize_folds"),
+        ],
+        namespace="cross_validation",
+        prefix_datasets_with_namespace=False,
+        tags="cross_validation",
+    )

@@ -1,0 +1,130 @@
+"""From a network to predictions, scores, tables, figures and a page."""
+
+from collections.abc import Iterable
+
+from kedro.pipeline import Node, Pipeline
+
+from lesion_project.pipelines.reporting import nodes
+from lesion_segmentation.evaluation.audit import audit_table_ii
+from lesion_segmentation.evaluation.calibration import calibrate
+from lesion_segmentation.evaluation.native import compare_sizes, summarize_native
+from lesion_segmentation.evaluation.subgroups import score_subgroups
+from lesion_segmentation.evaluation.tables import find_intervals, pick_epochs, summarize_cases
+from lesion_segmentation.evaluation.thresholds import sweep_thresholds
+from lesion_segmentation.report.calibration import draw_reliability
+from lesion_segmentation.report.curves import draw_curves, draw_epochs
+from lesion_segmentation.report.diagrams import draw_network
+from lesion_segmentation.report.predictions import draw_enhanced_predictions, draw_predictions
+
+
+def create_pipeline(table: str = "table_ii", layers: str = "architecture#table") -> Pipeline:
+    """network, sample_images, sample_masks, scored_samples, native_masks -> predictions, scores, tables, figures, page.
+
+    Args:
+        table: The table of scores that the page shows and the audit checks: Table II, or one with more beside it.
+        layers: The table of the layers that are drawn.
+    """
+    parts = [
+        part("prediction", _predict()),
+        part("scores", _score()),
+        part("tables", _tabulate(table)),
+        part("figures", _draw(layers)),
+        part("page", _write(table)),
+        part("export", _export()),
+    ]
+    return sum(parts, start=Pipeline([]))
+
+
+def part(name: str, part_nodes: Iterable[Node]) -> Pipeline:
+    """Nodes as the namespace reporting.<name>, with the tags `reporting` and the part's name."""
+    return Pipeline(
+        part_nodes, namespace=f"reporting.{name}", prefix_datasets_with_namespace=False, tags=["reporting", name]
+    )
+
+
+def _predict() -> list[Node]:
+    inputs = ["network", "sample_images", "scored_samples", "split", "params:prediction", "params:reporting"]
+    return [Node(nodes.predict_cases, inputs, ["probabilities", "predicted_masks"], name="predict_cases")]
+
+
+def _score() -> list[Node]:
+    inputs = ["probabilities", "sample_masks", "scored_samples", "split", "network", "params:prediction",
+              "params:reporting"]  # fmt: skip
+    return [
+        Node(nodes.score_cases, inputs, ["case_metrics", "case_metrics_enhanced#table"], name="score_cases"),
+        Node(
+            nodes.score_native_size,
+            ["probabilities", "native_masks", "case_metrics", "params:image_size"],
+            "case_metrics_native#table",
+            name="score_native_size",
+        ),
+    ]
+
+
+def _tabulate(table: str) -> list[Node]:
+    both = ["case_metrics", "case_metrics_enhanced#table"]
+    maps = ["probabilities", "sample_masks", "case_metrics"]
+    native = "case_metrics_native#table"
+    return [
+        Node(summarize_cases, both, "table_ii", name="summarize_cases"),
+        Node(find_intervals, both, "score_intervals#table", name="find_intervals"),
+        Node(calibrate, maps, "calibration#table", name="calibrate"),
+        Node(sweep_thresholds, maps, "threshold_sweep#table", name="sweep_thresholds"),
+        Node(summarize_native, native, "native_scores#table", name="summarize_native"),
+        Node(compare_sizes, ["case_metrics", native], "native_size_comparison#table", name="compare_sizes"),
+        Node(score_subgroups, ["case_metrics", "cases"], "subgroups#table", name="score_subgroups"),
+        Node(audit_table_ii, table, "metric_audit#table", name="audit_table_ii"),
+        Node(pick_epochs, ["training_history", "split"], "metrics_by_epoch#table", name="pick_epochs"),
+        Node(nodes.summarize_architecture, "network", "architecture#table", name="summarize_architecture"),
+    ]
+
+
+def _draw(layers: str) -> list[Node]:
+    seen = ["sample_images", "sample_masks", "probabilities", "case_metrics"]
+    return [
+        Node(nodes.draw_flow, None, "data_flow#figure", name="draw_flow"),
+        Node(draw_network, layers, "network_layers#figure", name="draw_network"),
+        Node(draw_curves, ["training_history", "cases", "split"], "training_curves#figure", name="draw_curves"),
+        Node(
+            draw_epochs,
+            ["metrics_by_epoch#table", "cases", "split"],
+            "metrics_by_epoch_curves#figure",
+            name="draw_epochs",
+        ),
+        Node(
+            draw_reliability,
+            ["calibration#table", "case_metrics"],
+            "reliability_diagram#figure",
+            name="draw_reliability",
+        ),
+        Node(draw_predictions, seen, "predictions_beside_truth#figure", name="draw_predictions"),
+        Node(
+            draw_enhanced_predictions,
+            [*seen, "case_metrics_enhanced#table"],
+            "predictions_enhanced#figure",
+            name="draw_enhanced_predictions",
+        ),
+    ]
+
+
+def _export() -> list[Node]:
+    return [Node(nodes.export_network, ["network", "params:reporting"], "exported_network", name="export_network")]
+
+
+def _write(table: str) -> list[Node]:
+    tables = ["score_intervals", "subgroups", "threshold_sweep", "calibration", "metric_audit"]
+    others = ["case_metrics", "training_history", "cases", "predicted_masks", "dataset_passport", "model_card",
+              "network"]  # fmt: skip
+    page = {
+        "table": table,
+        "images": "sample_images",
+        "masks": "sample_masks",
+        **{name: f"{name}#table" for name in tables},
+        **{name: name for name in others},
+        "record": "params:this_run.record",
+    }
+    card = ["score_intervals#table", "case_metrics", "dataset_passport", "split", "network"]
+    return [
+        Node(nodes.write_model_card, card, "model_card", name="write_model_card"),
+        Node(nodes.build_page, page, "report", name="build_page"),
+    ]

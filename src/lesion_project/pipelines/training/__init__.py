@@ -1,0 +1,5 @@
+"""From samples to a network."""
+
+from lesion_project.pipelines.training.pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]

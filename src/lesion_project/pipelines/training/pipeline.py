@@ -1,0 +1,31 @@
+"""From samples to a network."""
+
+from kedro.pipeline import Node, Pipeline
+
+from lesion_project.pipelines.training.nodes import (
+    calibrate_network,
+    choose_initialization,
+    fit_network,
+    initialize_network,
+)
+
+
+def create_pipeline() -> Pipeline:
+    """guarded_samples, scored_samples, sample_images, sample_masks -> network, training_history."""
+    choose = ["encoders", "trained_networks", "scored_samples", "split", "params:training"]
+    begin = ["initialization", "sample_images", "guarded_samples", "scored_samples", "params:training", "params:image_size",
+             "params:prediction"]  # fmt: skip
+    fit = ["initial_network", "sample_images", "sample_masks", "guarded_samples", "params:training",
+           "params:this_run.callbacks", "params:this_run.checkpoint"]  # fmt: skip
+    calibrate = ["trained_network", "sample_images", "sample_masks", "guarded_samples", "params:training"]
+    return Pipeline(
+        [
+            Node(choose_initialization, choose, "initialization", name="choose_initialization"),
+            Node(initialize_network, begin, "initial_network", name="initialize_network"),
+            Node(fit_network, fit, ["trained_network", "training_history"], name="fit_network"),
+            Node(calibrate_network, calibrate, "network", name="calibrate_network"),
+        ],
+        namespace="training",
+        prefix_datasets_with_namespace=False,
+        tags="training",
+    )

@@ -1,0 +1,68 @@
+"""A run's network as a version in MLflow's registry, and which version is the champion."""
+
+import logging
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lesion_project.datasets import Table
+from lesion_project.tracking.model import quiet
+from lesion_segmentation.core.errors import InputError, first_line
+from lesion_segmentation.evaluation.comparison import compare_runs, pair_cases
+from lesion_segmentation.evaluation.tables import headline_subset
+
+logger = logging.getLogger(__name__)
+CHAMPION = "champion"
+METRIC = "dice"
+
+
+def register_network(
+    client: Any, run_id: str, name: str, metrics: Mapping[str, float], case_metrics: pd.DataFrame
+) -> None:
+    """Make the network that a run logged a version of `name`, with its scores as tags.
+
+    The alias `champion` goes to the first version, and then to whichever is better than the champion on the same cases:
+    the 95% interval of the mean paired difference in Dice lies above 0.
+    """
+    import mlflow
+
+    (*_, logged) = client.get_run(run_id).outputs.model_outputs
+    with quiet():
+        version = mlflow.register_model(f"models:/{logged.model_id}", name, tags={"run_id": run_id})
+    for key, value in metrics.items():
+        client.set_model_version_tag(name, version.version, key, f"{value:.6g}")
+    reason = _why_champion(client, name, case_metrics)
+    if reason.startswith("better") or reason.startswith("the first"):
+        client.set_registered_model_alias(name, CHAMPION, version.version)
+    client.set_model_version_tag(name, version.version, "compared_with_champion", reason)
+    logger.info("models:/%s/%s is registered: %s", name, version.version, reason)
+
+
+def _why_champion(client: Any, name: str, case_metrics: pd.DataFrame) -> str:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        champion = client.get_model_version_by_alias(name, CHAMPION)
+    except MlflowException as error:
+        missing = error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+        if not missing or "alias" not in str(error).lower():
+            raise
+        return "the first of its name"
+    earlier = client.get_model_version(name, champion.version).tags.get("run_id") or champion.run_id
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            path = client.download_artifacts(earlier, "case_metrics.csv", folder)
+            baseline = Table(filepath=str(Path(path))).load()
+        table = compare_runs(pair_cases(baseline, case_metrics)).set_index(["subset", "metric"])
+        row = table.loc[(headline_subset(case_metrics), METRIC)]
+    except (InputError, MlflowException, OSError, KeyError) as error:
+        return f"not comparable with version {champion.version}, which stays the champion ({first_line(error)})"
+    told = (
+        f"Dice {100 * row['difference']:+.2f} ({100 * row['low']:+.2f} to {100 * row['high']:+.2f}) on {row['n']} cases"
+    )
+    if row["low"] > 0:
+        return f"better than version {champion.version}: {told}"
+    return f"not shown to be better than version {champion.version}, which stays the champion: {told}"

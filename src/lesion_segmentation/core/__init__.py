@@ -1,0 +1,1 @@
+"""Foundations that every other package uses: errors, files, parameter models, hardware, workers."""

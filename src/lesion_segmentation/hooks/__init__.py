@@ -1,1 +1,0 @@
-"""What happens around a run, MLflow apart (lesion_segmentation.tracking)."""

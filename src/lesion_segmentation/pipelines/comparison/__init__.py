@@ -1,5 +1,0 @@
-"""From two runs to what differs between them."""
-
-from lesion_segmentation.pipelines.comparison.pipeline import create_pipeline
-
-__all__ = ["create_pipeline"]

@@ -1,5 +1,0 @@
-"""From finished folds to what they say together."""
-
-from lesion_segmentation.pipelines.cross_validation.pipeline import create_pipeline
-
-__all__ = ["create_pipeline"]

@@ -1,5 +1,0 @@
-"""From PH2 as it comes to cases."""
-
-from lesion_segmentation.pipelines.data_processing.pipeline import create_pipeline
-
-__all__ = ["create_pipeline"]

@@ -1,5 +1,0 @@
-"""What the paper's room adds to the pipelines."""
-
-from lesion_segmentation.pipelines.paper.pipeline import LAYERS, TABLE, create_pipeline
-
-__all__ = ["LAYERS", "TABLE", "create_pipeline"]

@@ -1,5 +1,0 @@
-"""From a network to scores, tables and figures."""
-
-from lesion_segmentation.pipelines.reporting.pipeline import create_pipeline
-
-__all__ = ["create_pipeline"]

@@ -1,5 +1,0 @@
-"""From samples to a network."""
-
-from lesion_segmentation.pipelines.training.pipeline import create_pipeline
-
-__all__ = ["create_pipeline"]

@@ -1,0 +1,11 @@
+"""Differences between the settings of a file and those of today."""
+
+from lesion_segmentation.core.differences import MISSING, find_differences
+
+
+def test_a_setting_that_one_side_lacks_has_its_default():
+    assert find_differences({"a": 1, "b": 2}, {"a": 1, "b": 3}, {}) == [("b", 2, 3)]
+    assert find_differences({"a": 1}, {"a": 1, "b": 2}, {"b": 2}) == []
+    assert find_differences({"a": 1}, {"a": 1, "b": 3}, {"b": 2}) == [("b", 2, 3)]
+    assert find_differences({"a": 1}, {"a": 1, "b": 3}, {}) == [("b", MISSING, 3)]
+    assert find_differences({"a": 1, "b": 3}, {"a": 1}, {}) == [("b", 3, MISSING)]

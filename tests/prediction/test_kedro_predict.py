@@ -1,0 +1,95 @@
+"""`kedro predict`: the same masks, a run in MLflow that names no file, exit statuses."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from kedro.framework.startup import bootstrap_project
+from mlflow import MlflowClient
+from PIL import Image
+
+from lesion_project.cli import cli
+from lesion_segmentation.cli import SOME_FAILED, main
+from lesion_segmentation.model import NetworkMetadata, build_network, save_network
+
+
+@pytest.fixture
+def asked_for(tmp_path):
+    folder = tmp_path / "patients" / "in"
+    (folder / "miller").mkdir(parents=True)
+    generator = np.random.default_rng(0)
+    for name in ("a.png", "miller/b.png", "miller/c.png"):
+        Image.fromarray(generator.integers(0, 256, (50, 70, 3), dtype=np.uint8)).save(folder / name)
+    weights = tmp_path / "secret.safetensors"
+    save_network(build_network(NetworkMetadata("segnet", {"width": 0.0625}, (64, 96))), weights)
+    return folder, weights
+
+
+def predict(project, monkeypatch, *arguments):
+    bootstrap_project(project)
+    monkeypatch.chdir(project)
+    return CliRunner().invoke(cli, ["predict", *map(str, arguments)])
+
+
+def masks_of(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*_mask.png")}
+
+
+def test_a_tracked_prediction_gives_the_same_masks_and_tells_mlflow_no_name(project, asked_for, tmp_path, monkeypatch):
+    folder, weights = asked_for
+    tracked, plain, untracked = (tmp_path / f"out_{name}" for name in ("tracked", "plain", "untracked"))
+    result = predict(project, monkeypatch, folder, tracked, "--weights", weights, "--threshold", "0.4")
+    assert result.exit_code == 0, result.output
+    CliRunner().invoke(main, ["predict", str(folder), str(plain), "--weights", str(weights), "--threshold", "0.4"])
+    result = predict(
+        project, monkeypatch, folder, untracked, "--weights", weights, "--threshold", "0.4", "--no-tracking"
+    )
+    assert result.exit_code == 0, result.output
+    assert masks_of(tracked) == masks_of(plain) == masks_of(untracked)
+    assert len(masks_of(tracked)) == 3
+    client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("ph2-segnet-prediction")
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.data.metrics["pictures"] == 3
+    assert run.data.metrics["failed"] == 0
+    assert run.data.params["inference.threshold"] == "0.4"
+    told = str(run.to_dictionary())
+    assert not [word for word in ("miller", "patients", "secret", "a.png", "out_tracked") if word in told]
+    assert client.list_artifacts(run.info.run_id) == []
+    assert run.data.tags["kedro_command"].startswith("kedro predict IN OUT")
+
+
+def test_truths_become_scores_and_metrics_of_the_run(project, asked_for, tmp_path, monkeypatch):
+    folder, weights = asked_for
+    truth, out = tmp_path / "truth", tmp_path / "out"
+    truth.mkdir()
+    for path in folder.rglob("*.png"):
+        Image.fromarray(np.full((50, 70), 255, dtype=np.uint8)).save(truth / path.name)
+    result = predict(project, monkeypatch, folder, out, "--weights", weights, "--truth", truth)
+    assert result.exit_code == 0, result.output
+    scores = pd.read_csv(out / "scores.csv")
+    client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+    (run,) = client.search_runs([client.get_experiment_by_name("ph2-segnet-prediction").experiment_id])
+    assert run.data.metrics["mean_dice"] == pytest.approx(scores["dice"].mean())
+
+
+def test_a_bad_picture_ends_with_its_own_status(project, asked_for, tmp_path, monkeypatch):
+    folder, weights = asked_for
+    (folder / "bad.jpg").write_bytes(b"nothing")
+    result = predict(project, monkeypatch, folder, tmp_path / "out", "--weights", weights)
+    assert result.exit_code == SOME_FAILED
+    assert len(pd.read_csv(tmp_path / "out" / "predictions.csv")) == 3
+
+
+def test_what_cannot_be_is_told_in_a_sentence(project, asked_for, tmp_path, monkeypatch):
+    folder, weights = asked_for
+    for arguments, message in (
+        ((folder, tmp_path / "out", "--weights", tmp_path / "no.safetensors"), "no such file"),
+        ((tmp_path / "nowhere", tmp_path / "out", "--weights", weights), "is not there"),
+        ((folder, tmp_path / "out", "--weights", "no-run"), "no weights file"),
+        ((folder, tmp_path / "out", "--weights", weights, "--threshold", "2"), "threshold is 2"),
+    ):
+        result = predict(project, monkeypatch, *arguments)
+        assert result.exit_code == 1, result.output
+        assert message in result.output
+        assert "Traceback" not in result.output

@@ -1,0 +1,114 @@
+"""The network that comes with the project: small, described, taken where none is named, checked by `kedro verify`."""
+
+import shutil
+
+import marked_tables
+import numpy as np
+import pytest
+import release
+import torch
+from click.testing import CliRunner
+from kedro.framework.startup import bootstrap_project
+from PIL import Image
+
+from lesion_project.cli import cli
+from lesion_segmentation.cli import main
+from lesion_segmentation.core.errors import InputError
+from lesion_segmentation.data.sources import synthetic
+from lesion_segmentation.model import load_network
+from lesion_segmentation.prediction import RunSettings, load_predictor
+from lesion_segmentation.prediction.verification import verify
+from lesion_segmentation.released import WEIGHTS, read_figures
+
+CARD = WEIGHTS.with_name("README.md")
+
+
+def overlap(mask, truth):
+    return 2 * (mask & truth).sum() / (mask.sum() + truth.sum())
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("drawn")
+    for name in ("images", "masks"):
+        (folder / name).mkdir()
+    for number in range(1, 5):
+        case = synthetic.synthesize_case(number)
+        Image.fromarray(case.image).save(folder / "images" / f"D{number}.png")
+        Image.fromarray(255 * case.mask.astype(np.uint8)).save(folder / "masks" / f"D{number}.png")
+    return folder
+
+
+def test_it_is_small_and_its_card_says_what_its_file_says():
+    assert WEIGHTS.stat().st_size <= 10_000_000
+    assert WEIGHTS.with_name("LICENSE").is_file()
+    metadata, card, figures = load_network(WEIGHTS).metadata, CARD.read_text(), read_figures()
+    assert metadata.options["annotation_styles"] == ["PH2", "ISIC 2018"]
+    assert metadata.keep_largest_component
+    assert f"temperature {metadata.temperature:.2f}" in card
+    assert metadata.commit in card
+    said = ", ".join(f"{name} {100 * figures[key]:.2f}" for name, key in
+                     (("Dice", "dice"), ("IoU", "iou"), ("accuracy", "accuracy")))  # fmt: skip
+    assert said in card
+    assert len(metadata.seen) == 1_700
+    assert "not a medical device" in card
+
+
+def test_a_mask_in_one_command_without_weights(drawn, tmp_path):
+    result = CliRunner().invoke(main, ["predict", str(drawn / "images"), str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    masks = [np.asarray(Image.open(tmp_path / "out" / f"D{number}_mask.png")) > 0 for number in range(1, 5)]
+    truths = [synthetic.synthesize_case(number).mask for number in range(1, 5)]
+    overlaps = [overlap(mask, truth) for mask, truth in zip(masks, truths, strict=True)]
+    assert np.mean(overlaps) > 0.8
+    assert min(overlaps) > 0.6
+
+
+def test_in_python_in_three_lines(drawn):
+    predictor = load_predictor()
+    (prediction,) = predictor([drawn / "images" / "D1.png"])
+    assert prediction.mask.shape == np.asarray(Image.open(drawn / "images" / "D1.png")).shape[:2]
+
+
+def test_verify_says_whether_the_figures_come_out_again(drawn):
+    first = verify(WEIGHTS, drawn, {"cases": 4, "dice": 0.5, "iou": 0.5, "accuracy": 0.5})
+    assert not first["agrees"].any()
+    figures = {"cases": 4} | dict(zip(first["score"], first["found"], strict=True))
+    again = verify(WEIGHTS, drawn, figures, batch_size=1)
+    assert again["agrees"].all()
+    truths = [synthetic.synthesize_case(number).mask.astype(bool) for number in range(1, 5)]
+    predictor = load_predictor(settings=RunSettings(precision="32-true"))
+    masks = [each.mask for each in predictor(drawn / "images" / f"D{number}.png" for number in range(1, 5))]
+    by_hand = np.mean([overlap(mask, truth) for mask, truth in zip(masks, truths, strict=True)])
+    assert figures["dice"] == pytest.approx(by_hand)
+    with pytest.raises(InputError, match="4 pictures and 4 masks, expected 200"):
+        verify(WEIGHTS, drawn, read_figures())
+
+
+def test_the_command_ends_with_1_where_the_figures_are_others(project, drawn, monkeypatch):
+    shutil.copytree(drawn, project / "data" / "01_raw" / "ph2")
+    bootstrap_project(project)
+    monkeypatch.chdir(project)
+    monkeypatch.setattr("lesion_project.cli.read_figures", lambda: {"cases": 4, "dice": 1, "iou": 1, "accuracy": 1})
+    result = CliRunner().invoke(cli, ["verify"])
+    assert result.exit_code == 1
+    assert "the card says 100.00" in result.output
+    assert "did not come out again" in result.output
+
+
+@pytest.mark.published
+def test_the_cards_table_is_made_of_the_files():
+    assert marked_tables.rebuild(CARD.read_text(), release.TABLES) == CARD.read_text()
+
+
+def test_weights_of_half_precision_are_read_as_float32():
+    network = load_network(WEIGHTS)
+    assert {tensor.dtype for tensor in network.own_state().values() if tensor.is_floating_point()} == {torch.float32}
+
+
+def test_the_command_says_what_is_missing(project, monkeypatch):
+    bootstrap_project(project)
+    monkeypatch.chdir(project)
+    result = CliRunner().invoke(cli, ["verify"])
+    assert result.exit_code == 1
+    assert "make ph2 FROM=" in result.output
