@@ -1,17 +1,18 @@
-# The service, and everything else of the project, as a user without rights on a file system that may be read-only.
+# One image for the service and all commands of the project. It runs as a user without rights, and its root file system may
+# be read-only.
 #
 #     docker build -t lesion-segmentation --build-arg PIP_EXTRA_INDEX_URL=<address> .
 #
-# The argument is the address that PyTorch's installation page shows after --index-url, for Linux and Pip, with CPU or a
-# version of CUDA. Without it pip installs the build of its own index, which on Linux is one for CUDA. Such builds bring
-# CUDA's libraries themselves: the machine needs the driver and NVIDIA's container toolkit.
+# PIP_EXTRA_INDEX_URL is the address that PyTorch's installation page shows after --index-url for Linux and Pip, with CPU or a
+# version of CUDA. Without it, pip installs the default build, which on Linux is one for CUDA. CUDA builds contain the CUDA
+# libraries; the machine needs the driver and NVIDIA's container toolkit.
 ARG PYTHON=3.11-slim-bookworm
 
 FROM python:${PYTHON} AS build
 ARG PIP_EXTRA_INDEX_URL=
 RUN python -m venv /opt/venv
 WORKDIR /build
-# First what changes rarely: PyTorch is by far the largest.
+# PyTorch is installed first, because it is the largest package and changes rarely.
 COPY requirements.lock ./
 RUN grep '^torch==' requirements.lock > torch.txt \
     && /opt/venv/bin/pip install --no-cache-dir -r torch.txt
@@ -24,7 +25,7 @@ COPY --from=build /opt/venv /opt/venv
 WORKDIR /project
 COPY pyproject.toml .telemetry ./
 COPY conf conf
-# Kedro wants the folders; data and /artifacts are places of volumes.
+# Kedro requires the folders; data and /artifacts are mount points of volumes.
 RUN useradd --uid 10001 --no-create-home --home-dir /tmp lesion \
     && mkdir -p src data conf/local /artifacts && chown lesion data /artifacts
 ENV PATH=/opt/venv/bin:$PATH HOME=/tmp PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 GOMP_SPINCOUNT=1000 DO_NOT_TRACK=true

@@ -1,10 +1,10 @@
-# Every target that needs the environment creates it first; CONTRIBUTING.md lists the plain commands.
+# Targets create the environment if they need it. CONTRIBUTING.md lists the commands without make.
 PYTHON ?= python3
 BIN := .venv/bin
 export DO_NOT_TRACK := true
 export GOMP_SPINCOUNT ?= 1000
 
-# One process per core. Tests of one group run in the same process, one after the other.
+# One process per core. Tests of one xdist group run in the same process.
 PYTEST := $(BIN)/pytest --numprocesses auto --dist loadgroup
 
 .NOTPARALLEL:
@@ -13,12 +13,12 @@ PYTEST := $(BIN)/pytest --numprocesses auto --dist loadgroup
 setup: .venv/.project
 setup-dev: .venv/.dev
 
-# PyTorch first: uv takes the build that fits the machine, CPU or CUDA, from PyTorch's own index. Where that cannot be
-# reached, pip's configuration says where to look. A PyTorch that is already in .venv stays.
+# PyTorch is installed first: uv chooses the build for this machine, CPU or CUDA, from PyTorch's own index. If the index
+# cannot be reached, pip installs PyTorch from the index in its configuration. An installed PyTorch is kept.
 .venv/.torch:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is required, but this is " + sys.version)'
 	$(BIN)/python -m pip --version > /dev/null 2>&1 || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet "$$(grep '^uv==' requirements.lock)" || echo 'uv cannot be installed. pip takes its place and needs minutes.'
+	$(BIN)/python -m pip install --quiet "$$(grep '^uv==' requirements.lock)" || echo 'uv cannot be installed. pip is used instead and takes minutes.'
 	torch=$$(grep '^torch==' requirements.lock); \
 	$(BIN)/python -c 'import importlib.metadata as m; m.version("torch")' 2> /dev/null \
 	|| { test -x $(BIN)/uv && UV_HTTP_RETRIES=2 $(BIN)/uv pip install --python $(BIN)/python --torch-backend auto "$$torch"; } \
@@ -51,7 +51,7 @@ lint: setup-dev
 	$(BIN)/lint-imports
 
 ph2: setup
-	@test -n "$(FROM)" || { echo 'Which copy of PH2? make ph2 FROM=<folder or zip>'; exit 2; }
+	@test -n "$(FROM)" || { echo 'FROM is not given. Use make ph2 FROM=<folder or zip of PH2>.'; exit 2; }
 	$(BIN)/kedro import-ph2 "$(FROM)"
 
 encoders: setup

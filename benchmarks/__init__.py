@@ -1,3 +1,3 @@
-"""How fast training and inference are, as ratios to the arithmetic at the machine's own matrix-multiply rate."""
+"""Benchmarks of training and inference, as ratios to the time of the arithmetic at the rate of a matrix multiply."""
 
-import lesion_segmentation  # noqa: F401 (it sets what must be set before torch is loaded)
+import lesion_segmentation  # noqa: F401 (sets an environment variable that must be set before torch is imported)

@@ -1,4 +1,4 @@
-"""`python -m benchmarks FOLDER`: measure on this machine, with nothing else running."""
+"""Run all benchmarks on this machine: `python -m benchmarks FOLDER`. Nothing else should be running."""
 
 import multiprocessing
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from benchmarks.speed import Case, add_ratios, measure
 WIDTHS = (0.25, 1.0)
 BATCHES = (1, 9, 18)
 BATCHES_ON_GPU = (*BATCHES, 60, 120)
-"""Smaller ones leave most of a GPU idle."""
+"""Small batches leave most of a GPU idle."""
 
 
 @click.command()
@@ -44,7 +44,7 @@ def main(folder: Path) -> None:
 
 
 def compare_architectures(width: float = 0.25, batch: int = 10) -> list[dict[str, Any]]:
-    """Every architecture once: parameters, arithmetic, and milliseconds an image in training and in prediction."""
+    """Return the parameters, the arithmetic and the milliseconds per image of each architecture, one row each."""
     rows = []
     for network in tqdm((*NETWORKS, *OTHERS), desc="architectures"):
         row: dict[str, Any] = {"network": network, "width": width, "batch": batch}
@@ -62,7 +62,7 @@ def _write(table: pd.DataFrame, path: Path) -> None:
 
 
 def _alone(function: Callable[..., Any], *arguments: Any) -> Any:
-    """In a fresh process: no measurement finds the memory or the caches of another."""
+    """Call a function in a fresh process, so that no measurement is affected by the memory or caches of another."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(function, *arguments).result()
 

@@ -1,4 +1,7 @@
-"""A training step alone and beside busy processes. Imports neither PyTorch nor TensorFlow: both are timed by it."""
+"""Time a training step alone and beside busy processes.
+
+This module imports neither PyTorch nor TensorFlow, because it times both.
+"""
 
 import statistics
 import subprocess
@@ -12,7 +15,7 @@ WARM_UP, REPEATS = 3, 15
 
 @contextmanager
 def busy(count: int) -> Iterator[None]:
-    """`count` endless loops of Python on the same cores."""
+    """Run `count` endless Python loops on the same cores."""
     loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
     try:
         yield
@@ -23,7 +26,7 @@ def busy(count: int) -> Iterator[None]:
 
 
 def time_step(step: Callable[[], object], images: int) -> float:
-    """Milliseconds an image, the median of the repeats; `step` returns when its work is done."""
+    """Return the median milliseconds per image. `step` must return only when its work is finished."""
     seconds = []
     for _ in range(WARM_UP + REPEATS):
         start = time.perf_counter()
@@ -32,9 +35,9 @@ def time_step(step: Callable[[], object], images: int) -> float:
     return 1e3 * statistics.median(seconds[WARM_UP:]) / images
 
 
-def tell(name: str, step: Callable[[], object], images: int) -> None:
-    """Print the step alone, and beside one busy process."""
+def print_times(name: str, step: Callable[[], object], images: int) -> None:
+    """Print the time of a step alone and beside one busy process."""
     alone = time_step(step, images)
     with busy(1):
         beside = time_step(step, images)
-    print(f"{name}: {alone:.1f} ms an image alone, {beside:.1f} beside one busy process: {beside / alone:.1f} times")
+    print(f"{name}: {alone:.1f} ms per image alone, {beside:.1f} beside one busy process: {beside / alone:.1f} times")

@@ -1,4 +1,4 @@
-"""The service under load, for docs/operations.md: python -m benchmarks.callers [SECONDS]."""
+"""Measure the service under load: `python -m benchmarks.callers [SECONDS]`. docs/operations.md has the results."""
 
 import io
 import resource
@@ -23,17 +23,18 @@ from lesion_segmentation.released import WEIGHTS
 COMMAND = [sys.executable, "-c", "from lesion_segmentation.cli import main; main()"]
 PORT = 8199
 SILENT = 1000
+"""Connections that are opened and send nothing."""
 
 
-def begin(*arguments: str) -> subprocess.Popen[bytes]:
-    """The command, without a word."""
+def start_command(*arguments: str) -> subprocess.Popen[bytes]:
+    """Start `lesion-segmentation` with its output discarded."""
     return subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 @contextmanager
 def served(weights: Path, port: int = PORT) -> Iterator[subprocess.Popen[bytes]]:
-    """The service on a port of its own, ended at last."""
-    process = begin("serve", "--weights", str(weights), "--port", str(port))
+    """Run the service on a port until the context ends."""
+    process = start_command("serve", "--weights", str(weights), "--port", str(port))
     try:
         _wait_for(port)
         yield process
@@ -49,7 +50,7 @@ def _wait_for(port: int) -> None:
                 return
         except OSError:
             time.sleep(0.1)
-    raise click.ClickException("the service did not begin")
+    raise click.ClickException("The service did not answer within a minute of its start.")
 
 
 def _get(port: int, path: str) -> int:
@@ -61,8 +62,8 @@ def _get(port: int, path: str) -> int:
 def post(port: int, body: bytes) -> tuple[int, bytes]:
     connection = HTTPConnection("127.0.0.1", port, timeout=120)
     connection.request("POST", "/predict", body, {"Content-Type": "application/octet-stream", "Accept": "image/png"})
-    answer = connection.getresponse()
-    return answer.status, answer.read()
+    response = connection.getresponse()
+    return response.status, response.read()
 
 
 @click.command()
@@ -70,12 +71,12 @@ def post(port: int, body: bytes) -> tuple[int, bytes]:
 @click.option("--clients", type=int, default=50)
 @click.option("--weights", type=click.Path(path_type=Path), default=WEIGHTS)
 def main(seconds: float, clients: int, weights: Path) -> None:
-    """Clients that ask again as soon as they are answered; then silent connections; then SIGTERM under load."""
+    """Measure the service with clients that send requests without pause, with silent connections, and with SIGTERM."""
     buffer = io.BytesIO()
     Image.fromarray(synthetic.synthesize_case(3).image).save(buffer, "JPEG", quality=90)
     with served(weights) as process:
-        _load_for(seconds, process.pid, buffer.getvalue(), clients)
-        _stay_silent(process.pid)
+        _measure_load(seconds, process.pid, buffer.getvalue(), clients)
+        _measure_silent_connections(process.pid)
         load = Load(buffer.getvalue(), clients)
         time.sleep(5)
         process.terminate()
@@ -84,36 +85,36 @@ def main(seconds: float, clients: int, weights: Path) -> None:
         click.echo(f"SIGTERM under load: ended with {process.returncode} after {took:.1f} s; {load.describe(5)}")
 
 
-def _load_for(seconds: float, pid: int, body: bytes, clients: int) -> None:
+def _measure_load(seconds: float, pid: int, body: bytes, clients: int) -> None:
     load, memory = Load(body, clients), []
     while time.perf_counter() - load.start < seconds:
         time.sleep(2)
-        memory.append(_resident(pid))
+        memory.append(_read_resident_mb(pid))
     load.stop()
     click.echo(f"{clients} clients, {seconds:.0f} s: {load.describe(seconds)}")
-    early, late, most = memory[len(memory) // 10], memory[-1], max(memory)
-    click.echo(f"memory: {early:.0f} MB after a tenth, {late:.0f} at the end, {most:.0f} at most")
+    early, late, peak = memory[len(memory) // 10], memory[-1], max(memory)
+    click.echo(f"memory: {early:.0f} MB after a tenth of the time, {late:.0f} MB at the end, {peak:.0f} MB at the peak")
 
 
-def _stay_silent(pid: int) -> None:
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+def _measure_silent_connections(pid: int) -> None:
+    _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     silent = [socket.create_connection(("127.0.0.1", PORT), timeout=5) for _ in range(SILENT)]
-    click.echo(f"with {SILENT} silent connections: /health {_try_health()}")
+    click.echo(f"with {SILENT} silent connections: /health {_check_health()}")
     time.sleep(15)
-    click.echo(f"15 seconds later: /health {_try_health()}, {_resident(pid):.0f} MB")
+    click.echo(f"15 seconds later: /health {_check_health()}, {_read_resident_mb(pid):.0f} MB")
     for each in silent:
         each.close()
 
 
-def _try_health() -> int | str:
+def _check_health() -> int | str:
     try:
         return _get(PORT, "/health")
     except (OSError, HTTPException) as error:
         return type(error).__name__
 
 
-def _resident(pid: int) -> float:
+def _read_resident_mb(pid: int) -> float:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
 
@@ -125,38 +126,37 @@ def measure_seconds(function: Callable[[], object]) -> float:
 
 
 class Load:
-    """So many clients, each in a thread, that post one picture again and again."""
+    """Clients, each in a thread of its own, that post the same image again and again."""
 
     def __init__(self, body: bytes, clients: int) -> None:
         self.start = time.perf_counter()
-        self._body, self._ends = body, threading.Event()
-        self._answers: list[tuple[int | str, float]] = []
-        self._threads = [threading.Thread(target=self._ask) for _ in range(clients)]
+        self._body, self._stopped = body, threading.Event()
+        self._responses: list[tuple[int | str, float]] = []
+        self._threads = [threading.Thread(target=self._send_requests) for _ in range(clients)]
         for thread in self._threads:
             thread.start()
 
-    def _ask(self) -> None:
-        while not self._ends.is_set():
+    def _send_requests(self) -> None:
+        while not self._stopped.is_set():
             start = time.perf_counter()
             try:
                 status: int | str = post(PORT, self._body)[0]
             except (OSError, HTTPException) as error:
                 status = type(error).__name__
                 time.sleep(0.1)
-            self._answers.append((status, time.perf_counter() - start))
+            self._responses.append((status, time.perf_counter() - start))
 
     def stop(self) -> None:
-        self._ends.set()
+        self._stopped.set()
         for thread in self._threads:
             thread.join()
 
     def describe(self, seconds: float) -> str:
-        """Statuses, answers a second, and how long they took."""
-        took = [each for status, each in self._answers if status == 200]
-        quantiles = ", ".join(f"p{q} {np.percentile(took, q):.2f} s" for q in (50, 99)) if took else "none answered"
-        return (
-            f"{dict(Counter(status for status, _ in self._answers))}, {len(took) / seconds:.1f} a second, {quantiles}"
-        )
+        """Return the status codes, the responses per second and the quantiles of the response times."""
+        took = [each for status, each in self._responses if status == 200]
+        quantiles = ", ".join(f"p{q} {np.percentile(took, q):.2f} s" for q in (50, 99)) if took else "no response"
+        counts = dict(Counter(status for status, _ in self._responses))
+        return f"{counts}, {len(took) / seconds:.1f} per second, {quantiles}"
 
 
 if __name__ == "__main__":

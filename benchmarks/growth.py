@@ -1,4 +1,4 @@
-"""How minutes and memory grow with the number of cases: python -m benchmarks.growth 1000 3000 10000."""
+"""Measure time and memory by the number of cases: `python -m benchmarks.growth 1000 3000 10000`."""
 
 import os
 import re
@@ -20,11 +20,11 @@ _STAGE = re.compile(r"(\S+) +\d+ steps, ([\d.]+) s$", re.MULTILINE)
 
 
 def measure_growth(counts: list[int], parameters: str = PARAMETERS) -> pd.DataFrame:
-    """Run all pipelines once on so many drawn cases, one epoch of a small network.
+    """Run all pipelines once for each number of synthetic cases, with one epoch of a small network.
 
     Returns:
-        cases, minutes, cpu_minutes (of all threads), peak_gb (the largest resident memory), and the seconds of each
-        stage.
+        A table with the columns cases, minutes, cpu_minutes (of all threads), peak_gb (the largest resident memory) and
+        the seconds of each stage.
     """
     return pd.DataFrame([{"cases": count, **_run(count, parameters)} for count in counts])
 
@@ -34,7 +34,7 @@ def _run(count: int, parameters: str) -> dict[str, float]:
         project = Path(folder)
         shutil.copytree(ROOT / "conf", project / "conf")
         shutil.copy(ROOT / "pyproject.toml", project)
-        (project / "src").mkdir()  # Kedro wants the folder; the package is the installed one
+        (project / "src").mkdir()  # Kedro requires the folder; the installed packages are used
         catalog = project / "conf" / "demo" / "catalog.yml"
         catalog.write_text(re.sub(r"cases: \d+", f"cases: {count}", catalog.read_text()))
         log = project / "log"
@@ -45,7 +45,7 @@ def _run(count: int, parameters: str) -> dict[str, float]:
             _, status, used = os.wait4(process.pid, 0)
         minutes = (time.perf_counter() - start) / 60
         if status:
-            raise RuntimeError(f"{count} cases: {log.read_text()[-2000:]}")
+            raise RuntimeError(f"The run with {count} cases failed: {log.read_text()[-2000:]}")
         stages = {f"{stage}_seconds": float(seconds) for stage, seconds in _STAGE.findall(log.read_text())}
     cpu_minutes = (used.ru_utime + used.ru_stime) / 60
     return {"minutes": minutes, "cpu_minutes": cpu_minutes, "peak_gb": used.ru_maxrss * 1024 / 1e9, **stages}

@@ -1,30 +1,31 @@
-"""`python benchmarks/keras_step.py`, in an environment with TensorFlow: the same network's training step in Keras.
+"""Time a training step of the same network in Keras: `python benchmarks/keras_step.py`.
 
-TensorFlow is no dependency of this project: python -m venv keras && keras/bin/pip install tensorflow-cpu
+This needs an environment with TensorFlow, which is not a dependency of the project:
+`python -m venv keras && keras/bin/pip install tensorflow-cpu`.
 """
 
 import argparse
 
 import keras
 import numpy as np
-from busy import tell  # beside this file: the project's package is not in that environment
+from busy import print_times  # a module of this folder, since the project is not installed in that environment
 from keras import layers
 
 HEIGHT, WIDTH = 192, 256
-# As in lesion_segmentation/model/segnet.py, in units of the base.
+# Channels as in lesion_segmentation/model/segnet.py, in multiples of the base.
 ENCODER = ((1, 1), (2, 2), (4, 4, 4), (8, 8, 8), (8, 8, 8))
 DENSE = 16
 DECODER = ((8, 8, 8), (8, 8, 4), (4, 4, 2), (2, 1), (1,))
 
 
 def block(x: keras.KerasTensor, channels: int) -> keras.KerasTensor:
-    """3 x 3 convolution, batch norm, ReLU."""
+    """Apply a 3 x 3 convolution, batch norm and ReLU."""
     x = layers.Conv2D(channels, 3, padding="same")(x)
     return layers.ReLU()(layers.BatchNormalization(epsilon=1e-3)(x))
 
 
 def build(width: float) -> keras.Model:
-    """SegNet-v2 with nearest unpooling and a batch norm on the logit, as published."""
+    """Build SegNet-v2 as published, with nearest unpooling and a batch norm on the logit."""
     base = round(64 * width)
     pixels = x = layers.Input((HEIGHT, WIDTH, 3))
     for stage in ENCODER:
@@ -46,13 +47,13 @@ def main() -> None:
     parser.add_argument("--width", type=float, default=0.25)
     parser.add_argument("--batch", type=int, default=10)
     parser.add_argument("--precision", default="float32", choices=["float32", "mixed_bfloat16"])
-    given = parser.parse_args()
-    keras.mixed_precision.set_global_policy(given.precision)
-    network = build(given.width)
+    options = parser.parse_args()
+    keras.mixed_precision.set_global_policy(options.precision)
+    network = build(options.width)
     network.compile(keras.optimizers.AdamW(2e-3), "binary_crossentropy")
-    pixels = np.random.default_rng(0).integers(0, 256, (given.batch, HEIGHT, WIDTH, 3)).astype(np.float32)
+    pixels = np.random.default_rng(0).integers(0, 256, (options.batch, HEIGHT, WIDTH, 3)).astype(np.float32)
     masks = (pixels[..., :1] > 127).astype(np.float32)
-    tell(f"Keras, {given.precision}", lambda: network.train_on_batch(pixels, masks), given.batch)
+    print_times(f"Keras, {options.precision}", lambda: network.train_on_batch(pixels, masks), options.batch)
 
 
 if __name__ == "__main__":

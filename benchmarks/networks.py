@@ -1,4 +1,4 @@
-"""What is timed: SegNet-v2, MONAI's U-Net of like arithmetic, and the other architectures."""
+"""Networks to measure: SegNet-v2, a MONAI U-Net with about the same arithmetic, and the other architectures."""
 
 import math
 from collections.abc import Callable
@@ -11,28 +11,30 @@ from lesion_segmentation.model import Network, NetworkMetadata, build_network
 from lesion_segmentation.model.layers import count_gflop
 
 
-def _of_environment(env: str) -> Callable[[float], NetworkMetadata]:
-    file = Path(__file__).parents[1] / "conf" / env / "parameters_training.yml"
+def _read_options(env: str) -> Callable[[float], NetworkMetadata]:
+    file = Path(__file__).parents[1] / "conf" / env / "parameters.yml"
     options: Any = OmegaConf.to_container(OmegaConf.select(OmegaConf.load(file), "training.options"))
     return lambda width: NetworkMetadata("monai", options)
 
 
 NETWORKS = ("segnet", "monai_unet")
-"""Those that are compared part by part, at several widths and batches."""
+"""Networks that are compared at several widths and batch sizes."""
 OTHERS = {
     "segnet_skip": lambda width: NetworkMetadata("segnet_skip", {"width": width, "context": "none"}),
     "segnet_skip, dilated": lambda width: NetworkMetadata("segnet_skip", {"width": width, "context": "dilated"}),
-    "segnet_skip, pooled": lambda width: NetworkMetadata("segnet_skip", {"width": width, "context": "pooled"}),
     "unet_lite, lite0": lambda width: NetworkMetadata("unet_lite", {"encoder": "lite0"}),
     "unet_lite, lite2": lambda width: NetworkMetadata("unet_lite", {"encoder": "lite2"}),
-    **{f"monai, {env}": _of_environment(env) for env in ("attention_unet", "residual_unet", "unet_plus_plus")},
+    **{f"monai, {env}": _read_options(env) for env in ("attention_unet", "residual_unet", "unet_plus_plus")},
 }
-"""The other architectures, which are measured once; unet_lite and monai know no width."""
+"""Other architectures, which are measured once. unet_lite and monai ignore the width."""
 HEIGHT, WIDTH = 192, 256
 
 
 def build(name: str, width: float) -> Network:
-    """`segnet` with indices and no batch norm on the logit, `monai_unet` of about its arithmetic, or one of OTHERS."""
+    """Build a network of NETWORKS or OTHERS.
+
+    `segnet` unpools by indices and has no batch norm on the logit. `monai_unet` has about the same arithmetic.
+    """
     if name in OTHERS:
         return build_network(OTHERS[name](width))
     segnet = build_network(
@@ -42,10 +44,10 @@ def build(name: str, width: float) -> Network:
 
 
 def _build_monai_unet(gflop: float) -> Network:
-    """Five levels with two residual units each and batch norm; as many channels as the arithmetic allows."""
+    """Build a U-Net of five levels with two residual units and batch norm, whose channels match `gflop`."""
     base = 32
-    wanted = base / 2 * math.sqrt(gflop / count_gflop(_unet(base)))
-    return _unet(2 * max(1, round(wanted)))
+    channels = base / 2 * math.sqrt(gflop / count_gflop(_unet(base)))
+    return _unet(2 * max(1, round(channels)))
 
 
 def _unet(base: int) -> Network:

@@ -1,7 +1,7 @@
-"""Where the time goes: of an epoch by the parts of the loop, of a step by operator.
+"""Measure the time of an epoch by parts of the training loop, and of a training step by operator.
 
-The loop itself is timed, its parts wrapped from outside. A profiler would be simpler, but what it keeps of each event
-disturbs the allocator, whose part in a step it then overstates several times.
+The functions of the real training loop are wrapped with a clock. A profiler would be simpler, but the records that it
+keeps disturb the memory allocator, so that it overstates the allocator's share several times.
 """
 
 import time
@@ -19,9 +19,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.networks import build
-from benchmarks.speed import draw_pictures, run_epochs
+from benchmarks.speed import make_random_images, measure_multiply_rate, run_epochs
 from lesion_project.tracking import Description, TrackedRun
-from lesion_segmentation.core.hardware import choose_hardware, keep_freed_memory, measure_multiply_rate
+from lesion_segmentation.core.hardware import choose_hardware, keep_freed_memory
 from lesion_segmentation.model import SegNet
 from lesion_segmentation.model.layers import count_gflop
 from lesion_segmentation.model.scaling import Scaling
@@ -31,19 +31,19 @@ from lesion_segmentation.training.callbacks import Callbacks
 from lesion_segmentation.training.checkpoints import CheckpointFile
 from lesion_segmentation.training.epoch_metrics import EpochMetrics
 from lesion_segmentation.training.loop import fit
-from lesion_segmentation.training.samples import Pictures
+from lesion_segmentation.training.samples import SampleTensors, TrainingData
 from lesion_segmentation.training.settings import TrainingSettings
 from lesion_segmentation.training.trainer import Trainer
 
 Spent = MutableMapping[str, float]
-"""Seconds by part."""
+"""Seconds by part of the loop, or by kind of operator."""
 
 SAMPLES = 150
 EPOCHS = 2
 
 _PARTS: tuple[tuple[Any, str, str], ...] = (
-    (Pictures, "batch", "augmentation"),
-    (Trainer, "draw_epoch", "augmentation"),
+    (SampleTensors, "batch", "augmentation"),
+    (Trainer, "sample_epoch", "augmentation"),
     (trainer, "apply_augmentation", "augmentation"),
     (Scaling, "__call__", "augmentation"),
     (SegNet, "forward", "forward"),
@@ -74,7 +74,7 @@ _OPERATORS = {
 
 
 def time_parts(width: float, batch: int) -> list[dict[str, Any]]:
-    """A real training of two epochs of 150 samples, with checkpoints and MLflow: ms an image and share by part."""
+    """Train two epochs on 150 samples with checkpoints and MLflow. Return ms per image and share of each part."""
     spent: Spent = defaultdict(float)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
@@ -88,7 +88,7 @@ def time_parts(width: float, batch: int) -> list[dict[str, Any]]:
         settings = TrainingSettings(
             architecture="segnet", width=width, batch_size=batch, epochs=EPOCHS, logit_batch_norm=False, loss="bce_dice"
         )
-        _fit(batch, settings, callbacks, checkpoint)  # imports libraries, finds kernels and memory
+        _fit(batch, settings, callbacks, checkpoint)  # warm-up: imports libraries, selects kernels and allocates memory
         spent.clear()
         start = time.perf_counter()
         _fit(SAMPLES, settings, callbacks, checkpoint)
@@ -100,13 +100,17 @@ def time_parts(width: float, batch: int) -> list[dict[str, Any]]:
 
 def _fit(count: int, settings: TrainingSettings, callbacks: Callbacks, checkpoint: CheckpointFile) -> None:
     names = [str(index) for index in range(count)]
-    images, masks = (dict(zip(names, tensor.numpy(), strict=True)) for tensor in draw_pictures(count))
+    images, masks = (dict(zip(names, tensor.numpy(), strict=True)) for tensor in make_random_images(count))
     samples = pd.DataFrame({"sample_id": names, "subset": "train"})
-    fit(images, masks, samples, settings, callbacks, checkpoint)
+    fit(TrainingData(images, masks, samples), settings, callbacks, checkpoint)
 
 
 def time_operators(width: float, batch: int) -> list[dict[str, Any]]:
-    """Five training steps, each operator timed by itself; the first row is the arithmetic at the multiply rate."""
+    """Time each operator in five training steps.
+
+    Returns:
+        Rows with ms per image and share. The first row is the arithmetic at the rate of a matrix multiply.
+    """
     keep_freed_memory()
     hardware = choose_hardware()
     run = run_epochs(build("segnet", width), batch, hardware)
@@ -126,9 +130,9 @@ def time_operators(width: float, batch: int) -> list[dict[str, Any]]:
 
 
 class _OperatorClock(TorchDispatchMode):
-    """Times every operator that is dispatched, backward included.
+    """Clock for every dispatched operator, including those of the backward pass.
 
-    On a GPU by events in its own queue: to wait for each operator would measure the waiting.
+    On a GPU it records events in the queue, since waiting for each operator would be measured, too.
     """
 
     def __init__(self, on_gpu: bool) -> None:
@@ -145,13 +149,13 @@ class _OperatorClock(TorchDispatchMode):
             self._marks.append((kinds[0] if kinds else "other", start, self._mark()))
 
     def clear(self) -> None:
-        """Forget what was timed so far."""
+        """Discard the times measured so far."""
         self._marks.clear()
 
     def spent(self) -> Spent:
-        """Seconds by kind of operator."""
+        """Return the seconds by kind of operator."""
         seconds: Spent = defaultdict(float)
-        _now()  # all events have happened then
+        _now()  # synchronizes, so that all events have been recorded
         for kind, start, end in self._marks:
             seconds[kind] += end - start if isinstance(start, float) else start.elapsed_time(end) / 1e3
         return seconds

@@ -1,4 +1,4 @@
-"""The benchmark as a picture: ratios, smaller is better and 1 is the arithmetic at the multiply rate."""
+"""Plot of the ratios. Smaller is better; 1 is the time of the arithmetic at the rate of a matrix multiply."""
 
 import numpy as np
 import pandas as pd
@@ -14,14 +14,14 @@ _BARS = {
 
 
 def plot_ratios(speed: pd.DataFrame) -> Figure:
-    """One group of bars for each width and batch: columns as `speed.add_ratios` returns them."""
+    """Plot the table of `speed.add_ratios` with one group of bars for each width and batch size."""
     figure = Figure(figsize=(8, 3.6), layout="constrained")
     axes = figure.subplots()
     groups = [(width, batch) for width in sorted(speed["width"].unique()) for batch in sorted(speed["batch"].unique())]
     for number, ((network, task), (label, color)) in enumerate(_BARS.items()):
-        chosen = speed[(speed["network"] == network) & (speed["task"] == task)].set_index(["width", "batch"])
-        places = np.arange(len(groups)) + (number - 1) * 0.27
-        bars = axes.bar(places, chosen.loc[groups, "ratio"], 0.25, label=label, color=color)
+        selected = speed[(speed["network"] == network) & (speed["task"] == task)].set_index(["width", "batch"])
+        positions = np.arange(len(groups)) + (number - 1) * 0.27
+        bars = axes.bar(positions, selected.loc[groups, "ratio"], 0.25, label=label, color=color)
         axes.bar_label(bars, fmt="%.2f", fontsize="x-small")
     axes.axhline(1, color="black", linewidth=0.8)
     axes.set_xticks(range(len(groups)), [f"width {width:g}\nbatch {batch}" for width, batch in groups])

@@ -1,8 +1,9 @@
-"""The ladder and the tries: tables of docs/results.md and docs/recipes.md, made from the files in results.
+"""Build the tables of docs/results.md and docs/recipes.md from the files in results.
 
-    python results/benchmark_table.py    # write the tables anew
+    python results/benchmark_table.py    # rewrite the tables
 
-results/score_model.py makes the files of the rows; results/experiments has one for each try, and experiments.csv what each try was.
+results/score_model.py writes the file of each model. results/experiments holds one file per experiment, and
+results/experiments.csv describes the experiments.
 """
 
 from collections.abc import Callable
@@ -12,212 +13,197 @@ from typing import NamedTuple
 import marked_tables
 import pandas as pd
 
-from lesion_segmentation.evaluation.intervals import mean_interval
-
 RESULTS = Path(__file__).parent
 DOCS = RESULTS.parent / "docs"
 DOCUMENTS = (DOCS / "results.md", DOCS / "recipes.md")
 SCORES = ("dice", "iou", "accuracy")
-CHOOSING = (0, 1)
-"""Folds that recipes are chosen on."""
+SELECTION_FOLDS = (0, 1)
+"""Folds on which recipes are selected. The other folds are held out."""
+FLIPS = {"": "none", "_tta": "four"}
+"""The test-time augmentation behind each file ending."""
 
 
-class Row(NamedTuple):
-    """A row of the ladder: its files' name, what its network saw besides PH2, and what it is."""
+class Model(NamedTuple):
+    """A model of the benchmark table: the name of its files, its training data besides PH2, and its description."""
 
     name: str
-    seen: str
-    words: str
+    training_data: str
+    description: str
 
 
-ROWS = (
-    Row("otsu", "nothing", "Otsu's threshold of the grey levels"),
-    Row("mean_mask", "nothing", "the mean mask of the other folds"),
-    Row("unet", "nothing", "U-Net, 100 epochs"),
-    Row("attention_unet", "nothing", "U-Net with attention, 100 epochs"),
-    Row("residual_unet", "nothing", "U-Net of residual units, 100 epochs"),
-    Row("unet_plus_plus", "nothing", "U-Net++, 100 epochs"),
-    Row("segnet_e100", "nothing", "SegNet-v2, width 0.25, 100 epochs"),
-    Row("segnet", "nothing", "SegNet-v2, width 0.25, 200 epochs"),
-    Row("scratch", "nothing", "SegNet with skips and wide context"),
-    Row("scratch_e400", "nothing", "SegNet with skips and wide context, 400 epochs"),
-    Row("isic", "ISIC 2018", "SegNet with skips and wide context, begun from ISIC 2018"),
-    Row("isic_joint", "ISIC 2018", "SegNet with skips and wide context, PH2 and ISIC 2018 in one training"),
-    Row("imagenet", "ImageNet", "U-Net on EfficientNet-Lite2"),
-    Row("imagenet_isic", "ImageNet, ISIC 2018", "U-Net on EfficientNet-Lite2, begun from ISIC 2018"),
-    Row("joint", "ImageNet, ISIC 2018", "U-Net on EfficientNet-Lite2, PH2 and ISIC 2018 in one training"),
-    Row("best", "ImageNet, ISIC 2018", "ensemble: the mean of isic, imagenet and imagenet_isic"),
-    Row("best_two", "ImageNet, ISIC 2018", "ensemble: the mean of scratch and joint"),
-    Row("best_e400", "ImageNet, ISIC 2018", "ensemble: the mean of scratch_e400 and joint"),
-    Row("isic_to_ph2", "ImageNet, ISIC 2018; PH2 never", "U-Net on EfficientNet-Lite2"),
+MODELS = (
+    Model("otsu", "nothing", "Otsu's threshold of the grey levels"),
+    Model("mean_mask", "nothing", "the mean mask of the other folds"),
+    Model("unet", "nothing", "U-Net, 100 epochs"),
+    Model("attention_unet", "nothing", "U-Net with attention, 100 epochs"),
+    Model("residual_unet", "nothing", "U-Net with residual units, 100 epochs"),
+    Model("unet_plus_plus", "nothing", "U-Net++, 100 epochs"),
+    Model("segnet_e100", "nothing", "SegNet-v2, width 0.25, 100 epochs"),
+    Model("segnet", "nothing", "SegNet-v2, width 0.25, 200 epochs"),
+    Model("scratch", "nothing", "SegNet with skips and dilated context, 200 epochs"),
+    Model("scratch_e400", "nothing", "SegNet with skips and dilated context, 400 epochs"),
+    Model("isic", "ISIC 2018", "SegNet with skips and dilated context, initialized from ISIC 2018"),
+    Model("isic_joint", "ISIC 2018", "SegNet with skips and dilated context, joint training on PH2 and ISIC 2018"),
+    Model("imagenet", "ImageNet", "U-Net on EfficientNet-Lite2"),
+    Model("imagenet_isic", "ImageNet, ISIC 2018", "U-Net on EfficientNet-Lite2, initialized from ISIC 2018"),
+    Model("joint", "ImageNet, ISIC 2018", "U-Net on EfficientNet-Lite2, joint training on PH2 and ISIC 2018"),
+    Model("best", "ImageNet, ISIC 2018", "ensemble: the mean of isic, imagenet and imagenet_isic"),
+    Model("best_two", "ImageNet, ISIC 2018", "ensemble: the mean of scratch and joint"),
+    Model("best_e400", "ImageNet, ISIC 2018", "ensemble: the mean of scratch_e400 and joint"),
+    Model("isic_to_ph2", "ImageNet, ISIC 2018; never PH2", "U-Net on EfficientNet-Lite2"),
 )
 PAPER = {
-    "cpu": "conf/cpu: SegNet with skips, width 0.25, 200 epochs",
-    "width_1": "the same at width 1.0",
-    "pretrained": "conf/pretrained: U-Net on EfficientNet-Lite2, 25 epochs",
+    "cpu": "SegNet with skips, width 0.25, 200 epochs",
+    "width_1": "SegNet with skips, width 1.0, 200 epochs",
+    "pretrained": "`--env pretrained`: U-Net on EfficientNet-Lite2, 25 epochs",
 }
-"""Recipes that were scored on the paper's 50 cases, three seeds each."""
+"""Recipes that were scored on the paper's 50 test cases with three seeds each."""
 SEEDS = range(3)
 STEPS = {
-    "skips and wide context in SegNet": ("scratch", "segnet"),
+    "skips and dilated context in SegNet": ("scratch", "segnet"),
     "400 epochs instead of 200": ("scratch_e400", "scratch"),
-    "ISIC 2018 first, SegNet with skips": ("isic", "scratch"),
-    "ISIC 2018 beside, a map each, SegNet with skips": ("isic_joint", "scratch"),
-    "ImageNet and U-Net on EfficientNet-Lite2, for SegNet with skips": ("imagenet", "scratch"),
+    "initialized from ISIC 2018, SegNet with skips": ("isic", "scratch"),
+    "joint training with ISIC 2018, one output head per source, SegNet with skips": ("isic_joint", "scratch"),
+    "U-Net on EfficientNet-Lite2 pretrained on ImageNet instead of SegNet with skips": ("imagenet", "scratch"),
     "ISIC 2018 after ImageNet": ("imagenet_isic", "imagenet"),
-    "both at once, a map each, instead of one after the other": ("joint", "imagenet_isic"),
-    "the ensemble, for its best member": ("best", "imagenet_isic"),
-    "an ensemble of two, for its best member": ("best_two", "joint"),
-    "that ensemble with 400 epochs": ("best_e400", "best_two"),
-    "an ensemble of two with 400 epochs, for its best member": ("best_e400", "joint"),
-    "one lesion kept": ("imagenet", "imagenet_all_parts"),
-    "one lesion kept, after ISIC 2018": ("imagenet_isic", "imagenet_isic_all_parts"),
-    "one lesion kept, SegNet with skips": ("isic", "isic_all_parts"),
-    "one lesion kept, PH2 never seen": ("isic_to_ph2", "isic_to_ph2_all_parts"),
+    "joint training, one output head per source, instead of one source after the other": ("joint", "imagenet_isic"),
+    "the ensemble instead of its best member": ("best", "imagenet_isic"),
+    "an ensemble of two instead of its best member": ("best_two", "joint"),
+    "the ensemble of two with 400 epochs": ("best_e400", "best_two"),
+    "the ensemble of two with 400 epochs instead of its best member": ("best_e400", "joint"),
+    "largest connected component kept": ("imagenet", "imagenet_all_parts"),
+    "largest connected component kept, after ISIC 2018": ("imagenet_isic", "imagenet_isic_all_parts"),
+    "largest connected component kept, SegNet with skips": ("isic", "isic_all_parts"),
+    "largest connected component kept, no training on PH2": ("isic_to_ph2", "isic_to_ph2_all_parts"),
 }
 
 
-def read_row(name: str) -> pd.DataFrame | None:
-    """fold, counts and scores by case_id; none where the row is not there."""
-    path = RESULTS / f"{name}.csv"
+def read_scores(name: str, folder: Path = RESULTS) -> pd.DataFrame | None:
+    """Return fold, pixel counts and scores by case_id, or None if the folder has no file of this name."""
+    path = folder / f"{name}.csv"
     return pd.read_csv(path).set_index("case_id") if path.is_file() else None
 
 
-def ladder() -> str:
-    """Every row, plain and over four views: the cases that nothing was chosen on, and all."""
+def benchmark() -> str:
+    """Return the benchmark table: each model without and with test-time augmentation, held-out folds first."""
     lines = [
-        "| row | seen besides PH2 | network | views | Dice, folds 2 to 4 | IoU | accuracy | Dice, all 200 | IoU "
-        "| accuracy | pooled Dice | Dice at own size |",
+        "| model | training data besides PH2 | network | test-time augmentation | Dice, folds 2 to 4 | IoU | accuracy "
+        "| Dice, all 200 | IoU | accuracy | pooled Dice | Dice at native size |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for row in ROWS:
-        for suffix, views in (("", "1"), ("_tta", "4")):
-            cases = read_row(row.name + suffix)
+    for model in MODELS:
+        for suffix, flips in FLIPS.items():
+            cases = read_scores(model.name + suffix)
             if cases is None:
                 continue
-            untouched = cases[~cases["fold"].isin(CHOOSING)]
-            cells = [*_with_intervals(untouched), *(_with_intervals(cases) if len(cases) == 200 else ["", "", ""])]
+            held_out = cases[~cases["fold"].isin(SELECTION_FOLDS)]
+            cells = [*_means(held_out), *(_means(cases) if len(cases) == 200 else ["", "", ""])]
             pooled = 200 * cases["tp"].sum() / (2 * cases["tp"] + cases["fp"] + cases["fn"]).sum()
             lines.append(
-                f"| {row.name} | {row.seen} | {row.words} | {views} | {' | '.join(cells)} | {pooled:.2f} | "
-                f"{_percent(cases['dice_native'])} |"
+                f"| {model.name} | {model.training_data} | {model.description} | {flips} | {' | '.join(cells)} | "
+                f"{pooled:.2f} | {_percent(cases['dice_native'])} |"
             )
     return "\n".join(lines)
 
 
 def paper() -> str:
-    """The paper's 50 cases: means over three seeds, and those of the cases that are in no fold for choosing."""
+    """Return the scores on the paper's 50 test cases: means over three seeds, of all and of the held-out cases."""
     folds = pd.read_csv(RESULTS / "folds.csv").set_index("case_id")["fold"]
     lines = [
-        "| recipe | views | Dice | IoU | accuracy | Dice of each seed "
+        "| recipe | test-time augmentation | Dice | IoU | accuracy | Dice of each seed "
         "| Dice, the 32 of folds 2 to 4 | IoU | accuracy |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for name, words in PAPER.items():
-        for suffix, views in (("", "1"), ("_tta", "4")):
-            seeds = [pd.read_csv(RESULTS / f"paper_{name}_seed{seed}{suffix}.csv") for seed in SEEDS]
-            mean = _mean_of_seeds(name, suffix)
+    for name, description in PAPER.items():
+        for suffix, flips in FLIPS.items():
+            seeds = _read_seeds(name, suffix)
+            mean = _mean_over_seeds(seeds)
             each = ", ".join(f"{100 * seed['dice'].mean():.2f}" for seed in seeds)
-            untouched = mean[~mean.index.map(folds).isin(CHOOSING)]
-            cells = [*_with_intervals(mean), each, *_with_intervals(untouched)]
-            lines.append(f"| {words} | {views} | {' | '.join(cells)} |")
-    difference = _differences(_mean_of_seeds("width_1", "_tta"), _mean_of_seeds("cpu", "_tta"))
-    lines.append(f"| width 1.0 less width 0.25, paired | 4 | {' | '.join(difference)} | | | | |")
+            held_out = mean[~mean.index.map(folds).isin(SELECTION_FOLDS)]
+            lines.append(f"| {description} | {flips} | {' | '.join([*_means(mean), each, *_means(held_out)])} |")
+    wide, narrow = (_mean_over_seeds(_read_seeds(name, "_tta")) for name in ("width_1", "cpu"))
+    lines.append(f"| width 1.0 minus width 0.25, paired | four | {' | '.join(_differences(wide, narrow))} | | | | |")
     return "\n".join(lines)
 
 
-def _mean_of_seeds(name: str, suffix: str) -> pd.DataFrame:
-    each = [pd.read_csv(RESULTS / f"paper_{name}_seed{seed}{suffix}.csv").set_index("case_id") for seed in SEEDS]
-    return sum(table[list(SCORES)] for table in each) / len(SEEDS)  # type: ignore[return-value]
+def _read_seeds(name: str, suffix: str) -> list[pd.DataFrame]:
+    return [pd.read_csv(RESULTS / f"paper_{name}_seed{seed}{suffix}.csv").set_index("case_id") for seed in SEEDS]
+
+
+def _mean_over_seeds(seeds: list[pd.DataFrame]) -> pd.DataFrame:
+    return sum(table[list(SCORES)] for table in seeds) / len(seeds)  # type: ignore[return-value]
 
 
 def steps() -> str:
-    """What each step buys, over four views: paired case by case."""
+    """Return the paired difference that each step makes, with test-time augmentation over four flips."""
     lines = [
         "| step | Dice, folds 2 to 4 | IoU | accuracy | Dice, all 200 | IoU | accuracy |",
         "|---|---|---|---|---|---|---|",
     ]
-    for words, (name, reference) in STEPS.items():
-        rows = [read_row(f"{each}_tta") for each in (name, reference)]
-        if rows[0] is None or rows[1] is None:
-            continue
-        untouched = [row[~row["fold"].isin(CHOOSING)] for row in rows if row is not None]
+    for description, (name, reference) in STEPS.items():
+        models = [pd.read_csv(RESULTS / f"{each}_tta.csv").set_index("case_id") for each in (name, reference)]
+        held_out = [cases[~cases["fold"].isin(SELECTION_FOLDS)] for cases in models]
         cells = [
-            *_differences(*untouched),
-            *(_differences(*rows) if all(len(row) == 200 for row in rows) else [""] * 3),
+            *_differences(*held_out),
+            *(_differences(*models) if all(len(cases) == 200 for cases in models) else [""] * 3),
         ]
-        lines.append(f"| {words}: {name} against {reference} | {' | '.join(cells)} |")
+        lines.append(f"| {description}: {name} against {reference} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def worst() -> str:
-    """The ten worst cases of each trained row over four views, with their Dice."""
-    lines = ["| row | ten worst cases, Dice |", "|---|---|"]
-    for row in ROWS:
-        cases = read_row(f"{row.name}_tta")
+    """Return the ten cases with the lowest Dice of each trained model, with test-time augmentation."""
+    lines = ["| model | ten worst cases, Dice |", "|---|---|"]
+    for model in MODELS:
+        cases = read_scores(f"{model.name}_tta")
         if cases is not None:
             found = (100 * cases["dice"]).nsmallest(10)
-            lines.append(f"| {row.name} | {', '.join(f'{case} {dice:.0f}' for case, dice in found.items())} |")
+            lines.append(f"| {model.name} | {', '.join(f'{case} {dice:.0f}' for case, dice in found.items())} |")
     return "\n".join(lines)
 
 
-def tries() -> str:
-    """Each try against what it changes, on the folds for choosing: the mean over four views."""
+def experiments() -> str:
+    """Return the scores of each experiment on the selection folds, with four flips, beside its reference."""
     table = pd.read_csv(RESULTS / "experiments.csv", keep_default_na=False)
     lines = [
-        "| try | change | against | n | Dice | difference in Dice | IoU | accuracy | minutes a fold | on | commit |",
+        "| experiment | change | against | n | Dice | difference in Dice | IoU | accuracy | minutes a fold | on "
+        "| commit |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for each in table.itertuples():
-        cases, reference = (_read_try(name) for name in (each.name, each.against))
-        dice = f"{100 * cases['dice'].mean():.2f}"
-        cells = [dice, "", "", ""]
-        if reference is not None:
-            cells = [dice, *_differences(cases, reference)]
+    for row in table.itertuples():
+        cases, reference = (read_scores(name, RESULTS / "experiments") for name in (row.name, row.against))
+        differences = ["", "", ""] if reference is None else _differences(cases, reference)
+        cells = [f"{100 * cases['dice'].mean():.2f}", *differences]
         lines.append(
-            f"| {each.name} | {each.change} | {each.against} | {len(cases)} | {' | '.join(cells)} | "
-            f"{float(each.minutes):.1f} | {each.device} | {each.commit} |"
+            f"| {row.name} | {row.change} | {row.against} | {len(cases)} | {' | '.join(cells)} | "
+            f"{float(row.minutes):.1f} | {row.device} | {row.commit} |"
         )
     return "\n".join(lines)
 
 
 TABLES: dict[str, Callable[[], str]] = {
-    "ladder": ladder,
+    "benchmark": benchmark,
     "paper": paper,
     "steps": steps,
     "worst": worst,
-    "experiments": tries,
+    "experiments": experiments,
 }
-
-
-def rebuild(text: str) -> str:
-    """The document with its tables made anew."""
-    return marked_tables.rebuild(text, TABLES)
-
-
-def _read_try(name: str) -> pd.DataFrame | None:
-    path = RESULTS / "experiments" / f"{name}.csv"
-    return pd.read_csv(path).set_index("case_id") if path.is_file() else None
 
 
 def _percent(scores: pd.Series) -> str:
     return "" if scores.isna().any() else f"{100 * scores.mean():.2f}"
 
 
-def _with_intervals(cases: pd.DataFrame) -> list[str]:
-    cells = []
-    for score in SCORES:
-        low, high = mean_interval(cases[score].to_numpy())
-        cells.append(f"{100 * cases[score].mean():.2f} ({100 * low:.2f} to {100 * high:.2f})")
-    return cells
+def _means(cases: pd.DataFrame) -> list[str]:
+    return [marked_tables.format_mean(cases[score]) for score in SCORES]
 
 
 def _differences(cases: pd.DataFrame, reference: pd.DataFrame) -> list[str]:
-    """Of the cases that both have, with intervals."""
+    """Return the difference in each score over the cases that both tables contain."""
     both = cases.index.intersection(reference.index)
-    return [marked_tables.tell_difference(cases.loc[both, score], reference.loc[both, score]) for score in SCORES]
+    return [marked_tables.format_difference(cases.loc[both, score], reference.loc[both, score]) for score in SCORES]
 
 
 if __name__ == "__main__":
     for document in DOCUMENTS:
-        document.write_text(rebuild(document.read_text()))
+        marked_tables.rewrite(document, TABLES)

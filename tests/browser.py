@@ -1,4 +1,4 @@
-"""Chromium without a window, by its debugging protocol: enough to use a page as a person does."""
+"""Headless Chromium, controlled by the DevTools protocol, to use a page as a person does."""
 
 import base64
 import itertools
@@ -18,7 +18,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 
 
 class Page:
-    """An open page."""
+    """An open page of the browser."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self._connection, self._numbers = connection, itertools.count(1)
@@ -51,7 +51,7 @@ class Page:
         self.wait(f"document.readyState === 'complete' && location.href.startsWith('{url}')")
 
     def choose(self, selector: str, files: list[Path]) -> None:
-        """Files for an input, as a person picks them."""
+        """Choose files for a file input."""
         root = self.call("DOM.getDocument")["root"]["nodeId"]
         node = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
         self.call("DOM.setFileInputFiles", nodeId=node, files=[str(file) for file in files])
@@ -62,29 +62,25 @@ class Page:
             self.call("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=codes[key],
                       **({"text": " "} if key == " " and kind == "keyDown" else {}))  # fmt: skip
 
-    def picture(self, path: Path) -> None:
+    def save_screenshot(self, path: Path) -> None:
         shot = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True)
         path.write_bytes(base64.b64decode(shot["data"]))
 
 
 @contextmanager
 def browse(folder: Path) -> Iterator[Page]:
-    """A page of a browser with a profile of its own in `folder`."""
+    """Start a browser with an own profile in `folder` and yield its page."""
     assert CHROMIUM is not None
     profile = f"--user-data-dir={folder / 'profile'}"
     options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0", profile, "about:blank"]
-    process = subprocess.Popen(
-        [CHROMIUM, f"--user-data-dir={folder / 'profile'}", *options],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    process = subprocess.Popen([CHROMIUM, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        place = folder / "profile" / "DevToolsActivePort"
+        port_file = folder / "profile" / "DevToolsActivePort"
         end = time.monotonic() + 60
-        while not place.is_file() or not place.read_text().strip():
-            assert time.monotonic() < end, "Chromium does not start"
+        while not port_file.is_file() or not port_file.read_text().strip():
+            assert time.monotonic() < end, "Chromium did not start within 60 seconds"
             time.sleep(0.1)
-        port = place.read_text().split()[0]
+        port = port_file.read_text().split()[0]
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/json") as answer:
             (target,) = [each for each in json.load(answer) if each["type"] == "page"]
         with connect(target["webSocketDebuggerUrl"], max_size=None) as connection:

@@ -1,4 +1,4 @@
-"""Fixtures that tests share: a few synthetic cases, a project folder of their own, and the reasons to skip."""
+"""Fixtures that tests share: synthetic cases, a project folder for each test, and reasons to skip."""
 
 import os
 import re
@@ -6,7 +6,7 @@ import re
 if "PYTEST_XDIST_WORKER" in os.environ:  # one worker per core, so one thread each, in subprocesses too
     os.environ["OMP_NUM_THREADS"] = "1"
 
-import lesion_segmentation  # isort: skip (it sets what must be set before torch is loaded)
+import lesion_segmentation  # isort: skip (sets environment variables before torch is imported)
 
 import shutil
 import sqlite3
@@ -29,7 +29,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from postgres import run_postgres
 
-import lesion_segmentation.paper  # noqa: F401 (its copies, protocols and scores are known by name then)
+import lesion_segmentation.paper  # noqa: F401 (registers its copies, protocols and scores)
 from lesion_project.tracking.description import nest
 from lesion_segmentation.core.hardware import use_threads
 from lesion_segmentation.data.cases import Cases, DataSettings, ImageSize, read_cases, resize_masks
@@ -39,12 +39,12 @@ from lesion_segmentation.evaluation import intervals
 ROOT = Path(__file__).parents[1]
 PH2 = ROOT / "data" / "01_raw" / "ph2"
 SMALL = ImageSize(height=64, width=96)
-DRAWN = DataSettings(name="synthetic")
+SYNTHETIC = DataSettings(name="synthetic")
 
-# The network of conf/base: it learns more in two epochs than the demo's.
+# The network of conf/accurate learns more in two epochs than that of conf/demo.
 LEARNS_FASTER = {"training.architecture": "segnet_skip", "training.ema_decay": 0.995}
 
-# The smallest run of everything: demo's cases and protocol, a small network, small images.
+# The smallest complete run: cases and protocol of conf/demo, a small network, small images.
 QUICK = {
     "image_size.height": 64,
     "image_size.width": 96,
@@ -55,7 +55,7 @@ QUICK = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip with a reason what cannot run here; REQUIRE_PH2 (set in CI where PH2 is at hand) forbids that for PH2."""
+    """Skip tests that cannot run here. REQUIRE_PH2, set in CI if PH2 is available, makes tests on PH2 fail instead."""
     for item in items:
         if item.get_closest_marker("gpu") and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="no CUDA device on this machine"))
@@ -65,14 +65,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def environment() -> Iterator[None]:
-    """What a test does to the environment ends with it: Dask's clusters set OMP_NUM_THREADS=1 for all that is begun."""
+    """Undo changes of environment variables after each test, since Dask's clusters set OMP_NUM_THREADS=1."""
     with patch.dict(os.environ):
         yield
 
 
 @pytest.fixture(autouse=True)
 def own_threads() -> Iterator[None]:
-    """A number of threads that a training asked for ends with its test."""
+    """Reset the number of threads that a training has set."""
     yield
     use_threads(None)
 
@@ -86,7 +86,7 @@ def few_draws(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.fixture(scope="session")
 def raw() -> dict[str, Any]:
-    """Twenty drawn cases as the catalog gives them."""
+    """Twenty synthetic cases, as the catalog loads them."""
     ids = synthetic.case_ids(20)
     cases = {case_id: synthetic.synthesize_case(number) for number, case_id in enumerate(ids, start=1)}
     return {
@@ -98,7 +98,7 @@ def raw() -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def read(raw: dict[str, Any]) -> Cases:
-    return read_cases(**raw, image_size=SMALL, data=DRAWN)
+    return read_cases(**raw, image_size=SMALL, data=SYNTHETIC)
 
 
 @pytest.fixture(scope="session")
@@ -123,13 +123,13 @@ def hashes(read: Cases) -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="session")
 def empty_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project without data and runs; demo has only twenty cases. MLflow's database is created once."""
+    """The project without data and runs, with twenty cases in conf/demo and an empty MLflow database."""
     return make_once(tmp_path_factory, "empty_project", make_empty_project)
 
 
 @pytest.fixture(scope="session")
 def finished(empty_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with one finished demo run, to be read and not changed."""
+    """A project with one finished demo run. Tests must not change it."""
 
     def make(project: Path) -> None:
         shutil.copytree(empty_project, project)
@@ -143,12 +143,12 @@ def finished(empty_project: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 def make_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
-    """Make a folder once for all workers of a test run; the others wait for it."""
+    """Make a folder once for all workers of a test run; the other workers wait."""
     own = factory.getbasetemp()
     folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / name
     with FileLock(folder.with_suffix(".lock")):
         if not (done := folder.with_suffix(".done")).exists():
-            shutil.rmtree(folder, ignore_errors=True)  # of a worker that failed
+            shutil.rmtree(folder, ignore_errors=True)  # left by a worker that failed
             make(folder)
             done.touch()
     return folder
@@ -162,7 +162,7 @@ def make_empty_project(project: Path) -> None:
     (project / "conf" / "local").mkdir()
     for name in ("pyproject.toml", ".telemetry"):
         shutil.copy(ROOT / name, project)
-    (project / "src").mkdir()  # Kedro wants the folder; the package is the installed one
+    (project / "src").mkdir()  # Kedro requires the folder, but the package is installed
     demo = project / "conf" / "demo" / "catalog.yml"
     demo.write_text(re.sub(r"cases: \d+", "cases: 20", demo.read_text()))
     MlflowClient(f"sqlite:///{project / 'mlflow.db'}").search_experiments()
@@ -170,7 +170,7 @@ def make_empty_project(project: Path) -> None:
 
 @pytest.fixture
 def project(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project of the test's own, also the working directory; with a finished run where marked `after_a_run`."""
+    """A project for one test, which is the working directory. Tests marked `after_a_run` find a finished run in it."""
     name = "finished" if request.node.get_closest_marker("after_a_run") else "empty_project"
     copy = tmp_path / "project"
     original = request.getfixturevalue(name)
@@ -182,10 +182,10 @@ def project(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
 
 
 def move_store(project: Path, original: Path) -> None:
-    """Let MLflow's store know that its files stand in this copy of the project."""
-    places = {"experiments": "artifact_location", "runs": "artifact_uri", "logged_models": "artifact_location"}
+    """Change the paths in MLflow's database to this copy of the project."""
+    columns = {"experiments": "artifact_location", "runs": "artifact_uri", "logged_models": "artifact_location"}
     with closing(sqlite3.connect(project / "mlflow.db")) as store, store:
-        for table, column in places.items():
+        for table, column in columns.items():
             change = f"UPDATE {table} SET {column} = replace({column}, ?, ?)"
             store.execute(change, (original.as_uri(), project.as_uri()))
 
@@ -194,9 +194,9 @@ def move_store(project: Path, original: Path) -> None:
 def run(
     project: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., dict[str, Any]]:
-    """`kedro run` in this process: run(env, params, **options of KedroSession.run).
+    """Return a function for `kedro run` in this process: run(env, params, **options of KedroSession.run).
 
-    Figures are saved as one pixel, except in long tests and in the run of `finished`.
+    Figures are saved as one pixel, except in long tests and in the fixture `finished`.
     """
     if not request.node.get_closest_marker("long"):
         monkeypatch.setattr(Figure, "savefig", save_one_pixel)
@@ -218,7 +218,7 @@ def run_session(
 
 @pytest.fixture
 def more_cases(project: Path) -> Path:
-    """The project, with 25 cases: folds by diagnosis need five of each."""
+    """The project with 25 cases, since folds by diagnosis need five of each diagnosis."""
     catalog = project / "conf" / "demo" / "catalog.yml"
     catalog.write_text(catalog.read_text().replace("cases: 20", "cases: 25"))
     return project
@@ -226,14 +226,14 @@ def more_cases(project: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
-    """The URL of a PostgreSQL server."""
+    """URL of a PostgreSQL server."""
     with run_postgres() as url:
         yield url
 
 
 @pytest.fixture
 def mount_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
-    """Make a file system of some size, such as 64k."""
+    """Return a function that mounts a file system of the given size, such as 64k."""
     folder = tmp_path / "disk"
 
     def mount(size: str) -> Path:
@@ -244,5 +244,5 @@ def mount_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
         return folder
 
     yield mount
-    if folder.is_mount():  # lazily: an error that a test caught may still hold a mapped file
+    if folder.is_mount():  # lazily, since an exception that a test caught may still hold a mapped file
         subprocess.run(["umount", "--lazy", str(folder)], check=True)

@@ -1,4 +1,4 @@
-"""Ways to damage a folder with cases in the project's flat layout, and what the report then says of them."""
+"""Functions that damage one case of a folder in the project's layout and return the expected problem."""
 
 import struct
 from pathlib import Path
@@ -16,25 +16,25 @@ def mask_of(folder: Path, case_id: str) -> Path:
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Never through a link: the file may be another folder's."""
+    """Replace the file and not the target of a link, which may belong to another folder."""
     path.unlink()
     path.write_bytes(content)
 
 
 def remove_mask(folder: Path, case_id: str) -> str:
     mask_of(folder, case_id).unlink()
-    return f"{case_id}: an image without a mask"
+    return f"{case_id}: there is an image but no mask"
 
 
 def remove_image(folder: Path, case_id: str) -> str:
     image_of(folder, case_id).unlink()
-    return f"{case_id}: a mask without an image"
+    return f"{case_id}: there is a mask but no image"
 
 
 def remove_both(folder: Path, case_id: str) -> str:
     image_of(folder, case_id).unlink()
     mask_of(folder, case_id).unlink()
-    return f"{case_id}: in PH2_dataset.txt, but there is neither an image nor a mask"
+    return f"{case_id}: it is in PH2_dataset.txt, but there is neither an image nor a mask"
 
 
 def change_size(folder: Path, case_id: str) -> str:
@@ -51,7 +51,7 @@ def truncate_image(folder: Path, case_id: str) -> str:
 
 def empty_mask_file(folder: Path, case_id: str) -> str:
     replace(mask_of(folder, case_id), b"")
-    return f"{case_id}: the mask cannot be used (empty, or not a picture)"
+    return f"{case_id}: the mask cannot be used (empty or not an image)"
 
 
 def grey_mask(folder: Path, case_id: str) -> str:
@@ -60,7 +60,7 @@ def grey_mask(folder: Path, case_id: str) -> str:
     levels = np.repeat(np.arange(size[0], dtype=np.uint8)[None] % 9 * 20, size[1], axis=0)
     Image.fromarray(levels).save(mask_of(folder, case_id))
     return (
-        f"{case_id}: the mask cannot be used (9 grey values found (0, 20, 40, 60, 80, 100, ...), expected two at most)"
+        f"{case_id}: the mask cannot be used (9 grey values found (0, 20, 40, 60, 80, 100, ...), expected at most two)"
     )
 
 
@@ -69,7 +69,7 @@ def duplicate_image(folder: Path, case_id: str) -> str:
     replace(image_of(folder, case_id), original.read_bytes())
     mask_of(folder, case_id).unlink()
     mask_of(folder, case_id).write_bytes(mask_of(folder, original.stem).read_bytes())
-    return f"{case_id}: the image equals that of {original.stem} in every pixel"
+    return f"{case_id}: the image is identical to that of {original.stem}"
 
 
 def forget_annotation(folder: Path, case_id: str) -> str:
@@ -80,7 +80,7 @@ def forget_annotation(folder: Path, case_id: str) -> str:
 
 
 def bomb(folder: Path, case_id: str) -> str:
-    """A header of 10,000 x 10,000 pixels: Pillow itself would only warn."""
+    """Write a header of 10,000 x 10,000 pixels, for which Pillow only warns."""
     header = struct.pack("<2sIHHI", b"BM", 54, 0, 0, 54) + struct.pack(
         "<IiiHHIIiiII", 40, 10_000, 10_000, 1, 24, *[0] * 6
     )

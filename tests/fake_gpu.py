@@ -1,8 +1,8 @@
-"""A GPU that is not there: the real code on fake tensors, which know shapes, types and devices and hold no numbers.
+"""A fake GPU: run the real code on fake tensors, which have shapes, types and devices but no values.
 
-A PyTorch for CPUs alone lacks four things, which stand-ins take the place of: a device guard for CUDA (that of the
-device `meta` does), streams (so that backward walks the graph in Python), parameters that `Module.to` can swap, and
-the answers of `torch.cuda`. What this cannot see: numbers, memory, speed, kernels that are missing.
+A CPU build of PyTorch lacks four things, which are replaced here: a device guard for CUDA (replaced by that of the
+device `meta`), streams (backward walks the graph in Python instead), parameters that `Module.to` can swap, and the
+functions of `torch.cuda`. Values, memory, speed and missing kernels cannot be tested in this way.
 """
 
 import ctypes
@@ -30,28 +30,28 @@ _aten = torch.ops.aten
 
 
 def missing_seams() -> str:
-    """Why the stand-ins cannot be put in place with this PyTorch, or nothing where they can."""
+    """Return why the replacements do not work with this PyTorch, or an empty string if they do."""
     if torch.version.cuda is not None:
-        return "this PyTorch is built for CUDA, and tests marked gpu see more"
+        return "this PyTorch is built for CUDA, for which tests marked gpu are more thorough"
     try:
         library = ctypes.CDLL(str(_libc10()))
         (ctypes.c_void_p * (_META + 1)).in_dll(library, _GUARDS)
     except (OSError, ValueError):
-        return "this PyTorch has its device guards elsewhere"
+        return "the device guards of this PyTorch were not found"
     seams = (
         (torch._C, "_conv_determine_backend_memory_format"),
         (torch.cuda.amp.common, "amp_definitely_not_available"),
     )
-    lost = [name for owner, name in seams if not hasattr(owner, name)]
-    return f"this PyTorch has no {lost[0]}" if lost else ""
+    missing = [name for owner, name in seams if not hasattr(owner, name)]
+    return f"this PyTorch has no {missing[0]}" if missing else ""
 
 
 class Watch(TorchDispatchMode):
-    """What happens on the fake GPU.
+    """Record of what happens on the fake GPU.
 
     Attributes:
-        waits: By line of the project, how often the host waited for the device or copied to it.
-        convolved: Type, whether channels come last, and whether TF32 is allowed, of what convolutions get.
+        waits: Number of synchronizations and copies between host and device, by line of the project.
+        convolved: Inputs of convolutions: type, whether the layout is channels_last, and whether TF32 is allowed.
     """
 
     def __init__(self) -> None:
@@ -61,41 +61,41 @@ class Watch(TorchDispatchMode):
 
     def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
-        given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        inputs = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         if operator is _aten._local_scalar_dense.default:
-            self.waits[_line()] += given[0].device.type == "cuda"
-            return True if given[0].dtype == torch.bool else 1
+            self.waits[_line()] += inputs[0].device.type == "cuda"
+            return True if inputs[0].dtype == torch.bool else 1
         if torch.device(kwargs.get("device") or "cpu").type != "cpu":
-            kwargs["device"] = GPU  # the guard of `meta` calls the current device meta
-            for tensor in given:
-                tensor.constant = None  # a fake tensor would really copy a constant
+            kwargs["device"] = GPU  # the guard of `meta` reports meta as the current device
+            for tensor in inputs:
+                tensor.constant = None  # a fake tensor would copy the values of a constant
         out = operator(*args, **kwargs)
-        if operator.overloadpacket in (_aten.to, _aten._to_copy, _aten.copy_) and out.device != given[-1].device:
+        if operator.overloadpacket in (_aten.to, _aten._to_copy, _aten.copy_) and out.device != inputs[-1].device:
             self.waits[_line()] += 1
-        if "conv" in str(operator) and given[0].device.type == "cuda":
-            allowed = torch.backends.cudnn.conv.fp32_precision == "tf32" and given[0].dtype == torch.float32
-            maps = [tensor for tensor in given if tensor.ndim == 4]
-            self.convolved |= {(x.dtype, x.is_contiguous(memory_format=CHANNELS_LAST), allowed) for x in maps}
+        if "conv" in str(operator) and inputs[0].device.type == "cuda":
+            allowed = torch.backends.cudnn.conv.fp32_precision == "tf32" and inputs[0].dtype == torch.float32
+            images = [tensor for tensor in inputs if tensor.ndim == 4]
+            self.convolved |= {(x.dtype, x.is_contiguous(memory_format=CHANNELS_LAST), allowed) for x in images}
         return out
 
 
 @contextmanager
 def fake_gpu(count: int = 1) -> Iterator[Watch]:
-    """`count` fake GPUs while the block lasts; gives what is seen of the first."""
+    """Provide `count` fake GPUs in this context, and yield the record of the first one."""
     guards = (ctypes.c_void_p * (_META + 1)).in_dll(ctypes.CDLL(str(_libc10())), _GUARDS)
     kept, guards[_CUDA] = guards[_CUDA], guards[_META]
     with ExitStack() as stack:
         stack.callback(guards.__setitem__, _CUDA, kept)
-        stack.enter_context(patch.multiple(torch.cuda, **_answers(count)))
-        for owner, name, stand_in in _STAND_INS:
-            stack.enter_context(patch.object(owner, name, stand_in, create=True))
+        stack.enter_context(patch.multiple(torch.cuda, **_cuda_functions(count)))
+        for owner, name, replacement in _REPLACEMENTS:
+            stack.enter_context(patch.object(owner, name, replacement, create=True))
         stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
         yield stack.enter_context(Watch())
 
 
-def _answers(count: int) -> dict[str, Callable[..., Any]]:
+def _cuda_functions(count: int) -> dict[str, Callable[..., Any]]:
     card = SimpleNamespace(major=9, minor=0, total_memory=80 << 30, multi_processor_count=132)
-    said = {
+    results = {
         "is_available": True,
         "device_count": count,
         "current_device": 0,
@@ -107,30 +107,30 @@ def _answers(count: int) -> dict[str, Callable[..., Any]]:
         "get_rng_state": None,
         "set_rng_state": None,
     }
-    return {name: lambda *_, value=value, **__: value for name, value in said.items()}
+    return {name: lambda *_, value=value, **__: value for name, value in results.items()}
 
 
 @torch.no_grad()
 def _backward(loss: Tensor) -> None:
-    """Walk the graph as autograd does, without its streams."""
+    """Walk the graph as autograd does, but without streams."""
     pending: dict[Any, dict[int, Tensor]] = {loss.grad_fn: {0: torch.ones_like(loss)}}
     while pending:
         node = max(pending, key=lambda node: node._sequence_nr())
-        given = pending.pop(node)
-        grads = node(*(given.get(place) for place in range(max(given) + 1)))
-        for (later, place), grad in zip(
+        received = pending.pop(node)
+        grads = node(*(received.get(index) for index in range(max(received) + 1)))
+        for (later, index), grad in zip(
             node.next_functions, grads if isinstance(grads, tuple) else [grads], strict=False
         ):
             if hasattr(later, "variable"):
                 later.variable.grad = torch.empty_like(later.variable).copy_(grad)
             elif later is not None and grad is not None:
                 slot = pending.setdefault(later, {})
-                slot[place] = slot[place] + grad if place in slot else grad
+                slot[index] = slot[index] + grad if index in slot else grad
 
 
 @torch.no_grad()
 def _apply(module: nn.Module, function: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
-    """Module._apply with new parameters instead of swapped ones."""
+    """Replace Module._apply; it creates new parameters instead of swapping their data."""
     for child in module.children():
         _apply(child, function)
     for store, wrap in ((module._parameters, nn.Parameter), (module._buffers, lambda tensor, _: tensor)):
@@ -141,12 +141,12 @@ def _apply(module: nn.Module, function: Callable[[Tensor], Tensor], recurse: boo
 
 
 def _layout(pixels: Tensor, weights: Tensor, _: Any) -> torch.memory_format:
-    """As cuDNN chooses."""
+    """Choose the memory format of a convolution as cuDNN does."""
     last = any(tensor.is_contiguous(memory_format=CHANNELS_LAST) for tensor in (pixels, weights))
     return CHANNELS_LAST if last else torch.contiguous_format
 
 
-_STAND_INS = (
+_REPLACEMENTS = (
     (torch.cuda.amp.common, "amp_definitely_not_available", lambda: False),
     (nn.Module, "_apply", _apply),
     (torch._C, "_conv_determine_backend_memory_format", _layout),

@@ -1,4 +1,4 @@
-"""A worker that dies in the middle of its work."""
+"""Kill worker processes in the middle of their work."""
 
 import os
 import signal
@@ -11,7 +11,11 @@ import psutil
 
 
 class WorkerKiller(threading.Thread):
-    """Kills the process that `choose` gives, as soon as it gives one; `killed` has its id."""
+    """Thread that kills the first process whose id `choose` returns.
+
+    Attributes:
+        killed: Id of the killed process, or 0.
+    """
 
     def __init__(self, choose: Callable[[], int]) -> None:
         super().__init__(daemon=True)
@@ -20,17 +24,17 @@ class WorkerKiller(threading.Thread):
     def run(self) -> None:
         deadline = time.monotonic() + 300
         while not self.killed and time.monotonic() < deadline:
-            if found := self.choose():
-                os.kill(found, signal.SIGKILL)
-                self.killed = found
+            if process_id := self.choose():
+                os.kill(process_id, signal.SIGKILL)
+                self.killed = process_id
             time.sleep(0.005)
 
 
-def child_that_writes(root: Path, begun: Callable[[], bool]) -> Callable[[], int]:
-    """Of this process, below `root`, as soon as `begun` says so."""
+def find_writing_child(root: Path, has_started: Callable[[], bool]) -> Callable[[], int]:
+    """Return a function that finds a child process with an open file below `root`, once `has_started` returns True."""
 
     def choose() -> int:
-        children = psutil.Process().children(recursive=True) if begun() else []
+        children = psutil.Process().children(recursive=True) if has_started() else []
         return next((child.pid for child in children if _writes(child, root)), 0)
 
     return choose
@@ -39,5 +43,5 @@ def child_that_writes(root: Path, begun: Callable[[], bool]) -> Callable[[], int
 def _writes(child: psutil.Process, root: Path) -> bool:
     try:
         return any(str(root) in file.path for file in child.open_files())
-    except psutil.Error:  # it just ended
+    except psutil.Error:  # the process has just ended
         return False

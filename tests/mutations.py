@@ -1,11 +1,11 @@
-"""Apply small faults to the package, one at a time, and report which of them the tests find.
+"""Apply small faults to the two packages, one at a time, and report which of them the tests find.
 
     python tests/mutations.py coverage               # measure which test executes which line, and how long it takes
     python tests/mutations.py run                    # for each fault run the tests that execute its line
     python tests/mutations.py run --survivors-too    # then run the whole suite on the faults that survived
     python tests/mutations.py check                  # only check that every fault still applies
 
-`--project DIR` names another checkout whose suite and package are used. The results are written after each fault, so
+`--project DIR` names another checkout whose suite and packages are used. The results are written after each fault, so
 the same command resumes an interrupted run; after a change of the tests, remove the results first. This is a
 development tool, which pytest does not collect.
 """
@@ -33,7 +33,7 @@ from xml.etree import ElementTree
 
 from coverage import CoverageData
 
-PACKAGE = Path("src", "lesion_segmentation")
+PACKAGES = ("lesion_segmentation", "lesion_project")
 BATCH_SECONDS = (15, 120, 600)
 """Cumulative time limits of the three batches, fastest tests first. Slower tests run only with the whole suite."""
 PYTEST = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-m", ""]  # -m "" deselects no marker
@@ -43,7 +43,7 @@ Results = dict[str, dict[str, Any]]
 
 
 class Fault(NamedTuple):
-    """A text that occurs exactly once in a file of the package, and the wrong text that replaces it."""
+    """A text that occurs exactly once in a file below src, and the wrong text that replaces it."""
 
     name: str
     file: str
@@ -53,54 +53,84 @@ class Fault(NamedTuple):
 
 # fmt: off
 FAULTS = (
-    Fault("sweep-removes-files-of-live-writers", "files.py", "if found and not is_alive(int(found[1])):", "if found:"),
-    Fault("fingerprint-ignores-modification", "storage.py", 'zlib.crc32(" ".join(marks).encode())', "0"),
-    Fault("every-worker-gets-the-first-gpu", "workers.py", "cards[number % len(cards)]", "cards[0]"),
-    Fault("smallest-component-kept", "masks.py", "[1:].argmax()", "[1:].argmin()"),
-    Fault("cubic-filter-is-linear", "resizing.py", "Resampling.BICUBIC", "Resampling.BILINEAR"),
-    Fault("original-thread-count-forgotten", "hardware.py", "_threads = _threads or torch", "_threads = torch"),
-    Fault("local-env-has-a-data-root", "configuration.py", 'OWN_DATA = ("base", "local")', 'OWN_DATA = ("base",)'),
-    Fault("no-tta-option-ignored", "script.py", '"none"} if options["no_tta"] else {}', '"none"} if False else {}'),
-    Fault("unknown-parameters-accepted", "group.py", 'extra="forbid"', 'extra="ignore"'),
-    Fault("new-settings-not-compared", "records.py", "sorted({*earlier, *now})", "sorted({*earlier})"),
-    Fault("validation-drawn-from-test", "data/splits.py", "draw_validation(rest, ", "draw_validation(own, "),
-    Fault("allowed-leak-reaches-test", "data/leaks.py", "if leak.concerns_test or not meant", "if not meant"),
-    Fault("mirrored-duplicates-missed", "data/perceptual_hash.py", "(grey, grey[:, ::-1])", "(grey, grey)"),
-    Fault("validation-on-reserved-cases", "data/held_out.py", '(subset != "test")', '(subset == "train")'),
-    Fault("unpacked-size-unlimited", "data/sources/archives.py", "if size > MAX_UNPACKED_BYTES or ", "if "),
-    Fault("ph2-masks-not-verified", "data/sources/ph2.py", '("mask", "mask_sha256"))', ")"),
-    Fault("ids-read-as-numbers", "datasets/whole.py", "return table.assign(**texts)", "return table"),
-    Fault("isic-limit-off-by-equality", "evaluation/scores.py", "iou < ISIC_LIMIT", "iou <= ISIC_LIMIT"),
-    Fault("percentile-ci-at-90-percent", "evaluation/intervals.py", "[2.5, 97.5]", "[5, 95]"),
-    Fault("bins-closed-below", "evaluation/calibration.py",
+    Fault("sweep-removes-files-of-live-writers", "lesion_segmentation/core/atomic_files.py",
+          "if found and not is_alive(int(found[1])):", "if found:"),
+    Fault("fingerprint-ignores-modification", "lesion_segmentation/core/storage.py",
+          'zlib.crc32(" ".join(marks).encode())', "0"),
+    Fault("every-worker-gets-the-first-gpu", "lesion_segmentation/core/workers.py",
+          "cards[number % len(cards)]", "cards[0]"),
+    Fault("smallest-component-kept", "lesion_segmentation/images/masks.py", "[1:].argmax()", "[1:].argmin()"),
+    Fault("cubic-filter-is-linear", "lesion_segmentation/images/resize.py",
+          "Resampling.BICUBIC", "Resampling.BILINEAR"),
+    Fault("original-thread-count-forgotten", "lesion_segmentation/core/hardware.py",
+          "_threads = _threads or torch", "_threads = torch"),
+    Fault("local-env-has-a-data-root", "lesion_project/configuration.py",
+          'OWN_DATA = ("base", "local")', 'OWN_DATA = ("base",)'),
+    Fault("no-tta-option-ignored", "lesion_segmentation/cli.py",
+          '"none"} if options["no_tta"] else {}', '"none"} if False else {}'),
+    Fault("unknown-parameters-accepted", "lesion_segmentation/core/parameter_model.py",
+          'extra="forbid"', 'extra="ignore"'),
+    Fault("new-settings-not-compared", "lesion_segmentation/core/differences.py",
+          "sorted({*earlier, *now})", "sorted({*earlier})"),
+    Fault("validation-sampled-from-test", "lesion_segmentation/data/splits.py",
+          "draw_validation(rest, ", "draw_validation(own, "),
+    Fault("allowed-leak-reaches-test", "lesion_segmentation/data/leakage.py",
+          "if leak.concerns_test or not meant", "if not meant"),
+    Fault("mirrored-duplicates-missed", "lesion_segmentation/data/perceptual_hash.py",
+          "(grey, grey[:, ::-1])", "(grey, grey)"),
+    Fault("validation-on-reserved-cases", "lesion_segmentation/data/reserved.py",
+          '(subset != "test")', '(subset == "train")'),
+    Fault("unpacked-size-unlimited", "lesion_segmentation/data/sources/archives.py",
+          "if size > MAX_UNPACKED_BYTES or ", "if "),
+    Fault("ph2-masks-not-verified", "lesion_segmentation/data/sources/ph2.py", '("mask", "mask_sha256"))', ")"),
+    Fault("ids-read-as-numbers", "lesion_project/datasets/atomic.py", "return table.assign(**texts)", "return table"),
+    Fault("isic-limit-off-by-equality", "lesion_segmentation/evaluation/scores.py",
+          "iou < ISIC_LIMIT", "iou <= ISIC_LIMIT"),
+    Fault("percentile-ci-at-90-percent", "lesion_segmentation/evaluation/intervals.py", "[2.5, 97.5]", "[5, 95]"),
+    Fault("bins-closed-below", "lesion_segmentation/evaluation/calibration.py",
           "np.ceil(probabilities * BINS)", "np.floor(probabilities * BINS + 1)"),
-    Fault("smallest-subgroup-unscored", "evaluation/subgroups.py", "(members) >= TOO_FEW", "(members) > TOO_FEW"),
-    Fault("difference-has-wrong-sign", "evaluation/comparison.py", "= candidate - baseline", "= baseline - candidate"),
-    Fault("failed-folds-reported-finished", "experiments/cross_validation.py", 'end("FAILED")', 'end("FINISHED")'),
-    Fault("best-epoch-is-the-objective", "experiments/sweep.py", "history[SCORE].iloc[-1]", "history[SCORE].max()"),
-    Fault("export-without-temperature", "export/onnx_file.py", " / self.temperature).sigmoid()", ").sigmoid()"),
-    Fault("batch-of-all-samples-refused", "hooks/checks.py", "if batch_size > seen:", "if batch_size >= seen:"),
-    Fault("two-mixed-runs-not-reported", "hooks/summary.py", "if len(found) > 1", "if len(found) > 2"),
-    Fault("journal-not-flushed", "inference/folder.py", "self._journal.flush()", "pass"),
-    Fault("provenance-without-weights", "inference/loading.py", "tensor.detach().cpu()", "(0 * tensor).detach().cpu()"),
-    Fault("unpooling-indices-misordered", "model/segnet.py", "repeat(1, 1, ", "repeat_interleave(dim=2, repeats="),
-    Fault("rotated-mask-grows", "paper/copies.py", "> 1 - 1e-4", "> 0.5"),
-    Fault("calibrated-on-training-cases", "pipelines/training/nodes.py", '== "validation"]', '== "train"]'),
-    Fault("temperature-inverted", "prediction/predictor.py", "/ self.metadata.temp", "* self.metadata.temp"),
-    Fault("released-scores-rounded", "released/__init__.py",
+    Fault("smallest-subgroup-unscored", "lesion_segmentation/evaluation/subgroups.py",
+          "(members) >= TOO_FEW", "(members) > TOO_FEW"),
+    Fault("difference-has-wrong-sign", "lesion_segmentation/evaluation/comparison.py",
+          "= candidate - baseline", "= baseline - candidate"),
+    Fault("failed-folds-reported-finished", "lesion_project/experiments/trials.py", 'end("FAILED")', 'end("FINISHED")'),
+    Fault("best-epoch-is-the-objective", "lesion_project/experiments/sweep.py",
+          "history[SCORE].iloc[-1]", "history[SCORE].max()"),
+    Fault("export-without-temperature", "lesion_segmentation/export/onnx_file.py",
+          " / self.metadata.temperature).sigmoid()", ").sigmoid()"),
+    Fault("batch-of-all-samples-refused", "lesion_project/hooks/checks.py",
+          "if batch_size > seen:", "if batch_size >= seen:"),
+    Fault("two-mixed-runs-not-reported", "lesion_project/hooks/summary.py", "if len(found) > 1", "if len(found) > 2"),
+    Fault("part-files-only-at-end", "lesion_segmentation/prediction/store.py",
+          "if len(self._waiting) >= MAX_ROWS or", "if False and"),
+    Fault("provenance-without-weights", "lesion_segmentation/prediction/provenance.py",
+          "tensor.detach().cpu()", "(0 * tensor).detach().cpu()"),
+    Fault("unpooling-indices-misordered", "lesion_segmentation/model/segnet.py",
+          "repeat(1, 1, ", "repeat_interleave(dim=2, repeats="),
+    Fault("rotated-mask-grows", "lesion_segmentation/paper/copies.py", "> 1 - 1e-4", "> 0.5"),
+    Fault("calibrated-on-training-cases", "lesion_project/pipelines/training/nodes.py",
+          '== "validation"]', '== "train"]'),
+    Fault("temperature-inverted", "lesion_segmentation/prediction/predictor.py",
+          "/ self.metadata.temp", "* self.metadata.temp"),
+    Fault("released-scores-rounded", "lesion_segmentation/released/__init__.py",
           "return figures", "return {name: round(value, 2) for name, value in figures.items()}"),
-    Fault("disagreement-colors-swapped", "report/case_views.py",
+    Fault("disagreement-colors-swapped", "lesion_segmentation/report/case_views.py",
           "*FALSE_POSITIVE, *FALSE_NEGATIVE", "*FALSE_NEGATIVE, *FALSE_POSITIVE"),
-    Fault("headline-is-pooled", "report/page.py", 'table["average"] == "per_image"', 'table["average"] == "pooled"'),
-    Fault("body-limit-per-chunk", "serving/limits.py", "if size > most_bytes:", "if len(part) > most_bytes:"),
-    Fault("token-prefix-accepted", "serving/app.py",
-          "hmac.compare_digest(given, token.encode())", "token.encode().startswith(given)"),
-    Fault("killed-run-reported-finished", "tracking/run.py", 'run_id, "KILLED"', 'run_id, "FINISHED"'),
-    Fault("champion-without-significance", "tracking/registry.py", 'if row["low"] > 0:', 'if row["difference"] > 0:'),
-    Fault("same-order-in-every-epoch", "training/trainer.py", "* 1_000_003 + epoch", "* 1_000_003"),
-    Fault("initialized-from-seen-validation", "training/beginning.py", '"subset"] != "train"]', '"subset"] == "test"]'),
-    Fault("last-checkpoint-not-written", "training/loop.py", "epoch == settings.epochs or ", ""),
-    Fault("shift-limits-swapped", "training/on_the_fly.py", "([width, height])", "([height, width])"),
+    Fault("headline-is-pooled", "lesion_segmentation/report/model_card.py",
+          '["average"] == "per_image"', '["average"] == "pooled"'),
+    Fault("body-limit-per-chunk", "lesion_segmentation/serving/limits.py",
+          "if size > max_bytes:", "if len(chunk) > max_bytes:"),
+    Fault("token-prefix-accepted", "lesion_segmentation/serving/service.py",
+          "hmac.compare_digest(given, self.settings.token.encode())", "self.settings.token.encode().startswith(given)"),
+    Fault("killed-run-reported-finished", "lesion_project/tracking/run.py", 'run_id, "KILLED"', 'run_id, "FINISHED"'),
+    Fault("champion-without-significance", "lesion_project/tracking/registry.py",
+          'if row["low"] > 0:', 'if row["difference"] > 0:'),
+    Fault("same-order-in-every-epoch", "lesion_segmentation/training/trainer.py", "* 1_000_003 + epoch", "* 1_000_003"),
+    Fault("initialized-from-seen-validation", "lesion_segmentation/training/initialization.py",
+          '"subset"] != "train"]', '"subset"] == "test"]'),
+    Fault("last-checkpoint-not-written", "lesion_segmentation/training/loop.py", "epoch == settings.epochs or ", ""),
+    Fault("shift-limits-swapped", "lesion_segmentation/training/augmentation.py",
+          "([width, height])", "([height, width])"),
 )
 # fmt: on
 
@@ -135,7 +165,7 @@ def read_suite(copy: Path, data: CoverageData, timings: Path, timeout: float) ->
     return Suite(copy, dict(seconds), failing, timeout)
 
 
-def list_places(source: str, first: int, last: int) -> Iterator[range]:
+def list_line_ranges(source: str, first: int, last: int) -> Iterator[range]:
     """Yield the lines to look up, the narrowest first: the statement, its function, the file.
 
     Statements outside of functions run on import, which coverage attributes to no test or to whichever came first.
@@ -157,10 +187,10 @@ def select_tests(fault: Fault, source: str, data: CoverageData) -> set[str]:
     first = source[: source.index(fault.old)].count("\n") + 1
     contexts: dict[int, set[str]] = defaultdict(set)
     for path in data.measured_files():
-        if path.endswith(f"/{PACKAGE.name}/{fault.file}"):
+        if path.endswith(f"/{fault.file}"):
             for line, names in data.contexts_by_lineno(path).items():
                 contexts[line].update(names)
-    for lines in list_places(source, first, first + fault.old.count("\n")):
+    for lines in list_line_ranges(source, first, first + fault.old.count("\n")):
         # Contexts end in |run, |setup or |teardown; the context of an import outside of tests is empty.
         if tests := {name.rpartition("|")[0] for line in lines for name in contexts[line]} - {""}:
             return tests
@@ -170,21 +200,21 @@ def select_tests(fault: Fault, source: str, data: CoverageData) -> set[str]:
 def make_batches(suite: Suite, tests: Iterable[str]) -> Iterator[list[str]]:
     """Yield the fastest tests first. In a batch the tests of a file stay together and share fixtures."""
     ranked = sorted(tests, key=lambda test: (suite.seconds.get(test, 0.0), test))
-    places = {test: place for place, test in enumerate(suite.seconds)}
+    positions = {test: position for position, test in enumerate(suite.seconds)}
     ends = list(accumulate(suite.seconds.get(test, 0.0) for test in ranked))
     for start, stop in pairwise((0, *(bisect(ends, seconds) for seconds in BATCH_SECONDS))):
         if batch := ranked[start:stop]:
-            yield sorted(batch, key=lambda test: (test.partition("::")[0], places.get(test, 0), test))
+            yield sorted(batch, key=lambda test: (test.partition("::")[0], positions.get(test, 0), test))
 
 
 def make_environment(checkout: Path) -> dict[str, str]:
-    """Return an environment in which the checkout's package shadows the installed one, also in subprocesses."""
+    """Return an environment in which the checkout's packages shadow the installed ones, also in subprocesses."""
     former = os.environ.get("PYTHONPATH")
     return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [str(checkout / "src"), former]))}
 
 
 def copy_checkout(project: Path, copy: Path) -> None:
-    """Copy every file that git does not ignore, link the data sets, and check that the copy's package is imported."""
+    """Copy every file that git does not ignore, link the data sets, and check that the copy's packages are imported."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=project, capture_output=True, text=True, check=True).stdout.split("\0")
     for name in filter(None, listed):
@@ -193,10 +223,12 @@ def copy_checkout(project: Path, copy: Path) -> None:
             shutil.copy2(project / name, copy / name)
     (copy / "data").mkdir(exist_ok=True)
     (copy / "data" / "01_raw").symlink_to((project / "data" / "01_raw").resolve())
-    command = [sys.executable, "-c", "import lesion_segmentation; print(lesion_segmentation.__file__)"]
-    done = subprocess.run(command, cwd=copy, env=make_environment(copy), capture_output=True, text=True, check=True)
-    if not Path(done.stdout.strip()).resolve().is_relative_to(copy.resolve()):
-        sys.exit(f"The package is imported from {done.stdout.strip()}, not from the copy in {copy}. Uninstall it.")
+    for package in PACKAGES:
+        command = [sys.executable, "-c", f"import {package}; print({package}.__file__)"]
+        done = subprocess.run(command, cwd=copy, env=make_environment(copy), capture_output=True, text=True, check=True)
+        found = done.stdout.strip()
+        if not Path(found).resolve().is_relative_to(copy.resolve()):
+            sys.exit(f"{package} is imported from {found}, not from the copy in {copy}. Uninstall it.")
 
 
 def run_tests(suite: Suite, arguments: Sequence[str], limit: float) -> tuple[str, str]:
@@ -238,7 +270,7 @@ def run_tests(suite: Suite, arguments: Sequence[str], limit: float) -> tuple[str
 
 def try_fault(fault: Fault, suite: Suite, tests: set[str] | None) -> tuple[str, str]:
     """Run these tests, or the whole suite for None. A failure counts only if the test passes without the fault."""
-    path, kept = suite.copy / PACKAGE / fault.file, suite.copy.with_name("kept")
+    path, kept = suite.copy / "src" / fault.file, suite.copy.with_name("kept")
     shutil.copy2(path, kept)
     if tests is None:
         jobs = [([f"--deselect={test}" for test in suite.failing], suite.limit(suite.seconds))]
@@ -252,7 +284,7 @@ def try_fault(fault: Fault, suite: Suite, tests: set[str] | None) -> tuple[str, 
             shutil.copy2(kept, path)  # with its former time, so that no bytecode of the fault is used
         known = failed in suite.seconds.keys() - suite.failing
         if known and run_tests(suite, [*SERIAL, failed], suite.limit([failed]))[0] in ("found", "timeout"):
-            print(f"  {failed} fails without the fault, too, and is left out", flush=True)
+            print(f"  {failed} also fails without the fault and is deselected", flush=True)
             suite.failing.add(failed)
             return try_fault(fault, suite, tests)
         if status != "survived":
@@ -275,7 +307,7 @@ def run(options: argparse.Namespace, faults: Sequence[Fault]) -> Results:
                 if former.get("new") == fault.new and former["status"] not in retried:
                     continue
                 start = time.monotonic()
-                source = (suite.copy / PACKAGE / fault.file).read_text("utf-8")
+                source = (suite.copy / "src" / fault.file).read_text("utf-8")
                 tests = None if whole else select_tests(fault, source, data)
                 status, failed = try_fault(fault, suite, tests)
                 results[fault.name] = {
@@ -313,9 +345,9 @@ def main() -> None:
     options = parser.parse_args()
     project = options.project = options.project.resolve()
     faults = [fault for fault in FAULTS if not options.only or fault.name in options.only]
-    counts = {fault: (project / PACKAGE / fault.file).read_text("utf-8").count(fault.old) for fault in faults}
+    counts = {fault: (project / "src" / fault.file).read_text("utf-8").count(fault.old) for fault in faults}
     if wrong := [f"{fault.name}: {count} times in {fault.file}" for fault, count in counts.items() if count != 1]:
-        sys.exit("\n".join(["These faults do not apply. Each old text has to occur once.", *wrong]))
+        sys.exit("\n".join(["These faults do not apply, because each old text must occur exactly once:", *wrong]))
     print(f"All {len(faults)} faults apply to {project}", flush=True)
     if options.command == "check":
         return
@@ -327,7 +359,12 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     if options.command == "coverage":
-        cover = ["--cov=lesion_segmentation", "--cov-context=test", "--cov-report=", f"--junitxml={options.timings}"]
+        cover = [
+            *(f"--cov={package}" for package in PACKAGES),
+            "--cov-context=test",
+            "--cov-report=",
+            f"--junitxml={options.timings}",
+        ]
         environment = make_environment(project) | {"COVERAGE_FILE": str(options.coverage)}
         sys.exit(subprocess.run([*PYTEST, *cover], cwd=project, env=environment, check=False).returncode)
     try:

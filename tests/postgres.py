@@ -1,4 +1,4 @@
-"""A PostgreSQL of the tests' own, where Debian's package or another one is installed."""
+"""A PostgreSQL server for tests, if PostgreSQL is installed."""
 
 import os
 import secrets
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-PLACES = "/usr/lib/postgresql/*/bin"
+PROGRAM_FOLDERS = "/usr/lib/postgresql/*/bin"
 
 
 def free_port() -> int:
@@ -23,19 +23,19 @@ def free_port() -> int:
 
 @contextmanager
 def run_postgres() -> Iterator[str]:
-    """A server; gives the URL of a user who may make databases, without a database's name."""
+    """Run a server, and yield the URL of a user who may create databases, without the name of a database."""
     pytest.importorskip("psycopg", reason="psycopg comes with pip install '.[scale]'")
-    programs = [str(path) for path in sorted(Path("/").glob(PLACES.lstrip("/")))]
+    programs = [str(path) for path in sorted(Path("/").glob(PROGRAM_FOLDERS.lstrip("/")))]
     path = os.pathsep.join([*programs, os.environ["PATH"]])
     if shutil.which("initdb", path=path) is None:
         pytest.skip("PostgreSQL is not installed (Debian: apt install postgresql)")
-    folder = Path(tempfile.mkdtemp(prefix="postgres-"))  # pytest's own folders are its user's alone
+    folder = Path(tempfile.mkdtemp(prefix="postgres-"))  # only the current user can read the folders of pytest
     as_user: list[str] = []
-    if os.geteuid() == 0:  # which it refuses
+    if os.geteuid() == 0:  # PostgreSQL does not run as root
         try:
             shutil.chown(folder, "postgres")
         except LookupError:
-            pytest.skip("PostgreSQL refuses root, and there is no user postgres")
+            pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
         as_user = ["runuser", "-u", "postgres", "--"]
     port, data = free_port(), folder / "data"
 
@@ -54,7 +54,7 @@ def run_postgres() -> Iterator[str]:
 
 
 def make_database(server: str) -> str:
-    """The URL of a new, empty database."""
+    """Create an empty database and return its URL."""
     import psycopg
 
     name = f"test_{secrets.token_hex(4)}"

@@ -1,4 +1,4 @@
-"""The commands as people call them."""
+"""Tests of the command line of the Kedro project."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from lesion_project.cli import cli
 
 
-def test_the_package_runs_without_the_kedro_command(project):
+def test_package_runs_as_a_module(project):
     command = [sys.executable, "-m", "lesion_project", "--env", "demo", "--pipelines", "data_processing"]
     done = subprocess.run(command, cwd=project, env=os.environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -19,7 +19,7 @@ def test_the_package_runs_without_the_kedro_command(project):
     assert (project / "data" / "demo" / "03_primary" / "cases.csv").is_file()
 
 
-def test_a_missing_copy_of_ph2_is_told_without_a_stack_trace(tmp_path):
+def test_missing_copy_of_ph2_is_reported_without_a_traceback(tmp_path):
     result = CliRunner().invoke(cli, ["import-ph2", str(tmp_path / "nowhere"), "--target", str(tmp_path / "ph2")])
     assert result.exit_code == 1
     assert "no such folder or file" in result.output
@@ -27,8 +27,8 @@ def test_a_missing_copy_of_ph2_is_told_without_a_stack_trace(tmp_path):
 
 
 @pytest.mark.parametrize("command", ["run", "cross-validate", "sweep"])
-def test_parameters_that_cannot_be_read_are_told_without_a_stack_trace(command):
+def test_invalid_parameters_are_reported_without_a_traceback(command):
     result = CliRunner().invoke(cli, [command, "--params", "training.validation_scores=[legacy"])
     assert result.exit_code == 2
-    assert "'training.validation_scores=[legacy' cannot be read" in result.output
+    assert "'training.validation_scores=[legacy' cannot be parsed" in result.output
     assert isinstance(result.exception, SystemExit)

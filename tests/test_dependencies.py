@@ -1,4 +1,4 @@
-"""The library's own dependencies suffice for it, and a missing extra is named."""
+"""Tests of the packaging: dependencies, extras and data files of both packages."""
 
 import ast
 import json
@@ -21,7 +21,8 @@ from lesion_segmentation.core.tensor_files import write_tensors
 from lesion_segmentation.model import NetworkMetadata
 
 SRC = Path(__file__).parents[1] / "src"
-PROJECT = tomllib.loads((SRC.parent / "pyproject.toml").read_text())["project"]
+CONFIGURATION = tomllib.loads((SRC.parent / "pyproject.toml").read_text())
+PROJECT = CONFIGURATION["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 
 PROCESS = """
@@ -62,7 +63,7 @@ def names(requirements: list[str]) -> set[str]:
 
 
 def find_base() -> set[str]:
-    """Return the distributions that are installed without any extra, with all that they require in turn."""
+    """Return the distributions that are installed without any extra, including indirect requirements."""
     found, queue = {DISTRIBUTION}, [DISTRIBUTION]
     while queue:
         try:
@@ -81,11 +82,20 @@ def normalize(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def test_every_import_is_a_dependency_or_in_an_extra():
+def test_each_import_is_declared_in_a_dependency_or_extra():
     declared = names(PROJECT["dependencies"]).union(*(names(EXTRAS[name]) for name in EXTRAS if name != "dev"))
-    own = {*sys.stdlib_module_names, "lesion_segmentation", "lesion_project"}
-    others = {(name, str(path)) for name, path in find_imports() if name not in own}
+    known = {*sys.stdlib_module_names, "lesion_segmentation", "lesion_project"}
+    others = {(name, str(path)) for name, path in find_imports() if name not in known}
     assert not {(name, path) for name, path in others if distribution_of(name) not in declared}
+
+
+def test_each_data_file_is_packaged():
+    packages = CONFIGURATION["tool"]["setuptools"]["package-data"]
+    packaged = {path for name, patterns in packages.items() for each in patterns for path in (SRC / name).glob(each)}
+    for name in ("lesion_segmentation", "lesion_project"):
+        files = {path for path in (SRC / name).rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+        assert SRC / name / "py.typed" in files
+        assert files <= packaged
 
 
 def test_base_dependencies_are_few():
@@ -93,7 +103,7 @@ def test_base_dependencies_are_few():
     assert names(PROJECT["dependencies"]) <= {distribution_of(name) for name, _ in find_imports()}
 
 
-def test_library_without_extras(tmp_path):
+def test_library_works_without_extras_and_names_missing_ones(tmp_path):
     generator = np.random.default_rng(0)
     for folder in ("in", "truth"):
         (tmp_path / folder).mkdir()
@@ -109,6 +119,7 @@ def test_library_without_extras(tmp_path):
     need_none = [
         ["--help"],
         ["predict", source, target, "--overlays", "--probabilities"],
+        ["predict", source, "memory://bucket/out"],
         ["check-data", source, truth],
         ["audit", str(SRC.parent / "docs" / "published.csv")],
     ]
@@ -121,7 +132,6 @@ def test_library_without_extras(tmp_path):
         "scale": [
             ["predict", source, other, "--workers", "2"],
             ["predict", source, "s3://bucket/out"],
-            ["predict", source, "memory://bucket/out"],
         ],
         "serve": [["serve"]],
         "onnx": [["export", str(tmp_path / "network.onnx")]],
@@ -150,21 +160,21 @@ def test_library_without_extras(tmp_path):
     assert not (tmp_path / "other").exists()
 
 
-def test_extra_of_a_package():
+def test_extra_is_found_by_module_name():
     assert find_extra("sklearn") == "train"
     assert find_extra("markdown_it") == "report"
     assert find_extra("numpy") is None
     assert find_extra("there_is_none") is None
 
 
-def test_other_import_errors_pass_unchanged():
+def test_other_import_errors_propagate_unchanged():
     with pytest.raises(ModuleNotFoundError, match="there_is_none"), explain_missing_extras():
         import there_is_none  # noqa: F401
     with pytest.raises(ImportError, match="no_such_name"), explain_missing_extras():
         from torch import no_such_name  # noqa: F401
 
 
-def test_cause_of_an_import_error_is_read():
+def test_missing_package_is_found_in_the_cause_of_an_error():
     with (
         pytest.raises(InputError, match=r"package s3fs .* pip install 'lesion-segmentation\[scale\]'"),
         explain_missing_extras(),

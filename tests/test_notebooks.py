@@ -1,4 +1,4 @@
-"""The notebooks run from the first cell to the last on what demo runs left, and are committed without output."""
+"""The notebooks run on the files of demo runs from the first to the last cell, and are committed without output."""
 
 import shutil
 from pathlib import Path
@@ -10,7 +10,7 @@ from nbclient import NotebookClient
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 
 
-def test_no_output_is_committed():
+def test_notebooks_are_committed_without_output():
     for path in NOTEBOOKS.glob("*.ipynb"):
         for cell in nbformat.read(path, as_version=4).cells:
             assert not cell.get("outputs"), path.name

@@ -1,4 +1,4 @@
-"""Facts of the real PH2, where it is in place (make ph2 FROM=...)."""
+"""Known facts about the real PH2, which make ph2 FROM=... imports."""
 
 import io
 import shutil
@@ -27,6 +27,7 @@ from lesion_segmentation.paper import legacy_scores
 from lesion_segmentation.paper.split import TEST_CASES
 from lesion_segmentation.prediction import predict
 from lesion_segmentation.training.loop import fit
+from lesion_segmentation.training.samples import TrainingData
 from lesion_segmentation.training.settings import TrainingSettings
 
 pytestmark = pytest.mark.ph2
@@ -35,14 +36,14 @@ SIZE = ImageSize(height=192, width=256, resizing="lanczos")
 PH2 = Path(__file__).parents[1] / "data" / "01_raw" / "ph2"
 
 
-def pictures(part: str):
+def list_images(part: str):
     return {path.stem: (lambda path=path: Image.open(path)) for path in (PH2 / part).glob("*.bmp")}
 
 
 @pytest.fixture(scope="module")
 def read() -> Cases:
     annotations = (PH2 / "PH2_dataset.txt").read_text()
-    return read_cases(pictures("images"), pictures("masks"), annotations, SIZE, DataSettings())
+    return read_cases(list_images("images"), list_images("masks"), annotations, SIZE, DataSettings())
 
 
 @pytest.fixture(scope="module")
@@ -66,23 +67,23 @@ def hashes(read) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def alike(cases, hashes) -> pd.DataFrame:
+def near_duplicates(cases, hashes) -> pd.DataFrame:
     return list_near_duplicates(cases, hashes, LeakGuardSettings())
 
 
-def test_the_passport_gives_ph2s_known_facts(cases, alike):
-    passport = describe_dataset(cases, alike)
-    assert passport["source"] == "PH2"
-    assert passport["diagnoses"] == {"common nevus": 80, "atypical nevus": 80, "melanoma": 40}
-    assert (len(passport["sizes"]), passport["sizes"]["767 x 576"], passport["sizes"]["765 x 572"]) == (24, 94, 3)
-    assert passport["lesion_area"]["mean"] == pytest.approx(0.323, abs=0.001)
-    assert passport["touches_border"] == 50
-    assert passport["histological_diagnosis_missing"] == 159
-    assert passport["near_duplicates"] == 0
-    assert passport["most_alike"] == {"cases": ["IMD020", "IMD171"], "differing_bits": 56, "of_bits": 256}
+def test_summary_has_known_facts_of_ph2(cases, near_duplicates):
+    summary = describe_dataset(cases, near_duplicates)
+    assert summary["source"] == "PH2"
+    assert summary["diagnoses"] == {"common nevus": 80, "atypical nevus": 80, "melanoma": 40}
+    assert (len(summary["sizes"]), summary["sizes"]["767 x 576"], summary["sizes"]["765 x 572"]) == (24, 94, 3)
+    assert summary["lesion_area"]["mean"] == pytest.approx(0.323, abs=0.001)
+    assert summary["touches_border"] == 50
+    assert summary["histological_diagnosis_missing"] == 159
+    assert summary["near_duplicates"] == 0
+    assert summary["nearest_pair"] == {"cases": ["IMD020", "IMD171"], "differing_bits": 56, "of_bits": 256}
 
 
-def test_the_papers_test_cases(cases):
+def test_paper_protocol_has_known_test_cases(cases):
     split = split_cases(cases, SplitSettings(protocol="paper"))
     test = cases[cases["case_id"].isin(split.loc[split["subset"] == "test", "case_id"])]
     assert tuple(test["case_id"]) == TEST_CASES
@@ -100,9 +101,9 @@ def test_the_papers_test_cases(cases):
     ],
 )
 def test_legacy_scores_of_constant_predictions(masks, value, test_only, iou, dice, precision, recall, accuracy):
-    """The figures of the paper's code on these masks, in percent."""
+    """The expected values, in percent, are those of the paper's code on these masks."""
     case_ids = sorted(masks)
-    if test_only:  # in the order in which the paper's code draws them: Dice is pooled over batches of 18
+    if test_only:  # in the order of the paper's code, since Dice is pooled over batches of 18
         _, case_ids = train_test_split(case_ids, test_size=0.25, random_state=101)
     chosen = np.stack([masks[case_id] for case_id in case_ids])
     scores = {name: 100 * score for name, score in legacy_scores(np.full(chosen.shape, value), chosen).items()}
@@ -110,8 +111,8 @@ def test_legacy_scores_of_constant_predictions(masks, value, test_only, iou, dic
     assert scores == pytest.approx(expected, abs=0.1)
 
 
-def test_ten_faults_in_a_copy_are_named_in_one_report(tmp_path):
-    """Through the catalog's own types; untouched files are links to the real ones."""
+def test_ten_problems_of_a_copy_are_in_one_report(tmp_path):
+    """The files are read with the dataset types of the catalog. Undamaged files are links to the real ones."""
     for part in ("images", "masks"):
         (tmp_path / part).mkdir()
         for path in (PH2 / part).glob("*.bmp"):
@@ -131,63 +132,63 @@ def test_ten_faults_in_a_copy_are_named_in_one_report(tmp_path):
     assert [text for text in expected if text not in report] == []
 
 
-def as_jpeg(image: Image.Image) -> Image.Image:
+def compress(image: Image.Image) -> Image.Image:
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=50)
     return Image.open(buffer).convert("RGB")
 
 
-def with_noise(image: Image.Image) -> Image.Image:
+def add_noise(image: Image.Image) -> Image.Image:
     noise = np.random.default_rng(0).normal(0, 8, (image.height, image.width, 3))
     return Image.fromarray(np.clip(np.asarray(image) + noise, 0, 255).astype(np.uint8))
 
 
-def cropped(image: Image.Image, share: float) -> Image.Image:
+def crop(image: Image.Image, share: float) -> Image.Image:
     left, top = int(share * image.width), int(share * image.height)
     inner = (left, top, int((1 - share) * image.width), int((1 - share) * image.height))
     return image.crop(inner).resize(image.size)
 
 
-def test_different_cases_are_further_apart_than_the_guards_threshold(hashes):
+def test_distances_of_different_cases_exceed_the_default_limit(hashes):
     distances = hash_distances(list(hashes.values()))
     others = distances[~np.eye(len(hashes), dtype=bool)]
     assert others.min() == 56 > LeakGuardSettings().max_distance
 
 
 @pytest.mark.parametrize(
-    ("alter", "most", "seen"),
+    ("alter", "expected_max", "detected"),
     [
-        (as_jpeg, 16, True),
+        (compress, 16, True),
         (lambda image: image.resize((128, 96)).resize(image.size), 8, True),
         (lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT), 0, True),
         (lambda image: image.transpose(Image.Transpose.ROTATE_90), 8, True),
         (lambda image: ImageEnhance.Brightness(image).enhance(1.2), 30, True),
         (lambda image: ImageEnhance.Contrast(image).enhance(0.7), 6, True),
         (lambda image: ImageEnhance.Color(image).enhance(0.5), 6, True),
-        (with_noise, 14, True),
-        (lambda image: cropped(image, 0.02), 66, False),
+        (add_noise, 14, True),
+        (lambda image: crop(image, 0.02), 66, False),
         (lambda image: image.rotate(2, Image.Resampling.BILINEAR), 74, False),
     ],
-    ids=["jpeg", "smaller", "mirrored", "turned by 90", "brighter", "flatter", "paler", "noise", "cropped", "turned"],
+    ids=["jpeg", "smaller", "mirrored", "rotated 90", "brighter", "flatter", "paler", "noise", "cropped", "rotated 2"],
 )
-def test_what_the_guard_sees_of_a_case_in_another_form(images, hashes, alter, most, seen):
-    """The rows of docs/leak_guard.md; the last two are what it cannot promise to see."""
+def test_altered_cases_are_detected_except_slight_crops_and_rotations(images, hashes, alter, expected_max, detected):
+    """These are the rows of the table in docs/leak_guard.md."""
     altered = {name: hash_views(np.asarray(alter(Image.fromarray(image)))) for name, image in images.items()}
     distances = [hash_distances([hashes[name], altered[name]])[0, 1] for name in images]
-    assert max(distances) <= most
-    assert (max(distances) <= LeakGuardSettings().max_distance) == seen
+    assert max(distances) <= expected_max
+    assert (max(distances) <= LeakGuardSettings().max_distance) == detected
 
 
-def test_the_published_protocol_is_stopped_by_the_guard(cases, images, masks, alike):
-    """87 of its 90 validation samples have a sibling in training; no other pair of PH2 looks alike."""
+def test_leak_guard_refuses_the_published_protocol(cases, images, masks, near_duplicates):
+    """87 of its 90 validation samples have a copy in training. PH2 has no near-duplicates."""
     split = split_cases(cases, SplitSettings(protocol="paper_leaky"))
     samples, _, _ = make_samples(images, masks, split, AugmentationSettings(copies=("rotated", "flipped")))
     with pytest.raises(InputError, match="87 problems"):
-        guard_samples(samples, split, alike, LeakGuardSettings())
+        guard_samples(samples, split, near_duplicates, LeakGuardSettings())
 
 
-def test_a_shift_of_twelve_pixels_shows_in_every_score_but_the_papers(masks):
-    """Sanity run: perfect masks, all moved by twelve pixels to the right."""
+def test_shift_of_twelve_pixels_lowers_all_scores_except_the_papers_iou(masks):
+    """The predictions are the expert masks, shifted to the right."""
     truth = np.stack([masks[case_id].astype(bool) for case_id in sorted(masks)])
     moved = np.zeros_like(truth)
     moved[:, :, 12:] = truth[:, :, :-12]
@@ -199,8 +200,8 @@ def test_a_shift_of_twelve_pixels_shows_in_every_score_but_the_papers(masks):
 
 
 @pytest.fixture(scope="module")
-def test_scores_after_training(read):
-    """Mean test scores of a network trained on the masks of other cases as `order` says, or of the mean mask."""
+def score_after_training(read):
+    """Return a function that scores the mean mask, or a network trained on masks that are permuted by `order`."""
     small = ImageSize(height=48, width=64)
     images = {name: resize_image(image, small.height, small.width) for name, image in read.images.items()}
     truths = resize_masks(read.native_masks, small)
@@ -212,9 +213,15 @@ def test_scores_after_training(read):
             predicted = [np.mean([truths[case_id] for case_id in train], axis=0) > 0.5] * len(test)
         else:
             given = {case_id: truths[train[other]] for case_id, other in zip(train, order, strict=True)}
-            settings = TrainingSettings(width=0.125, epochs=15, online_augmentation={"enabled": False})
+            settings = TrainingSettings(
+                architecture="segnet_skip",
+                width=0.125,
+                epochs=15,
+                loss="bce_iou",
+                online_augmentation={"enabled": False},
+            )
             samples = pd.DataFrame({"sample_id": train, "subset": "train"})
-            network, _ = fit(images, given, samples, settings)
+            network, _ = fit(TrainingData(images, given, samples), settings)
             predicted = predict(network, np.stack([images[case_id] for case_id in test])) > 0.5
         pairs = zip(predicted, test, strict=True)
         return pd.DataFrame([score_case(p, truths[case_id] > 0) for p, case_id in pairs]).mean()
@@ -223,17 +230,17 @@ def test_scores_after_training(read):
 
 
 @pytest.mark.long
-def test_a_network_trained_on_shuffled_masks_is_no_better_than_the_mean_mask(test_scores_after_training):
-    """Sanity run at a quarter of the size: pictures then say nothing of the masks, and no path leaks the truth."""
-    of_mean_mask = test_scores_after_training(None)
-    shuffled = test_scores_after_training(np.random.default_rng(0).permutation(150))
-    right = test_scores_after_training(np.arange(150))
+def test_network_trained_on_shuffled_masks_is_no_better_than_the_mean_mask(score_after_training):
+    """Images and shuffled masks are unrelated, so a better score would mean that the test masks leak."""
+    mean_mask = score_after_training(None)
+    shuffled = score_after_training(np.random.default_rng(0).permutation(150))
+    right = score_after_training(np.arange(150))
     for score in ("dice", "iou"):
-        assert shuffled[score] <= of_mean_mask[score]
-        assert right[score] > of_mean_mask[score] + 0.05  # so the comparison can fail
+        assert shuffled[score] <= mean_mask[score]
+        assert right[score] > mean_mask[score] + 0.05  # shows that the comparison can fail
 
 
-def test_the_committed_fold_table_is_the_one_that_is_drawn(cases):
+def test_committed_fold_table_equals_the_split(cases):
     committed = pd.read_csv(Path(__file__).parents[1] / "results" / "folds.csv").set_index("case_id")["fold"]
     for fold in range(5):
         split = split_cases(cases, SplitSettings(protocol="folds", fold=fold))

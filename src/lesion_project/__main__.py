@@ -1,4 +1,4 @@
-"""`python -m lesion_segmentation`: what `kedro run` does, from the installed package and a conf folder."""
+"""`python -m lesion_project` is `kedro run` for the installed package and a folder `conf`."""
 
 import sys
 from pathlib import Path

@@ -1,10 +1,10 @@
-"""The configuration as Kedro loads it, with a data root of its own for every environment."""
+"""Kedro's configuration loader with a data root per environment and readable errors."""
 
 from pathlib import Path
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]
-from kedro.config import OmegaConfigLoader
+from kedro.config import MissingConfigException, OmegaConfigLoader
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -12,18 +12,18 @@ from lesion_segmentation.core.atomic_files import expand_home
 from lesion_segmentation.core.errors import InputError
 
 OWN_DATA = ("base", "local")
-"""Environments that stand for no environment: a plain `kedro run` and the user's own conf/local."""
+"""Environments that write to `data`: a plain `kedro run` uses the user's conf/local over conf/base."""
 
 
 def default_root(env: str | None) -> str:
-    """Where a run's files stand unless `data_root` says otherwise: data, or data/<env>."""
+    """Return the folder of a run's files if `data_root` is not given: data, or data/<env>."""
     return "data" if env is None or env in OWN_DATA else f"data/{env}"
 
 
 class ProjectConfigLoader(OmegaConfigLoader):
-    """OmegaConfigLoader in which `${runtime_params:data_root}` is always there, and which says what it cannot read.
+    """OmegaConfigLoader that always defines `${runtime_params:data_root}` and explains configuration errors.
 
-    So `--env demo` cannot write over what `kedro run` left, nor a user's own environment, without a line of theirs.
+    With a data root for each environment, `--env demo` cannot overwrite the files of a plain `kedro run`.
     """
 
     def __init__(
@@ -34,18 +34,49 @@ class ProjectConfigLoader(OmegaConfigLoader):
         super().__init__(conf_source, env, given, **options)
 
     def __getitem__(self, key: str) -> Any:
-        """As Kedro's, with a sentence instead of a trace where a file cannot be read.
+        """Load the configuration of this key, such as `parameters` or `catalog`.
 
         Raises:
-            InputError: A key is there twice, in one file or in two, or a file is no YAML, or a reference leads nowhere.
+            InputError: A file is not valid YAML, a key occurs twice, or an interpolation has no target.
         """
         try:
-            return super().__getitem__(key)
+            config = super().__getitem__(key)
+            return self._ignore_base_options(config) if key == "parameters" else config
         except (yaml.YAMLError, OmegaConfBaseException, ValueError) as error:
             found = " ".join(str(error).split()).replace('in "<file>", ', "")
             broken = [str(path) for path in sorted(Path(self.conf_source).rglob("*.yml")) if _is_broken(path)]
             where = f" in {', '.join(broken)}" if broken else ""
             raise InputError(f"The configuration of {key} cannot be read{where}: {found}") from error
+
+    def _ignore_base_options(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        """Set SegNet options of conf/base to None if the architecture lacks them.
+
+        Options that the environment or the command line sets stay, so that building the network refuses them.
+        """
+        from lesion_segmentation.training.settings import SEGNET_OPTIONS, SEGNETS
+
+        training = parameters.get("training")
+        if not isinstance(training, dict) or training.get("architecture") in SEGNETS:
+            return parameters
+        from lesion_segmentation.model import ARCHITECTURES  # imports torch, which most commands do not need
+
+        architecture = ARCHITECTURES.get(str(training.get("architecture")))
+        if architecture is None:
+            return parameters
+        kept = {*architecture.options.model_fields, *(self._load_overrides().get("training") or {})}
+        ignored = {name: None for name in SEGNET_OPTIONS if name in training and name not in kept}
+        return {**parameters, "training": {**training, **ignored}}
+
+    def _load_overrides(self) -> dict[str, Any]:
+        """Return the parameters that the environment and the command line set over conf/base."""
+        env = self.env or self.default_run_env
+        if env == self.base_env:
+            return dict(self.runtime_params)
+        try:
+            loader = OmegaConfigLoader(self.conf_source, env, self.runtime_params, base_env=env, default_run_env=env)
+            return dict(loader["parameters"])
+        except MissingConfigException:
+            return dict(self.runtime_params)
 
 
 def _is_broken(path: Path) -> bool:

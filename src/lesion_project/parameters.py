@@ -1,4 +1,4 @@
-"""Every group of parameters, and the model that checks it."""
+"""Parameter models by their names in conf, and the parameters that only the command line sets."""
 
 from pydantic import BaseModel
 
@@ -6,7 +6,6 @@ from lesion_segmentation.data.cases import DataSettings, ImageSize
 from lesion_segmentation.data.leakage import LeakGuardSettings
 from lesion_segmentation.data.samples import AugmentationSettings
 from lesion_segmentation.data.splits import SplitSettings
-from lesion_segmentation.prediction.run_settings import RunSettings
 from lesion_segmentation.prediction.settings import PredictionSettings
 from lesion_segmentation.report.settings import ReportingSettings
 from lesion_segmentation.training.search_space import SweepSettings
@@ -21,11 +20,10 @@ SETTINGS: dict[str, type[BaseModel]] = {
     "training": TrainingSettings,
     "prediction": PredictionSettings,
     "reporting": ReportingSettings,
-    "inference": RunSettings,
     "sweep": SweepSettings,
 }
 
-RUNTIME_PARAMETERS = ("data_root", "experiment", "comparison", "parent_run", "tracked_run", "places")
-"""Given on the command line only: where the outputs stand, their MLflow experiment, which runs are compared; by `kedro
-cross-validate`, the MLflow run that a fold belongs to or that the pooling goes on with; and by `kedro predict` where
-pictures and masks are, which no record of the run tells."""
+RUNTIME_PARAMETERS = ("data_root", "experiment", "comparison", "parent_run", "tracked_run", "predict_arguments")
+"""Parameters outside the models: the folder of the outputs, the MLflow experiment and the runs to compare; for `kedro
+cross-validate`, the parent run of a fold and the run that the pooled scores are logged to; for `kedro predict`, its
+arguments, which are not logged."""

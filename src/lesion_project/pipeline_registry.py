@@ -1,4 +1,4 @@
-"""The project's pipelines by name, written out: Kedro's find_pipelines imports only the one asked for."""
+"""The pipelines of the project. They are listed because Kedro's find_pipelines would import only the requested one."""
 
 from kedro.pipeline import Pipeline
 
@@ -15,7 +15,7 @@ from lesion_project.pipelines import (
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """Name to pipeline; `__default__` is the first four in a row, the others are asked for by name."""
+    """Map names to pipelines. `__default__` consists of the first four; the others run by name."""
     pipelines = {
         "data_processing": data_processing.create_pipeline(),
         "augmentation": augmentation.create_pipeline(),
@@ -33,7 +33,7 @@ def register_pipelines() -> dict[str, Pipeline]:
 
 
 def _create_reporting() -> Pipeline:
-    """With what the paper adds, unless somebody who needs no paper has deleted its room."""
+    """Create the reporting pipeline, with the tables of the paper unless its package was deleted."""
     if not HAS_PAPER:
         return reporting.create_pipeline()
     from lesion_project.pipelines import paper

@@ -1,86 +1,59 @@
-"""What the options of `kedro run` select, checked before anything is loaded: a typo is told in a sentence."""
+"""Checks of the names that `kedro run` selects.
 
-from collections.abc import Iterable, Mapping
+Kedro reports an unknown name with a stack trace, suggests no similar nodes, tags and namespaces, and ignores an unknown
+tag beside a known one.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 from lesion_segmentation.core.errors import InputError
 
-NODE_OPTIONS = {"node_names": "--nodes", "from_nodes": "--from-nodes", "to_nodes": "--to-nodes"}
-
 
 def check_environment(conf: Path, env: str | None) -> None:
-    """Refuse an environment that has no folder.
-
-    Raises:
-        InputError: Names those that have.
-    """
-    if env is None or (conf / env).is_dir():
-        return
-    known = sorted(path.name for path in conf.iterdir() if path.is_dir() and path.name != "local")
-    raise InputError(f"--env is {env}, {_expected(env, known)}")
+    """Raise an `InputError` if an environment has no folder below `conf`."""
+    if env is not None and not (conf / env).is_dir():
+        _require_known("environment", [env], [path.name for path in conf.iterdir() if path.is_dir()])
 
 
 def check_selection(options: Mapping[str, Any], pipelines: Mapping[str, Any]) -> dict[str, Any]:
-    """The options with every bare node name made whole, where it is unique.
+    """Return the options of `kedro run`, with the namespace added to each node name that is unique without it.
 
     Raises:
-        InputError: There is no such pipeline, node, tag or namespace; all are named.
+        InputError: A pipeline, node, tag or namespace is unknown.
     """
-    problems: list[str] = []
-    names = [*_split(options.get("pipelines")), *_split(options.get("pipeline"))]
-    problems += [
-        f"--pipelines has {name}, {_expected(name, list(pipelines))}" for name in names if name not in pipelines
-    ]
-    if problems:
-        raise InputError.from_problems("What is asked for is not there", problems, "kedro registry list shows all.")
-    nodes = [node for name in names or ["__default__"] for node in pipelines[name].nodes]
-    whole = {node.name for node in nodes}
+    selected = [*_split(options.get("pipelines")), *_split(options.get("pipeline"))]
+    _require_known("pipeline", selected, pipelines)
+    nodes = [node for name in selected or ["__default__"] for node in pipelines[name].nodes]
+    bare = {node.name: node.name.rpartition(".")[2] for node in nodes}
+    count = Counter(bare.values())
+    known = {short: full for full, short in bare.items() if count[short] == 1} | {full: full for full in bare}
     checked = dict(options)
-    for option, shown in NODE_OPTIONS.items():
-        asked_for = _split(options.get(option))
-        if asked_for:
-            checked[option] = [_find_node(name, whole, shown, problems) for name in asked_for]
-    tags = {tag for node in nodes for tag in node.tags}
-    problems += [f"--tags has {tag}, {_expected(tag, tags)}" for tag in _split(options.get("tags")) if tag not in tags]
-    spaces = {space for node in nodes for space in _namespaces(node.namespace)}
-    problems += [
-        f"--namespaces has {space}, {_expected(space, spaces)}"
-        for space in _split(options.get("namespaces"))
-        if space not in spaces
-    ]
-    if problems:
-        raise InputError.from_problems(
-            "What is asked for is not there", problems, "kedro registry describe lists the nodes of a pipeline."
-        )
+    for option in ("node_names", "from_nodes", "to_nodes"):
+        if requested := _split(options.get(option)):
+            _require_known("node", requested, known)
+            checked[option] = [known[name] for name in requested]
+    _require_known("tag", _split(options.get("tags")), {tag for node in nodes for tag in node.tags})
+    spaces = [accumulate(node.namespace.split("."), "{}.{}".format) for node in nodes if node.namespace]
+    _require_known("namespace", _split(options.get("namespaces")), {name for levels in spaces for name in levels})
     return checked
 
 
-def _find_node(name: str, whole: set[str], option: str, problems: list[str]) -> str:
-    if name in whole:
-        return name
-    found = [each for each in whole if each.endswith(f".{name}")]
-    if len(found) == 1:
-        return found[0]
-    problems.append(f"{option} has {name}, {_expected(name, whole | {each.rpartition('.')[2] for each in whole})}")
-    return name
-
-
-def _namespaces(namespace: str | None) -> list[str]:
-    """reporting.tables is in reporting, too."""
-    parts = (namespace or "").split(".")
-    return [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
+def _require_known(kind: str, names: Iterable[str], known: Collection[str]) -> None:
+    problems = []
+    for name in set(names) - set(known):
+        similar = " or ".join(map(repr, get_close_matches(name, known)))
+        hint = f"Did you mean {similar}?" if similar else f"Expected one of: {', '.join(sorted(known))}."
+        problems.append(f"Unknown {kind} {name!r}. {hint}")
+    if problems:
+        raise InputError("\n".join(sorted(problems)))
 
 
 def _split(value: str | Iterable[str] | None) -> list[str]:
-    if not value:
-        return []
-    parts = value.split(",") if isinstance(value, str) else value
+    """Split names of one comma-separated string, the form that a file of options has."""
+    parts = value.split(",") if isinstance(value, str) else value or []
     return [part.strip() for part in parts if part.strip()]
-
-
-def _expected(name: str, known: Iterable[str]) -> str:
-    names = sorted(each for each in known if each)
-    near = get_close_matches(name, names, n=3, cutoff=0.6)
-    return f"did you mean {' or '.join(near)}?" if near else f"expected one of: {', '.join(names)}"

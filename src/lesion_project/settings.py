@@ -1,11 +1,11 @@
-"""Kedro's settings: configuration and hooks."""
+"""Kedro settings: configuration loader and hooks."""
 
 import warnings
 
 from lesion_project.configuration import ProjectConfigLoader
 from lesion_project.hooks.lazy import LazyHooks
 
-# Of libraries among themselves: nobody who runs this project can do anything about them.
+# These warnings concern libraries only, and users of this project cannot fix them.
 warnings.filterwarnings("ignore", message="register_new_resolver", category=UserWarning)
 warnings.filterwarnings("ignore", module=r"monai\.", category=FutureWarning)
 
@@ -16,6 +16,6 @@ CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",
     "config_patterns": {"mlflow": ["mlflow*", "mlflow*/**"]},
-    # Kedro's default would drop every key of `training` that an environment or --params does not name.
+    # Kedro's default would drop all keys of `training` that the environment does not set.
     "merge_strategy": {"parameters": "soft", "mlflow": "soft"},
 }

@@ -1,9 +1,9 @@
-"""Skin lesion segmentation with SegNet-v2 on PH2: a library, and Kedro pipelines that wire it."""
+"""Skin lesion segmentation with SegNet-v2 on PH2."""
 
 import os
 
-# Before torch is loaded: beside another busy process OpenMP's threads would spin against it and slow a training down
-# several times over (docs/benchmarks.md). Who has set it knows better.
+# This must be set before torch is imported. Otherwise, if another process is busy, OpenMP's threads spin while they
+# wait and slow training down several times (docs/benchmarks.md). A value set by the user takes precedence.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 __version__ = "0.2.0"

@@ -1,4 +1,4 @@
-"""What the benchmark measures with is right, and it runs; how fast anything is, is nobody's test."""
+"""Tests that the benchmarks run and count correctly. Speed itself is not tested."""
 
 import re
 import signal
@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from benchmarks import parts
-from benchmarks.busy import REPEATS, WARM_UP, busy, tell
+from benchmarks.busy import REPEATS, WARM_UP, busy, print_times
 from benchmarks.networks import NETWORKS, OTHERS, build
 from benchmarks.plot import plot_ratios
 from benchmarks.speed import Case, add_ratios, measure
@@ -20,21 +20,21 @@ from lesion_segmentation.model import ARCHITECTURES, segnet
 from lesion_segmentation.model.layers import count_gflop
 
 
-def test_arithmetic_is_counted_by_hand_and_grows_with_the_square_of_the_width():
+def test_count_gflop_agrees_with_a_hand_count_and_grows_with_squared_width():
     convolution = torch.nn.Conv2d(3, 8, 3, padding=1)
     assert count_gflop(convolution) == pytest.approx(2 * 3 * 8 * 9 * 192 * 256 / 1e9)
     assert 14 < count_gflop(build("segnet", 0.5)) / count_gflop(build("segnet", 0.125)) < 16.5
 
 
 @pytest.mark.parametrize("width", [0.25, 0.5])
-def test_monais_network_has_about_the_arithmetic_of_segnet(width):
+def test_monai_unet_has_about_the_arithmetic_of_segnet(width):
     segnet, unet = (count_gflop(build(name, width)) for name in NETWORKS)
     assert unet == pytest.approx(segnet, rel=0.1)
 
 
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("task", ["training", "inference", "inference, eager float32"])
-def test_every_case_is_measured(task, network):
+def test_measure_times_every_task(task, network):
     row = measure(Case(task, network, 0.0625, 2))
     assert row["ms_per_image"] > 0
     assert row["peak_mb"] > 100
@@ -43,32 +43,32 @@ def test_every_case_is_measured(task, network):
 
 
 @pytest.mark.parametrize("network", OTHERS)
-def test_every_architecture_can_be_measured(network):
+def test_measure_times_every_architecture(network):
     assert measure(Case("inference", network, 0.0625, 2))["gflop"] > 0
     assert {build(name, 0.0625).metadata.architecture for name in (*NETWORKS, *OTHERS)} == set(ARCHITECTURES)
 
 
-def test_ratios_are_to_the_arithmetic_at_the_median_rate_of_their_precision():
+def test_ratios_use_the_median_multiply_rate_of_their_precision():
     rows = [("training", 30.0, 900.0), ("inference", 10.0, 1000.0), ("inference", 20.0, 1100.0)]
     speed = pd.DataFrame(rows, columns=["task", "ms_per_image", "multiply_gflops"]).assign(precision="b", gflop=4.0)
     assert list(add_ratios(speed)["ratio"]) == pytest.approx([2.5, 2.5, 5.0])  # 4 GFLOP at 1,000 GFLOP/s: 4 ms
 
 
-def test_the_parts_of_an_epoch_are_all_of_it(monkeypatch):
+def test_time_parts_returns_every_part_of_an_epoch(monkeypatch):
     monkeypatch.setattr(parts, "SAMPLES", 4)
     rows = parts.time_parts(0.0625, 2)
     assert all(row["share"] > 0 for row in rows)
     assert {row["part"] for row in rows} == {part for _, _, part in parts._PARTS} | {"rest: loss, start, end"}
 
 
-def test_operators_are_told_apart():
+def test_time_operators_separates_kinds_of_operators():
     arithmetic, *rows = parts.time_operators(0.0625, 2)
     assert arithmetic["ms_per_image"] > 0
     assert all(row["share"] > 0 for row in rows)
     assert {"convolution", "batch norm", "unpooling", "pooling", "ReLU", "optimizer"} <= {row["part"] for row in rows}
 
 
-def test_the_plot_has_a_bar_for_every_ratio():
+def test_plot_has_a_bar_for_every_ratio():
     rows = [
         {
             "network": network,
@@ -87,29 +87,29 @@ def test_the_plot_has_a_bar_for_every_ratio():
     assert np.allclose(heights, [*(groups + 0.6), *(groups + 0.5), *(groups + 0.1)])
 
 
-def test_a_step_is_timed_alone_and_beside_a_busy_process(capsys):
+def test_step_is_timed_alone_and_beside_a_busy_process(capsys):
     naps: list[None] = []
-    tell("a nap", lambda: naps.append(time.sleep(0.001)), images=2)
-    assert re.fullmatch(r"a nap: \d+\.\d ms an image alone, .* times\n", capsys.readouterr().out)
+    print_times("a nap", lambda: naps.append(time.sleep(0.001)), images=2)
+    assert re.fullmatch(r"a nap: \d+\.\d ms per image alone, .* times\n", capsys.readouterr().out)
     assert len(naps) == 2 * (WARM_UP + REPEATS)
 
 
-def test_busy_processes_are_ended_also_by_an_error(monkeypatch):
-    begun: list[subprocess.Popen[bytes]] = []
+def test_busy_processes_end_after_an_error(monkeypatch):
+    started: list[subprocess.Popen[bytes]] = []
 
-    class Remembered(subprocess.Popen):
+    class Recorded(subprocess.Popen):
         def __init__(self, *arguments, **options):
             super().__init__(*arguments, **options)
-            begun.append(self)
+            started.append(self)
 
-    monkeypatch.setattr(subprocess, "Popen", Remembered)
+    monkeypatch.setattr(subprocess, "Popen", Recorded)
     with pytest.raises(KeyError), busy(2):
         raise KeyError
-    assert [process.poll() for process in begun] == [-signal.SIGKILL] * 2
+    assert [process.poll() for process in started] == [-signal.SIGKILL] * 2
 
 
-def test_the_keras_network_is_ours_in_numbers():
-    """The script runs where there is no PyTorch, so it has the channels once more."""
+def test_keras_network_has_the_channels_of_segnet():
+    """The script runs without PyTorch, so it repeats the channels."""
     source = (Path(__file__).parents[2] / "benchmarks" / "keras_step.py").read_text()
     network = segnet.DECODER, segnet.ENCODER, segnet.DENSE
     assert f"DECODER = {(*network[0], (1,))}" in source

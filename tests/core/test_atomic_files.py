@@ -1,4 +1,4 @@
-"""Outputs that are whole or not there: full disks, no permission, a save that fails half-way."""
+"""Atomic writes with a full disk, without permission, and when saving fails."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ from lesion_segmentation.model import SegNet
 
 @pytest.fixture
 def small_disk(mount_disk: Callable[[str], Path]) -> Path:
-    """A file system of 64 KiB."""
+    """Mount a file system of 64 KiB."""
     return mount_disk("64k")
 
 
@@ -41,34 +41,34 @@ def noise_figure() -> MatplotlibFigure:
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
-def test_a_full_disk_leaves_the_former_file_and_says_so(small_disk, dataset, small, large):
+def test_full_disk_leaves_existing_file_unchanged(small_disk, dataset, small, large):
     path = small_disk / "output.png"
     data = dataset(filepath=str(path)) if dataset is not CaseArrays else dataset(filepath=str(path.with_suffix(".npz")))
     data.save(small)
     before = {file.name: file.read_bytes() for file in small_disk.iterdir()}
     with pytest.raises(DatasetError) as caught:
         data.save(large)
-    told = caught.value.__cause__
-    assert isinstance(told, InputError)
-    assert "No space left on device. What an earlier run left there is unchanged" in str(told)
+    cause = caught.value.__cause__
+    assert isinstance(cause, InputError)
+    assert "No space left on device. An existing file is unchanged" in str(cause)
     assert {file.name: file.read_bytes() for file in small_disk.iterdir()} == before
 
 
-def test_a_run_on_a_full_disk_is_refused_before_any_work(run, small_disk):
-    with pytest.raises(InputError, match="MiB free, 300 expected"):
+def test_run_on_full_disk_fails_before_any_work(run, small_disk):
+    with pytest.raises(InputError, match="MiB free, but 300 MiB are needed"):
         run(params={"data_root": str(small_disk)})
     assert not list(small_disk.iterdir())
 
 
-def test_a_folder_that_cannot_be_made_is_told_before_any_work(run, project, tmp_path):
+def test_run_into_a_file_fails_before_any_work(run, project, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="file is a file, expected a folder"):
+    with pytest.raises(InputError, match="file is a file, but a folder is needed"):
         run(params={"data_root": str(tmp_path / "file")})
     assert not (project / "data").exists()
 
 
-def test_no_permission_is_told(tmp_path, monkeypatch):
-    """Root may write anywhere, so the system's refusal is played."""
+def test_missing_permission_leaves_existing_file_unchanged(tmp_path, monkeypatch):
+    """The error is simulated, since root may write anywhere."""
     path = tmp_path / "table.csv"
     path.write_text("old")
 
@@ -82,10 +82,10 @@ def test_no_permission_is_told(tmp_path, monkeypatch):
     assert [file.name for file in tmp_path.iterdir()] == ["table.csv"]
 
 
-def test_a_folder_that_may_not_be_entered_is_told_without_a_stack_trace(tmp_path):
-    """In a process without root's rights."""
+def test_existing_parent_skips_folders_without_permission(tmp_path):
+    """A forked process gives up root's permissions, which include all folders."""
     if os.getuid() != 0:
-        pytest.skip("needs root, to give up its rights")
+        pytest.skip("needs root, whose permissions the process gives up")
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     parent = os.fork()
@@ -103,7 +103,7 @@ def test_a_folder_that_may_not_be_entered_is_told_without_a_stack_trace(tmp_path
         (Figure, MatplotlibFigure(), "no figure"),
     ],
 )
-def test_a_save_that_fails_leaves_what_was_there(dataset, good, bad, tmp_path):
+def test_failed_save_leaves_existing_file_unchanged(dataset, good, bad, tmp_path):
     path = tmp_path / "output.png"
     data = dataset(filepath=str(path))
     data.save(good)
@@ -114,17 +114,17 @@ def test_a_save_that_fails_leaves_what_was_there(dataset, good, bad, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["output.png"]
 
 
-def test_two_writers_of_one_file_do_not_meet(tmp_path):
+def test_concurrent_writers_use_separate_temporary_files(tmp_path):
     path = tmp_path / "table.csv"
     with atomic_write(path) as one, atomic_write(path) as other:
         one.write_text("one")
         other.write_text("other")
         assert one != other
-    assert path.read_text() == "one"  # whoever ended last
+    assert path.read_text() == "one"  # the block that ended last
     assert [file.name for file in tmp_path.iterdir()] == ["table.csv"]
 
 
-def test_what_a_killed_writer_left_is_swept_and_a_living_ones_is_not(tmp_path):
+def test_temporary_files_of_dead_but_not_of_live_writers_are_removed(tmp_path):
     dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
     left = tmp_path / f".table.{int(dead.stdout)}-3.partial.csv"
     living = tmp_path / f".table.{os.getppid()}-0.partial.csv"
@@ -137,7 +137,7 @@ def test_what_a_killed_writer_left_is_swept_and_a_living_ones_is_not(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["001", "NA", "nan", "1e5", "True", "-0", "", "12345e6789012345"])
-def test_ids_and_digests_are_texts(tmp_path, name):
+def test_ids_and_hashes_are_loaded_as_strings(tmp_path, name):
     table = Table(filepath=str(tmp_path / "table.csv"))
     table.save(pd.DataFrame({"case_id": [name, "b"], "split_hash": [name, "0"], "dice": [0.5, 1.0]}))
     loaded = table.load()

@@ -1,9 +1,9 @@
-"""Differences between the settings of a file and those of today."""
+"""Differences between recorded and current settings."""
 
 from lesion_segmentation.core.differences import MISSING, find_differences
 
 
-def test_a_setting_that_one_side_lacks_has_its_default():
+def test_missing_settings_have_their_default():
     assert find_differences({"a": 1, "b": 2}, {"a": 1, "b": 3}, {}) == [("b", 2, 3)]
     assert find_differences({"a": 1}, {"a": 1, "b": 2}, {"b": 2}) == []
     assert find_differences({"a": 1}, {"a": 1, "b": 3}, {"b": 2}) == [("b", 2, 3)]

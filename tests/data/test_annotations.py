@@ -6,7 +6,7 @@ from lesion_segmentation.data.annotations import HEADER, parse_annotations
 ROW = "|| IMD425 ||                Melanoma ||   2 ||  1 |  AT |  T |  P |  A |  P ||       3  4  5  6 ||"
 
 
-def test_codes_become_words():
+def test_codes_are_translated_to_words():
     row = parse_annotations(f"{HEADER}\n{ROW}\n\nLegends for 'Colors':\n1 - White;\n").iloc[0]
     assert dict(row) == {
         "case_id": "IMD425",
@@ -28,12 +28,12 @@ def test_empty_cells_stay_empty():
     assert set(row.drop("case_id")) == {""}
 
 
-def test_all_faults_are_named_at_once():
+def test_all_problems_are_in_one_report():
     text = "\n".join([ROW, ROW, ROW.replace("IMD425", "IMD426").replace("||   2 ||", "||   7 ||"), "|| IMD427 || 3 ||"])
     with pytest.raises(InputError) as caught:
         parse_annotations(text)
     report = str(caught.value)
     assert "3 problems" in report
-    assert "IMD425: stands there twice" in report
+    assert "IMD425: it is listed twice" in report
     assert "IMD426: diagnosis is 7, expected one of 0, 1, 2" in report
     assert "IMD427" in report

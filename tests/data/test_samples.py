@@ -20,7 +20,7 @@ def test_without_copies_samples_are_the_cases(images, masks, split):
     assert all(np.array_equal(sample_masks[case_id], masks[case_id]) for case_id in samples["sample_id"])
 
 
-def test_copies_are_of_training_cases_and_name_them(images, masks, split):
+def test_only_training_cases_are_copied(images, masks, split):
     settings = AugmentationSettings(copies=("rotated", "flipped"))
     samples, sample_images, sample_masks = make_samples(images, masks, split, settings)
     train = (split["subset"] == "train").sum()
@@ -35,7 +35,7 @@ def test_copies_are_of_training_cases_and_name_them(images, masks, split):
         assert np.array_equal(sample_images[row.sample_id], images[row.case_id][:, ::-1])
 
 
-def test_each_case_is_scored_once_and_copies_are_not(images, masks, split, cases):
+def test_each_case_is_scored_once_without_copies(images, masks, split, cases):
     samples, _, _ = make_samples(images, masks, split, AugmentationSettings(copies=("flipped",)))
     scored = list_scored(samples.assign(split_hash=split_hash(split)), split, cases)
     assert sorted(scored["sample_id"]) == sorted(split["case_id"])
@@ -43,12 +43,12 @@ def test_each_case_is_scored_once_and_copies_are_not(images, masks, split, cases
     assert set(scored["source"]) == {"synthetic"}
 
 
-def test_copies_nobody_knows_are_refused_by_name():
-    with pytest.raises(ValueError, match=r"augmentation\.copies has turned, expected some of: rotated, flipped"):
+def test_unknown_copies_are_refused():
+    with pytest.raises(ValueError, match=r"augmentation\.copies contains turned, expected some of: rotated, flipped"):
         AugmentationSettings(copies=("turned",))
 
 
-def test_inputs_are_not_touched_and_angles_follow_the_seed(images, masks, split):
+def test_inputs_are_unchanged_and_angles_depend_on_the_seed(images, masks, split):
     before = {case_id: image.copy() for case_id, image in images.items()}
     settings = AugmentationSettings(copies=("rotated",))
     one, two = (make_samples(images, masks, split, settings)[1] for _ in range(2))

@@ -4,13 +4,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lesion_segmentation.core.errors import InputError
-from lesion_segmentation.data.sources.ph2 import read_manifest
+from lesion_segmentation.data.sources.ph2_manifest import read_manifest
 from lesion_segmentation.data.splits import SplitSettings, split_cases, split_hash
 
 
 @pytest.fixture(scope="module")
 def ph2_cases() -> pd.DataFrame:
-    """PH2's ids with diagnoses in PH2's proportions (not each case's own)."""
+    """Return PH2's case ids with diagnoses in PH2's proportions, but not those of the cases."""
     ids = list(read_manifest().index)
     return pd.DataFrame({"case_id": ids, "diagnosis": ["common nevus", "atypical nevus"] * 80 + ["melanoma"] * 40})
 
@@ -19,7 +19,7 @@ def subsets(split: pd.DataFrame) -> dict[str, set[str]]:
     return {name: set(part["case_id"]) for name, part in split.groupby("subset")}
 
 
-def test_stratified_keeps_the_proportions(ph2_cases):
+def test_stratified_split_keeps_proportions_of_diagnoses(ph2_cases):
     split = split_cases(ph2_cases, SplitSettings(protocol="stratified")).merge(ph2_cases)
     assert split["subset"].value_counts().to_dict() == {"train": 120, "test": 50, "validation": 30}
     melanomas = split[split["diagnosis"] == "melanoma"]["subset"].value_counts()
@@ -34,13 +34,13 @@ def test_folds_test_each_case_once(ph2_cases, seed):
     assert sorted(tested) == sorted(ph2_cases["case_id"])
 
 
-def test_hash_names_the_assignment_and_not_the_order(ph2_cases):
+def test_split_hash_depends_on_subsets_and_not_on_order(ph2_cases):
     split = split_cases(ph2_cases, SplitSettings(protocol="stratified"))
     assert split_hash(split) == split_hash(split[::-1])
     assert split_hash(split) != split_hash(split_cases(ph2_cases, SplitSettings(protocol="stratified", seed=1)))
 
 
-def test_impossible_splits_say_why(ph2_cases):
+def test_impossible_splits_are_refused_with_reason(ph2_cases):
     with pytest.raises(InputError, match="nothing would be left for training"):
         split_cases(ph2_cases, SplitSettings(protocol="folds", validation_cases=160))
     some = ph2_cases.assign(diagnosis=["", *ph2_cases["diagnosis"][1:]])
@@ -49,10 +49,10 @@ def test_impossible_splits_say_why(ph2_cases):
 
 
 @pytest.mark.parametrize("protocol", ["stratified", "folds"])
-def test_without_any_diagnosis_there_are_no_strata(ph2_cases, protocol, caplog):
+def test_split_without_diagnoses_is_not_stratified(ph2_cases, protocol, caplog):
     split = split_cases(ph2_cases.assign(diagnosis=""), SplitSettings(protocol=protocol))
     assert split["subset"].value_counts()["test"] == {"stratified": 50, "folds": 40}[protocol]
-    assert "drawn without strata" in caplog.text
+    assert "the split is not stratified" in caplog.text
 
 
 @settings(max_examples=20, deadline=None)
@@ -61,7 +61,7 @@ def test_without_any_diagnosis_there_are_no_strata(ph2_cases, protocol, caplog):
     protocol=st.sampled_from(["stratified", "folds"]),
     seed=st.integers(0, 50),
 )
-def test_groups_stay_together_whatever_their_diagnoses(sizes, protocol, seed):
+def test_groups_stay_together(sizes, protocol, seed):
     groups = [f"patient {number}" for number, size in enumerate(sizes) for _ in range(size)]
     cases = pd.DataFrame({"case_id": [f"C{i:03d}" for i in range(len(groups))], "group": groups})
     cases["diagnosis"] = ""
@@ -71,27 +71,27 @@ def test_groups_stay_together_whatever_their_diagnoses(sizes, protocol, seed):
     assert {"train", "test"} <= set(joined["subset"])
 
 
-def test_each_case_its_own_group_changes_no_split(ph2_cases):
+def test_groups_of_single_cases_change_no_split(ph2_cases):
     for protocol in ("stratified", "folds"):
         chosen = SplitSettings(protocol=protocol)
         alone = ph2_cases.assign(group=ph2_cases["case_id"])
         assert split_hash(split_cases(alone, chosen)) == split_hash(split_cases(ph2_cases, chosen))
 
 
-def test_a_given_split_is_obeyed(ph2_cases):
+def test_given_split_is_applied(ph2_cases):
     given_ = ["test"] * 20 + ["validation"] * 10 + ["train"] * (len(ph2_cases) - 30)
     split = split_cases(ph2_cases.assign(subset=given_), SplitSettings(protocol="given"))
     assert list(split.sort_values("case_id")["subset"]) == given_
     for wrong, message in (
         (ph2_cases, "has no column subset"),
-        (ph2_cases.assign(subset="training"), "has 'training', expected"),
-        (ph2_cases.assign(subset=given_, group="one"), "stand in more than one subset"),
+        (ph2_cases.assign(subset="training"), "contains 'training', expected"),
+        (ph2_cases.assign(subset=given_, group="one"), "are in more than one subset"),
     ):
         with pytest.raises(InputError, match=message):
             split_cases(wrong, SplitSettings(protocol="given"))
 
 
-def test_protocols_nobody_knows_are_refused_by_name():
+def test_unknown_protocols_are_refused():
     with pytest.raises(
         ValueError, match=r"split\.protocol is 'none', expected one of: stratified, folds, given, overfit"
     ):

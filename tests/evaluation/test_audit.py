@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from lesion_segmentation.core.errors import InputError
-from lesion_segmentation.evaluation.audit import AUDITED, audit_table
+from lesion_segmentation.evaluation.audit import audit_table
+from lesion_segmentation.evaluation.score_bounds import AUDITED
 from lesion_segmentation.evaluation.scores import COUNTS, count_pixels, score_counts
 
 
@@ -19,14 +20,14 @@ def audit(**cells: str) -> pd.Series:
     [("74", "92", "89", "90", "93"), ("80.37", "93.61", "88.99", "92.13", "93.96")],
     ids=["the paper", "the notebook"],
 )
-def test_no_single_averaging_allows_the_papers_rows(dice, iou, precision, recall, accuracy):
+def test_paper_rows_are_impossible_under_any_single_averaging(dice, iou, precision, recall, accuracy):
     row = audit(dice=dice, iou=iou, precision=precision, recall=recall, accuracy=accuracy, n="50")
     assert row["verdict"] == "impossible"
     assert "mean Dice >= mean IoU" in row["per_image"]
     assert "Dice = 2 IoU / (1 + IoU)" in row["pooled"]
 
 
-def test_what_the_papers_precision_and_recall_imply():
+def test_implied_dice_and_iou_of_paper_precision_and_recall():
     row = audit(precision="89", recall="90")
     assert (row["implied_dice"], row["implied_iou"]) == (pytest.approx(0.895, abs=5e-4), pytest.approx(0.810, abs=5e-4))
     assert row["verdict"] == "undecided"
@@ -37,20 +38,20 @@ pairs = st.lists(st.tuples(arrays(bool, (4, 5)), arrays(bool, (4, 5))), min_size
 
 @settings(max_examples=300, deadline=None)
 @given(pairs, st.sampled_from([0, 1, 2, 4]), st.booleans(), st.booleans(), st.sets(st.sampled_from(AUDITED)))
-def test_rows_of_real_masks_are_never_called_impossible(pairs, decimals, pooled, named, left_out):
-    """In both averages, with any rounding, whether the averaging and n are named or not, with scores left out."""
+def test_scores_of_real_masks_are_never_impossible(pairs, decimals, pooled, named, missing):
+    """Both averages, any rounding, any missing scores, and with or without naming the averaging and n."""
     counts = {name: np.array([count_pixels(*pair)[name] for pair in pairs]) for name in COUNTS}
     if pooled:
         counts = {name: count.sum() for name, count in counts.items()}
     scores = {name: 100 * float(np.mean(score)) for name, score in score_counts(**counts).items()}
-    cells = {name: "" if name in left_out else f"{scores[name]:.{decimals}f}" for name in AUDITED}
+    cells = {name: "" if name in missing else f"{scores[name]:.{decimals}f}" for name in AUDITED}
     if named:
         cells |= {"averaging": "pooled" if pooled else "per_image", "n": str(len(pairs))}
     assert audit(**cells)["verdict"] != "impossible"
 
 
-def test_rounding_leaves_room():
-    """2 x 80.0 / 180.0 is 88.89: printed as 88.9 it is that, as 88.8 no rounding gives it, as 89 one does."""
+def test_rounding_is_allowed_for():
+    """2 x 80.0 / 180.0 is 88.89, which may be printed as 88.9 or 89, but not as 88.8."""
     assert audit(dice="88.9", iou="80.0", averaging="pooled")["verdict"] == "possible"
     assert audit(dice="88.8", iou="80.0", averaging="pooled")["verdict"] == "impossible"
     assert audit(dice="88.8", iou="80.0", averaging="per_image")["verdict"] == "possible"
@@ -60,21 +61,21 @@ def test_rounding_leaves_room():
     assert audit(dice="88.9", iou="79.98", averaging="per_image")["verdict"] == "undecided"
 
 
-def test_a_single_case_leaves_no_room():
+def test_few_images_make_the_bounds_sharper():
     assert audit(dice="85", iou="80", averaging="per_image")["verdict"] == "possible"
     assert audit(dice="85", iou="80", averaging="per_image", n="1")["verdict"] == "impossible"
-    # Two cases whose IoU is 80 in the mean have at least one of 60: mean Dice (100 + 75) / 2.
+    # The least mean Dice of two images with a mean IoU of 80 is that of 100 and 60: (100 + 75) / 2.
     assert audit(dice="87.5", iou="80", averaging="per_image", n="2")["verdict"] == "possible"
     assert audit(dice="86", iou="80", averaging="per_image", n="2")["verdict"] == "impossible"
 
 
-def test_accuracy_is_never_below_iou():
+def test_accuracy_below_iou_is_impossible():
     assert audit(iou="90", accuracy="88")["verdict"] == "impossible"
     assert audit(precision="95", recall="95", accuracy="89", averaging="pooled")["verdict"] == "impossible"
     assert audit(precision="95", recall="95", accuracy="92", averaging="pooled")["verdict"] == "possible"
 
 
-def test_bounds_that_hold_under_any_averaging():
+def test_common_bounds_hold_under_any_averaging():
     for cells in (
         {"precision": "95", "recall": "95", "accuracy": "80"},
         {"dice": "95", "accuracy": "80"},
@@ -86,20 +87,20 @@ def test_bounds_that_hold_under_any_averaging():
         assert audit(**cells)["verdict"] in ("impossible", "undecided")
 
 
-def test_a_mixture_of_averagings_is_undecided_unless_the_averaging_is_named():
-    """Precision and recall pooled beside means of Dice and IoU: no single averaging, but each may be right."""
+def test_mixture_of_averagings_is_undecided_unless_averaging_is_named():
+    """Pooled precision and recall beside per-image Dice and IoU may all be right, although no single averaging fits."""
     mixed = {"precision": "90", "recall": "90", "dice": "75", "iou": "65"}
     assert audit(**mixed)["verdict"] == "undecided"
     assert audit(**mixed, averaging="per_image")["verdict"] == "impossible"
     assert audit(**mixed, n="1")["verdict"] == "impossible"
 
 
-def test_fractions_and_percent_are_told_apart():
+def test_fractions_and_percentages_are_distinguished():
     assert audit(dice="0.889", iou="0.800", averaging="pooled")["verdict"] == "possible"
     assert audit(dice="0.74", iou="0.92")["verdict"] == "impossible"
 
 
-def test_mistakes_are_named_all_at_once():
+def test_all_mistakes_of_a_table_are_reported_together():
     rows = [
         {"name": "a", **dict.fromkeys(AUDITED, ""), "dice": "high"},
         {"name": "b", **dict.fromkeys(AUDITED, ""), "dice": "140", "n": "many", "averaging": "mean"},

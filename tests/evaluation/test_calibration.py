@@ -25,7 +25,7 @@ def test_ece_and_brier_agree_with_independent_libraries(seed):
     assert scores["ece"] == pytest.approx(float(reference), abs=1e-6)
 
 
-def test_the_ends_of_the_scale_are_counted():
+def test_probabilities_0_and_1_are_counted():
     table = reliability(count_pixels_by_bin(np.array([0.0, 1.0, 1.0]), np.array([False, True, False])))
     assert table["pixels"].iloc[0] == 1
     assert table["pixels"].iloc[-1] == 2
@@ -33,7 +33,7 @@ def test_the_ends_of_the_scale_are_counted():
     assert table["mean_probability"].isna().sum() == BINS - 2
 
 
-def test_subsets_are_apart():
+def test_subsets_are_calibrated_separately():
     maps = {"a": np.full((2, 2), 0.9), "b": np.full((2, 2), 0.1)}
     masks = {"a": np.ones((2, 2), np.uint8), "b": np.ones((2, 2), np.uint8)}
     table = calibrate(maps, masks, pd.DataFrame({"subset": ["train", "test"], "sample_id": ["a", "b"]}))
@@ -42,6 +42,6 @@ def test_subsets_are_apart():
     assert set(table["n"]) == {1}
 
 
-def test_a_bin_holds_its_upper_edge():
+def test_bin_includes_its_upper_edge():
     edges = np.array([3 / BINS, 6 / BINS, 0.0, 1.0])
     assert np.flatnonzero(count_pixels_by_bin(edges, np.zeros(4))[0]).tolist() == [0, 2, 5, BINS - 1]

@@ -10,11 +10,11 @@ from lesion_segmentation.evaluation.scores import COUNTS, score_counts
 pytestmark = pytest.mark.published
 
 
-def test_published_intervals_have_9999_draws():
+def test_published_intervals_have_9999_resamples():
     assert intervals.DRAWS == 9_999
 
 
-def test_few_or_equal_values():
+def test_intervals_of_few_or_equal_values():
     assert mean_interval(np.full(5, 0.25)) == (0.25, 0.25)
     assert np.isnan(mean_interval(np.array([0.5]))).all()
 
@@ -24,12 +24,12 @@ def test_intervals_are_seeded_and_contain_the_mean():
     low, high = mean_interval(values)
     assert (low, high) == mean_interval(values)
     assert low < values.mean() < high
-    # About the normal interval, for values that are normal.
+    # For normal values it is close to the normal approximation.
     assert high - low == pytest.approx(2 * 1.96 * values.std(ddof=1) / np.sqrt(50), rel=0.1)
 
 
-def test_the_interval_covers_a_known_mean_as_often_as_it_says():
-    """2,000 draws of 50 cases whose Dice is distributed as Beta(18, 2): mean 0.9."""
+def test_interval_covers_a_known_mean_at_its_nominal_rate():
+    """Sample 50 cases 2,000 times from Beta(18, 2), whose mean is 0.9."""
     generator = np.random.default_rng(0)
     covered = 0
     for _ in range(2000):
@@ -38,8 +38,8 @@ def test_the_interval_covers_a_known_mean_as_often_as_it_says():
     assert 0.93 <= covered / 2000 <= 0.97
 
 
-def test_pooled_intervals_draw_cases_not_pixels():
-    """Two kinds of cases, all of one size: pooled accuracy is the mean over cases, so the intervals agree."""
+def test_pooled_intervals_resample_cases_not_pixels():
+    """All cases have one size, so the pooled accuracy is the mean over cases and the intervals agree."""
     generator = np.random.default_rng(0)
     right = generator.integers(800, 1000, 40)
     counts = {"tp": right // 2, "tn": right - right // 2, "fp": 1000 - right, "fn": np.zeros(40, int)}
@@ -55,7 +55,7 @@ def test_percentiles_replace_an_undefined_interval(monkeypatch):
     assert mean_interval(np.array([0.0, 1.0])) == (25, 975)
 
 
-def test_draws_in_parts_are_the_same_draws(monkeypatch):
+def test_resampling_in_batches_changes_nothing(monkeypatch):
     values = np.random.default_rng(1).random(50)
     counts = {name: np.random.default_rng(number).integers(1, 99, 50) for number, name in enumerate(COUNTS)}
     whole = [*mean_interval(values), *pooled_interval(counts, "dice")]

@@ -18,7 +18,7 @@ def case_metrics() -> pd.DataFrame:
     return pd.DataFrame(rows).assign(keep_largest_component=False, **dict.fromkeys(CASE_METRICS, 0.9))
 
 
-def test_a_perfect_map_is_nearly_perfect_at_native_size(case_metrics):
+def test_perfect_map_scores_nearly_perfectly_at_native_size(case_metrics):
     rows, columns = np.mgrid[:120, :160]
     native = {f"C{n}": (np.hypot(rows - 60, columns - 70 - 5 * n) < 40).astype(np.uint8) for n in range(3)}
     maps = {case_id: mask[::4, ::4].astype(np.float32) for case_id, mask in native.items()}

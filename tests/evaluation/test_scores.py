@@ -28,7 +28,7 @@ def test_scores_agree_with_independent_libraries(prediction, mask):
         assert scores["iou"] == pytest.approx(jaccard_score(y, p), abs=1e-6)
         dice = DiceMetric()(torch.tensor(prediction)[None, None], torch.tensor(mask)[None, None])
         assert scores["dice"] == pytest.approx(float(dice), abs=1e-6)
-    if len({*y, *p}) == 2:  # else scikit-learn divides zero by zero
+    if len({*y, *p}) == 2:  # otherwise scikit-learn divides zero by zero
         assert scores["kappa"] == pytest.approx(cohen_kappa_score(y, p), abs=1e-6)
     if not mask.all():
         reference = binary_specificity(torch.tensor(p).int(), torch.tensor(y).int())
@@ -37,14 +37,14 @@ def test_scores_agree_with_independent_libraries(prediction, mask):
 
 @settings(deadline=None)
 @given(masks, masks)
-def test_dice_and_iou_of_one_case_are_bound_to_each_other(prediction, mask):
+def test_dice_of_one_case_follows_from_its_iou(prediction, mask):
     scores = score_case(prediction, mask)
     assert scores["dice"] == pytest.approx(2 * scores["iou"] / (1 + scores["iou"]))
     assert all(0 <= score <= 1 for name, score in scores.items() if name not in ("area_error", "kappa"))
     assert -1 <= scores["kappa"] <= 1
 
 
-def test_a_case_worked_by_hand():
+def test_scores_of_a_case_worked_by_hand():
     prediction = np.array([[1, 1, 0, 0]], bool)
     mask = np.array([[1, 0, 1, 0]], bool)
     scores = score_case(prediction, mask)
@@ -59,14 +59,14 @@ def test_a_case_worked_by_hand():
 
 
 @pytest.mark.parametrize(("predicted", "lesion", "expected"), [(0, 0, 1.0), (1, 1, 1.0), (1, 0, 0.0), (0, 1, 0.0)])
-def test_empty_and_full_masks_in_all_combinations(predicted, lesion, expected):
+def test_scores_of_empty_and_full_masks(predicted, lesion, expected):
     scores = score_case(np.full((4, 4), predicted, bool), np.full((4, 4), lesion, bool))
     errors = {name: scores.pop(name) for name in ("area_error", "border_error_share")}
     assert set(scores.values()) == {expected}
     assert errors["area_error"] == 1 - expected
 
 
-def test_area_error_and_isics_limit_worked_by_hand():
+def test_area_error_and_isic_limit_worked_by_hand():
     mask = np.zeros((1, 100), bool)
     mask[:, :50] = True
     for lesion, iou in ((80, 50 / 80), (75, 50 / 75), (25, 0.5), (50, 1.0)):
@@ -75,11 +75,11 @@ def test_area_error_and_isics_limit_worked_by_hand():
         assert scores["area_error"] == pytest.approx(abs(lesion - 50) / 50)
         assert scores["iou"] == pytest.approx(iou)
         assert scores["thresholded_jaccard"] == (0 if iou < 0.65 else scores["iou"])
-    assert score_counts(13, 7, 0, 80)["thresholded_jaccard"] == 0.65  # the limit itself counts
+    assert score_counts(13, 7, 0, 80)["thresholded_jaccard"] == 0.65  # an IoU equal to the limit counts
 
 
 @given(st.lists(st.integers(0, 3), min_size=4, max_size=4))
-def test_undefined_says_where_a_ratio_is_zero_by_zero(counts):
+def test_undefined_marks_ratios_of_zero_by_zero(counts):
     tp, fp, fn, tn = counts
     assert undefined(tp, fp, fn, tn) == (0 in (tp + fp, tp + fn, tn + fp))
 

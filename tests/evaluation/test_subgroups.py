@@ -1,4 +1,4 @@
-"""Scores of groups of cases."""
+"""Scores of subgroups."""
 
 import pandas as pd
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from lesion_segmentation.evaluation.subgroups import TOO_FEW, score_subgroups
 
 
-def test_a_group_is_scored_from_eight_cases_on():
+def test_groups_of_at_least_eight_cases_are_scored():
     counts = {"nevus": TOO_FEW, "melanoma": TOO_FEW - 1}
     diagnoses = [name for name, count in counts.items() for _ in range(count)]
     ids = [f"{number}" for number in range(len(diagnoses))]

@@ -49,7 +49,7 @@ def enhanced(probabilities, masks, scored) -> pd.DataFrame:
     return score_cases(probabilities, masks, scored, 0.2, "none")
 
 
-def test_each_case_has_its_scores(case_metrics, probabilities, masks, split):
+def test_case_metrics_have_the_scores_of_each_case(case_metrics, probabilities, masks, split):
     assert len(case_metrics) == 20
     assert list(case_metrics["subset"].unique()) == ["train", "validation", "test"]
     assert set(case_metrics["source"]) == {"synthetic"}
@@ -61,7 +61,7 @@ def test_each_case_has_its_scores(case_metrics, probabilities, masks, split):
     assert row["loss"] == pytest.approx(float(reference), abs=1e-6)
 
 
-def test_both_averages_at_both_thresholds(case_metrics, enhanced):
+def test_table_ii_has_both_averages_at_both_thresholds(case_metrics, enhanced):
     table = summarize_cases(case_metrics, enhanced).set_index(["subset", "average", "threshold"])
     assert len(table) == 3 * 2 * 2
     for metrics, threshold in ((case_metrics, 0.5), (enhanced, 0.2)):
@@ -74,7 +74,7 @@ def test_both_averages_at_both_thresholds(case_metrics, enhanced):
     assert table.loc[("test", "pooled", 0.2), "recall"] >= table.loc[("test", "pooled", 0.5), "recall"]
 
 
-def test_test_cases_without_a_map_are_left_out(probabilities, masks, split, scored):
+def test_cases_without_a_map_are_not_scored(probabilities, masks, split, scored):
     seen = set(split.loc[split["subset"] != "test", "case_id"])
     part = {case_id: value for case_id, value in probabilities.items() if case_id in seen}
     metrics = score_cases(part, masks, scored, 0.5, "none")
@@ -84,13 +84,13 @@ def test_test_cases_without_a_map_are_left_out(probabilities, masks, split, scor
     assert list(both["subset"].unique()) == ["train", "validation"]
 
 
-def test_undefined_scores_are_counted(case_metrics):
+def test_cases_with_undefined_scores_are_counted(case_metrics):
     empty = case_metrics.assign(tp=0, fp=0)
     table = summarize_cases(empty, empty)
     assert (table["n_undefined"] == table["n"]).all()
 
 
-def test_the_papers_rows_stand_below_ours_in_its_own_formulas(case_metrics, enhanced, probabilities, masks):
+def test_paper_rows_are_appended_after_legacy_scores(case_metrics, enhanced, probabilities, masks):
     legacy = summarize_legacy(probabilities, masks, case_metrics)
     both = compare_with_paper(summarize_cases(case_metrics, enhanced), legacy)
     paper = both[both["source"] == "paper"].set_index("subset")
@@ -102,7 +102,7 @@ def test_the_papers_rows_stand_below_ours_in_its_own_formulas(case_metrics, enha
     assert ours.loc["test", "iou"] == expected["iou"]
 
 
-def test_the_first_every_tenth_and_the_last_epoch_are_picked():
+def test_first_every_tenth_and_last_epoch_are_picked():
     metrics = ("loss", "accuracy", "precision", "recall", "iou", "dice")
     history = pd.DataFrame({"epoch": range(1, 36), **{f"train_{name}": np.linspace(0, 1, 35) for name in metrics}})
     split = pd.DataFrame({"protocol": ["folds"]})
@@ -115,7 +115,7 @@ def test_the_first_every_tenth_and_the_last_epoch_are_picked():
     assert (both.loc[both["subset"] == "validation", "dice"] == 0.5).all()
 
 
-def test_rows_are_known_by_their_role_and_not_by_their_place(case_metrics, enhanced):
+def test_rows_are_selected_by_role_not_by_position(case_metrics, enhanced):
     shuffled = summarize_cases(case_metrics, enhanced).sample(frac=1, random_state=1)
     assert set(at_network_threshold(shuffled)["threshold"]) == {0.5}
     assert set(shuffled.loc[shuffled["threshold_role"] == "enhancement", "threshold"]) == {0.2}
@@ -125,7 +125,7 @@ def test_rows_are_known_by_their_role_and_not_by_their_place(case_metrics, enhan
     assert len(originals(pd.concat([case_metrics, copies]))) == len(case_metrics)
 
 
-def test_every_score_has_its_interval(case_metrics, enhanced):
+def test_every_score_has_an_interval(case_metrics, enhanced):
     table = summarize_cases(case_metrics, enhanced)
     intervals = find_intervals(case_metrics, enhanced)
     assert len(intervals) == 2 * 3 * (len(CASE_METRICS) + 6)
@@ -140,7 +140,7 @@ def test_every_score_has_its_interval(case_metrics, enhanced):
     assert wide.loc[("test", "pooled", 0.5), "border_error_share"] == pytest.approx(share)
 
 
-def test_a_masks_digest_depends_on_its_pixels_and_its_shape():
+def test_mask_hash_depends_on_pixels_and_shape():
     mask = np.zeros((4, 6), bool)
     other = mask.copy()
     other[1, 2] = True

@@ -1,4 +1,4 @@
-"""Temperatures against logits whose true one is known, and the node that keeps one."""
+"""Temperature scaling of logits with a known temperature, and the node that stores the temperature."""
 
 import numpy as np
 import pandas as pd
@@ -12,36 +12,36 @@ from lesion_segmentation.model import NetworkMetadata, build_network
 from lesion_segmentation.training.settings import TrainingSettings
 
 
-def draw(temperature, views=1, seed=0):
-    """Logits that are `temperature` times too sure, and pixels that are lesion as often as the right ones say."""
+def sample_logits(temperature, views=1, seed=0):
+    """Sample calibrated logits, multiply them by the temperature, and sample the masks from the calibrated ones."""
     generator = np.random.default_rng(seed)
-    right = generator.normal(0, 2, (4, 64, 64))
-    masks = (generator.random(right.shape) < expit(right)).astype(np.uint8)
-    return np.repeat(temperature * right[None], views, axis=0), masks
+    calibrated = generator.normal(0, 2, (4, 64, 64))
+    masks = (generator.random(calibrated.shape) < expit(calibrated)).astype(np.uint8)
+    return np.repeat(temperature * calibrated[None], views, axis=0), masks
 
 
 @pytest.mark.parametrize("temperature", [0.5, 2.0, 5.0])
-def test_the_temperature_of_logits_that_are_too_sure_or_not_sure_enough_is_found(temperature):
-    logits, masks = draw(temperature, views=2)
+def test_known_temperature_is_recovered(temperature):
+    logits, masks = sample_logits(temperature, views=2)
     assert fit_temperature(logits, masks) == pytest.approx(temperature, rel=0.1)
 
 
-def test_it_lowers_the_calibration_error():
-    logits, masks = draw(3.0)
+def test_temperature_lowers_calibration_error():
+    logits, masks = sample_logits(3.0)
     before, after = (
         measure_ece(apply_temperature(logits, each), masks) for each in (1.0, fit_temperature(logits, masks))
     )
     assert after < 0.02 < before
 
 
-def test_probabilities_that_mean_what_they_say_are_left_where_no_temperature_is_better():
+def test_calibrated_probabilities_keep_temperature_1():
     logits = np.full((1, 1, 8, 8), np.log(3.0))
     masks = np.zeros((1, 8, 8), np.uint8)
-    masks.reshape(-1)[:48] = 1  # three in four, as the logits say
+    masks.reshape(-1)[:48] = 1  # three quarters, as the logits predict
     assert fit_temperature(logits, masks) == 1.0
 
 
-def test_the_node_keeps_it_in_the_network_that_it_gives_and_leaves_the_one_it_got():
+def test_node_stores_temperature_and_leaves_its_input_unchanged():
     torch.manual_seed(0)
     network = build_network(
         NetworkMetadata("segnet_skip", {"width": 0.0625, "annotation_styles": ["A", "B"]}, (64, 64))

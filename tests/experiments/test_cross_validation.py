@@ -1,4 +1,4 @@
-"""kedro cross-validate: folds as whole runs, not run twice, pooled."""
+"""kedro cross-validate: folds are complete runs, are not repeated, and are pooled."""
 
 import json
 from functools import partialmethod
@@ -24,13 +24,13 @@ def tracked_runs(project):
 
 
 @pytest.fixture(autouse=True)
-def only_what_is_pooled(monkeypatch):
-    """End each fold at its scores; tests/experiments/test_workers.py has folds with the whole report."""
+def stop_after_scores(monkeypatch):
+    """End each fold after its scores. tests/experiments/test_workers.py runs folds with the complete report."""
     monkeypatch.setattr(Experiment, "run", partialmethod(Experiment.run, to_outputs=["case_metrics"]))
 
 
 @pytest.mark.long
-def test_interrupted_and_started_again_it_runs_what_is_missing_and_pools_all(more_cases):
+def test_rerun_completes_missing_folds_and_pools_all(more_cases):
     project = more_cases
     cross_validate(project, "demo", [0, 1], PARAMS)
     before = {run.info.run_id for run in tracked_runs(project)}
@@ -55,7 +55,7 @@ def test_interrupted_and_started_again_it_runs_what_is_missing_and_pools_all(mor
 
 
 @pytest.mark.long
-def test_finished_folds_of_other_parameters_are_refused(more_cases, monkeypatch):
+def test_finished_folds_with_other_parameters_are_refused(more_cases, monkeypatch):
     ran: list[str] = []
     run = Experiment.run
     monkeypatch.setattr(
@@ -67,24 +67,24 @@ def test_finished_folds_of_other_parameters_are_refused(more_cases, monkeypatch)
     changed = {**params, "training": {**PARAMS["training"], "seed": 5}}
     before = len(tracked_runs(more_cases))
     for folds in ([0], [1]):  # fold 0 would be pooled with fold 1
-        with pytest.raises(InputError, match=r"fold_0: training\.seed: 0 then, 5 now"):
+        with pytest.raises(InputError, match=r"fold_0: training\.seed was 0, and is 5 now"):
             cross_validate(more_cases, "demo", folds, changed)
     (root / "fold_3").mkdir()
-    with pytest.raises(InputError, match="fold_3 was begun and not finished"):
+    with pytest.raises(InputError, match="fold_3 is unfinished and not requested"):
         cross_validate(more_cases, "demo", [0], params)
     with pytest.raises(InputError, match="There is no fold 7"):
         cross_validate(more_cases, "demo", [7], params)
     assert len(tracked_runs(more_cases)) == before  # refused before any work
     mark = root / "fold_0" / "finished.json"
     older = json.loads(mark.read_text())
-    del older["parameters"]["training.validation_scores"]  # a mark from before it could be set
+    del older["parameters"]["training.validation_scores"]  # the mark of a version that had no such parameter
     mark.write_text(json.dumps(older))
     resumed = {**params, "training": {**PARAMS["training"], "resume": True}}
     cross_validate(more_cases, "demo", [0, 3], resumed)
-    assert ran == ["fold_0", "fold_3"]  # fold 0 was finished under the same parameters: not run again
+    assert ran == ["fold_0", "fold_3"]  # fold 0 was finished with the same parameters, so it is not repeated
     assert {run.info.status for run in tracked_runs(more_cases)} == {"FINISHED"}
     for content, message in (
-        ({**older, "format_version": 99}, "a newer version of this project wrote it"),
+        ({**older, "format_version": 99}, "is of a newer version of this project"),
         ({**older, "colour": "red"}, "unknown colour"),
         ({"training.seed": 0}, "is damaged, or of an older version"),
         ("", "is damaged, or of an older version"),
@@ -94,7 +94,7 @@ def test_finished_folds_of_other_parameters_are_refused(more_cases, monkeypatch)
             cross_validate(more_cases, "demo", [0], params)
 
 
-def test_a_fold_that_fails_ends_the_parent_as_failed(more_cases, monkeypatch):
+def test_failing_fold_sets_the_status_of_the_parent_to_failed(more_cases, monkeypatch):
     def fail(*_: object) -> None:
         raise InputError("no space")
 
@@ -104,13 +104,13 @@ def test_a_fold_that_fails_ends_the_parent_as_failed(more_cases, monkeypatch):
     assert [run.info.status for run in tracked_runs(more_cases)] == ["FAILED"]
 
 
-def test_a_run_in_the_same_folder_is_no_fold():
+def test_other_run_in_the_same_folder_is_not_pooled():
     table = pd.DataFrame({"subset": ["test"], "case_id": ["a"]})
     pooled = pool_folds({"fold_0/": lambda: table, "": lambda: table, "fold_x/": lambda: table})
     assert list(pooled["fold"]) == [0]
 
 
-def test_a_case_in_two_folds_is_refused():
+def test_case_in_two_folds_is_refused():
     table = pd.DataFrame({"subset": ["test"], "case_id": ["a"]})
     with pytest.raises(InputError, match="test cases of more than one fold"):
         pool_folds({"fold_0/": lambda: table, "fold_1/": lambda: table})

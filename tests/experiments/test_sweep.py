@@ -1,4 +1,4 @@
-"""kedro sweep: draws whole runs, goes on where it was stopped, and looks at no test case."""
+"""kedro sweep: each trial is a complete run, an interrupted search resumes, and no test case is used."""
 
 import pandas as pd
 import pytest
@@ -27,7 +27,7 @@ def params(**sweep):
 
 @pytest.mark.long
 @pytest.mark.parametrize(("storage", "trials"), [("sqlite", 12), ("postgresql", 4)])
-def test_trials_stopped_and_gone_on_with_and_no_test_case_is_scored(project, monkeypatch, storage, trials, request):
+def test_interrupted_search_resumes_and_scores_no_test_case(project, monkeypatch, storage, trials, request):
     run, ran = Experiment.run, []
     url = None if storage == "sqlite" else make_database(request.getfixturevalue("postgres"))
     given = params(pruning=False, trials=trials, storage=url)
@@ -59,22 +59,22 @@ def test_trials_stopped_and_gone_on_with_and_no_test_case_is_scored(project, mon
     runs = client.search_runs([client.get_experiment_by_name("ph2-segnet-demo").experiment_id])
     parents = [each for each in runs if "mlflow.parentRunId" not in each.data.tags]
     assert sorted(each.info.status for each in parents) == ["FAILED", "FINISHED"]
-    assert len(run_sweep(project, "demo", given)) == len(table)  # nothing is left to be done
+    assert len(run_sweep(project, "demo", given)) == len(table)  # all trials are done
     other = given | {"sweep": given["sweep"] | {"space": SPACE | {"training.loss": {"choices": ["bce"]}}}}
     other["training"] = {**given["training"], "epochs": 3}
-    with pytest.raises(InputError, match="recipe was begun in another way: 2 problems") as caught:
+    with pytest.raises(InputError, match="recipe was started with other settings: 2 problems") as caught:
         run_sweep(project, "demo", other)
-    assert "training.epochs: 2 then, 3 now" in str(caught.value)
-    assert 'sweep.space.training.loss: ["bce", "bce_dice"] then, ["bce"] now' in str(caught.value)
+    assert "training.epochs was 2, and is 3 now" in str(caught.value)
+    assert 'sweep.space.training.loss was ["bce", "bce_dice"], and is ["bce"] now' in str(caught.value)
     assert len(run_sweep(project, "demo", other | {"sweep": {**other["sweep"], "study": "second", "trials": 1}})) == 1
-    if url is None:  # what another study left in this folder is not taken for this one's
+    if url is None:  # the trials of a lost study are not reused by another one
         (root / "optuna.db").unlink()
         with pytest.raises(InputError, match="trial_0000: training"):
             run_sweep(project, "demo", params(pruning=False, trials=trials, seed=1))
 
 
 @pytest.mark.long
-def test_a_trial_under_the_median_is_stopped(project, monkeypatch):
+def test_trial_below_the_median_is_stopped(project, monkeypatch):
     import optuna
 
     monkeypatch.setattr(optuna.pruners.MedianPruner, "prune", lambda self, study, trial: trial.number == 1)
@@ -86,7 +86,7 @@ def test_a_trial_under_the_median_is_stopped(project, monkeypatch):
 
 
 @pytest.mark.long
-def test_the_held_out_cases_of_two_folds(more_cases):
+def test_objective_folds_uses_the_held_out_cases_of_two_folds(more_cases):
     given = params(trials=1, objective="folds") | {"reporting": {"score_test": False}}
     table = run_sweep(more_cases, "demo", given)
     root = more_cases / "data" / "sweep" / "demo" / "recipe" / "trial_0000"
@@ -96,12 +96,12 @@ def test_the_held_out_cases_of_two_folds(more_cases):
     assert not (root / "fold_2").exists()
 
 
-def test_nothing_is_chosen_on_what_is_reported(project):
+def test_search_on_reported_cases_is_refused(project):
     for objective in ("test", "fold_2"):
-        with pytest.raises(ValidationError, match="nothing is chosen on test cases or on folds 2 to 4"):
+        with pytest.raises(ValidationError, match="recipes are not chosen on test cases or on folds 2 to 4"):
             SweepSettings(objective=objective)
     for name in ("training.colour", "split.seed", "reporting.score_test"):
-        with pytest.raises(InputError, match=rf"{name} is no part of a recipe"):
+        with pytest.raises(InputError, match=rf"{name} is not part of a recipe"):
             run_sweep(project, "demo", params(space={name: {"choices": [1]}}))
     with pytest.raises(InputError, match=r"sweep\.storage cannot be used"):
         run_sweep(project, "demo", params(storage="nowhere://there"))
@@ -109,7 +109,7 @@ def test_nothing_is_chosen_on_what_is_reported(project):
         run_sweep(project, "demo", {**params(), "sweep": {"space": {}}})
 
 
-def test_a_space_that_cannot_be_drawn_is_told_before_any_work(project):
+def test_impossible_space_is_reported_before_any_work(project):
     wrong = {
         "training.learning_rate": {"low": 0.1, "high": 0.01},
         "training.ema_decay": {"low": 0, "high": 0.9, "log": True},

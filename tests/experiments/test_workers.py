@@ -1,11 +1,11 @@
-"""Trials over Dask's workers: the serial result bit for bit, also where a worker is killed in the middle."""
+"""Trials on Dask workers: results are bit for bit those of serial trials, even if a worker is killed."""
 
 import os
 
 import pandas as pd
 import pytest
 from conftest import QUICK, nest
-from kill import WorkerKiller, child_that_writes
+from kill import WorkerKiller, find_writing_child
 from mlflow import MlflowClient
 from safetensors.numpy import load_file
 
@@ -20,12 +20,12 @@ PARAMS = nest(QUICK | {"training.epochs": 3, "training.threads": 1, "split.valid
 
 @pytest.mark.xdist_group("whole machine")
 @pytest.mark.long
-def test_five_folds_on_two_workers_of_which_one_is_killed_are_the_serial_ones(more_cases):
+def test_five_folds_on_two_workers_equal_serial_folds_after_a_kill(more_cases):
     project = more_cases
     cross_validate(project, "demo", range(5), {**PARAMS, "data_root": "data/serial"})
     root = project / "data" / "shared"
     killer = WorkerKiller(
-        child_that_writes(root, lambda: any(root.glob("fold_*/06_models/training_checkpoint.safetensors")))
+        find_writing_child(root, lambda: any(root.glob("fold_*/06_models/training_checkpoint.safetensors")))
     )
     killer.start()
     cross_validate(project, "demo", range(5), {**PARAMS, "data_root": "data/shared"}, workers=2)
@@ -54,7 +54,7 @@ def test_five_folds_on_two_workers_of_which_one_is_killed_are_the_serial_ones(mo
     assert (project / "data" / "shared" / "fold_0" / "log.txt").stat().st_size > 0
 
 
-def test_what_cannot_be_is_refused_before_any_work(project, monkeypatch):
+def test_impossible_options_are_refused_before_any_work(project, monkeypatch):
     with pytest.raises(InputError, match="both given"):
         cross_validate(project, "demo", [0], {}, workers=2, scheduler="tcp://127.0.0.1:1")
     monkeypatch.setattr(workers, "SECONDS_TO_CONNECT", 1)
@@ -73,8 +73,8 @@ def count_threads() -> int:
 
 @pytest.mark.xdist_group("whole machine")
 @pytest.mark.long
-def test_a_worker_computes_with_its_share_and_leaves_the_environment_as_it_was(monkeypatch):
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):  # whoever sets these means all processes
+def test_worker_uses_its_share_of_the_cores_and_the_environment_stays_unchanged(monkeypatch):
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):  # these would apply to all processes
         monkeypatch.delenv(name, raising=False)
     before = dict(os.environ)
     with workers.open_workers(1, None) as client:
@@ -83,7 +83,7 @@ def test_a_worker_computes_with_its_share_and_leaves_the_environment_as_it_was(m
     assert dict(os.environ) == before
 
 
-def test_a_share_of_the_cores(monkeypatch):
+def test_workers_share_cores_and_gpus(monkeypatch):
     bound = []
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3, 4, 5, 6, 7})
     monkeypatch.setattr(os, "sched_setaffinity", lambda _, cores: bound.append(cores))

@@ -1,4 +1,4 @@
-"""The exported file beside the Predictor, on pictures of any size."""
+"""Tests that the exported file agrees with the Predictor for images of any size."""
 
 import json
 from dataclasses import replace
@@ -35,10 +35,10 @@ def make_network(name="segnet", **metadata):
     network = build_network(
         NetworkMetadata(architecture, options, **({"input_size": (64, 96), "resizing": "cubic"} | SCALED | metadata))
     )
-    for module in network.modules():  # statistics as a training leaves them: else all logits lie near 0
+    for module in network.modules():  # without the statistics of a training all logits would be near 0
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = None
-    pixels = torch.from_numpy(np.stack([draw(64, 96, seed) for seed in range(8)])).permute(0, 3, 1, 2)
+    pixels = torch.from_numpy(np.stack([make_image(64, 96, seed) for seed in range(8)])).permute(0, 3, 1, 2)
     with torch.no_grad():
         network.train()((pixels - 120) / 45)
     network.eval()
@@ -50,8 +50,8 @@ def open_session(network, tmp_path) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(tmp_path / "network.onnx", providers=["CPUExecutionProvider"])
 
 
-def draw(height: int, width: int, seed: int = 0) -> np.ndarray:
-    """Smooth in parts and noisy in others, so that a filter has something to do."""
+def make_image(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """Return a smooth image with noise, on which resizing filters differ."""
     generator = np.random.default_rng(seed)
     coarse = generator.integers(0, 256, (max(2, height // 12), max(2, width // 12), 3), dtype=np.uint8)
     smooth = np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)).astype(int)
@@ -64,13 +64,13 @@ def odd_sizes(count: int) -> list[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("framing", ["stretch", "pad"])
-def test_two_hundred_pictures_of_odd_sizes_are_as_the_predictor_has_them(framing, tmp_path):
+def test_masks_agree_with_predictor_for_200_image_sizes(framing, tmp_path):
     network = make_network(framing=framing, test_time_augmentation="four", temperature=1.7)
     session, predictor = open_session(network, tmp_path), Predictor(network, precision="32-true")
     for number, (height, width) in enumerate(odd_sizes(200)):
-        picture = draw(height, width, number)
-        (prediction,) = predictor([picture])
-        masks, probabilities = session.run(None, {"pictures": picture[None]})
+        image = make_image(height, width, number)
+        (prediction,) = predictor([image])
+        masks, probabilities = session.run(None, {"images": image[None]})
         assert masks.dtype == np.uint8
         assert masks.shape == probabilities.shape == (1, height, width)
         assert np.abs(probabilities[0] - prediction.probability).max() < 1e-3, (height, width)
@@ -79,50 +79,52 @@ def test_two_hundred_pictures_of_odd_sizes_are_as_the_predictor_has_them(framing
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_every_architecture_can_be_exported(name, tmp_path):
+def test_each_architecture_can_be_exported(name, tmp_path):
     network = make_network(name)
     session, predictor = open_session(network, tmp_path), Predictor(network, precision="32-true")
-    pictures = np.stack([draw(120, 90, seed) for seed in range(3)])
-    _, probabilities = session.run(None, {"pictures": pictures})
-    expected = np.stack([prediction.probability for prediction in predictor(pictures)])
+    images = np.stack([make_image(120, 90, seed) for seed in range(3)])
+    _, probabilities = session.run(None, {"images": images})
+    expected = np.stack([prediction.probability for prediction in predictor(images)])
     assert expected.std() > 0.01
     difference = np.abs(probabilities - expected)
-    # Two maxima that are equal but for rounding may change places under an index: then a pixel moves by one.
+    # If two maxima differ only by rounding, their indices may be swapped, which moves a pixel by one.
     assert np.quantile(difference, 0.9 if "indices" in name or "skip" in name else 1) < 1e-3
 
 
 @pytest.mark.parametrize("resizing", ["cubic", "linear"])
-def test_pictures_are_resized_as_pillow_does_bit_for_bit(resizing, tmp_path):
+def test_resizing_equals_pillow_bit_for_bit(resizing, tmp_path):
     network = make_network(resizing=resizing)
     export_onnx(network, tmp_path / "network.onnx")
     model = onnx.load(tmp_path / "network.onnx")
-    model.graph.output.append(onnx.helper.make_tensor_value_info("pixels", onnx.TensorProto.FLOAT, None))
+    (choice,) = [node for node in model.graph.node if node.op_type == "If"]  # rows or columns first
+    pixels_name = choice.output[0]
+    model.graph.output.append(onnx.helper.make_tensor_value_info(pixels_name, onnx.TensorProto.FLOAT, None))
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     for number, (height, width) in enumerate([*odd_sizes(60), (64, 96), (1, 1), (700, 20), (20, 900), (96, 64)]):
-        picture = draw(height, width, number)
-        pixels = session.run(["pixels"], {"pictures": picture[None]})[0][0].transpose(1, 2, 0)
-        assert np.array_equal(pixels, resize_image(picture, 64, 96, resizing)), (height, width)
+        image = make_image(height, width, number)
+        pixels = session.run([pixels_name], {"images": image[None]})[0][0].transpose(1, 2, 0)
+        assert np.array_equal(pixels, resize_image(image, 64, 96, resizing)), (height, width)
 
 
-def test_the_file_says_what_it_is(tmp_path):
-    network = make_network(threshold=0.4, keep_largest_component=True, source="drawn", data_hash="abc")
+def test_file_records_its_metadata(tmp_path):
+    network = make_network(threshold=0.4, keep_largest_component=True, source="synthetic", data_hash="abc")
     session = open_session(network, tmp_path)
-    said = session.get_modelmeta().custom_metadata_map
-    assert (said["threshold"], said["trained_on"], said["data_hash"]) == (
-        "0.4",
-        "drawn",
-        "abc",
-    )
-    assert "select_largest_component" in said["keep_largest_component"]
-    assert json.loads(said["network"])["architecture"] == "segnet"
-    picture = draw(70, 80)
-    masks, _ = session.run(None, {"pictures": picture[None]})
-    (prediction,) = Predictor(network, precision="32-true")([picture])
+    entries = session.get_modelmeta().custom_metadata_map
+    assert (entries["threshold"], entries["trained_on"], entries["data_hash"]) == ("0.4", "synthetic", "abc")
+    assert entries["license"].startswith("For research. Not a medical device.")
+    assert "select_largest_component" in entries["keep_largest_component"]
+    assert json.loads(entries["network"])["architecture"] == "segnet"
+    image = make_image(70, 80)
+    masks, _ = session.run(None, {"images": image[None]})
+    (prediction,) = Predictor(network, precision="32-true")([image])
     assert np.array_equal(select_largest_component(masks[0] == 1), prediction.mask)
 
 
-def test_what_cannot_be_exported_is_refused_with_the_reason(tmp_path):
-    for metadata, message in (({"resizing": "lanczos"}, "resize with lanczos"), ({"input_size": None}, "which size")):
+def test_unsupported_weights_are_refused_with_the_reason(tmp_path):
+    for metadata, message in (
+        ({"resizing": "lanczos"}, "resize images with lanczos"),
+        ({"input_size": None}, "do not name the size"),
+    ):
         network = make_network()
         network.metadata = replace(network.metadata, **metadata)
         with pytest.raises(InputError, match=message):
@@ -130,19 +132,22 @@ def test_what_cannot_be_exported_is_refused_with_the_reason(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_the_command_writes_the_file(tmp_path):
+def test_export_command_writes_a_valid_file(tmp_path):
     save_network(make_network(), tmp_path / "network.safetensors")
     arguments = ["export", str(tmp_path / "out.onnx"), "--weights", str(tmp_path / "network.safetensors")]
     assert CliRunner().invoke(main, arguments).exit_code == 0
     onnx.checker.check_model(onnx.load(tmp_path / "out.onnx"))
     arguments[1] = str(tmp_path / "out.pt")
-    assert "no .onnx" in CliRunner().invoke(main, arguments).output
+    assert "does not end with .onnx" in CliRunner().invoke(main, arguments).output
 
 
-def test_a_place_that_is_none_is_told_before_any_work(tmp_path):
+def test_invalid_target_is_refused_before_weights_are_read(tmp_path):
     (tmp_path / "file").write_text("")
     (tmp_path / "folder.onnx").mkdir()
-    for name, word in (("file/x.onnx", "file is a file, expected a folder"), ("folder.onnx", "is no .onnx")):
+    for name, word in (
+        ("file/x.onnx", "file is a file, but a folder was expected"),
+        ("folder.onnx", "folder.onnx is a folder"),
+    ):
         result = CliRunner().invoke(main, ["export", str(tmp_path / name), "--weights", "nowhere.safetensors"])
         assert result.exit_code == 1
         assert word in result.output

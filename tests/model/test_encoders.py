@@ -1,4 +1,4 @@
-"""Weights of others: checked when they are fetched and when they are read, and put where they belong."""
+"""Pretrained encoder weights: checked when downloaded and when read, and copied to the right tensors."""
 
 from functools import partial
 from pathlib import Path
@@ -12,75 +12,75 @@ from sklearn.datasets import load_sample_image
 from lesion_project.datasets import EncoderFolder
 from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.core.tensor_files import read_tensors, write_tensors
-from lesion_segmentation.model import NetworkMetadata, SegNet, build_network, encoders
+from lesion_segmentation.model import NetworkMetadata, build_network, encoders
 from lesion_segmentation.model.efficientnet_lite import EfficientNetLite, SameConv2d, name_as_published
 from lesion_segmentation.model.encoders import PUBLISHED, digest, fetch_encoder, find_encoder, read_encoder
-from lesion_segmentation.training.initialization import Initialization
-from lesion_segmentation.training.loop import prepare_network
+from lesion_segmentation.training.initialization import Initialization, prepare_network
 from lesion_segmentation.training.settings import TrainingSettings
 
 FOLDER = Path(__file__).parents[2] / "data" / "01_raw" / "encoders"
-fetched = pytest.mark.skipif(not FOLDER.is_dir(), reason="no encoder weights in data/01_raw/encoders (make encoders)")
+downloaded = pytest.mark.skipif(not FOLDER.is_dir(), reason="data/01_raw/encoders is missing (make encoders)")
 
 
 @pytest.fixture
 def published(tmp_path, monkeypatch) -> Path:
-    """A folder with weights that are fetched from a package of ours."""
+    """A file of weights from a made-up package."""
     tensors = {"a": torch.arange(6.0).view(2, 3), "count": torch.tensor(3)}
-    ours = encoders.Published(
-        "ours==1", ".pth", lambda path: dict(tensors), digest(tensors), "MIT", "nothing", (1, 2, 3), (4, 5, 6)
-    )
+    ours = encoders.Published("ours==1", digest(tensors), (1, 2, 3), (4, 5, 6), "MIT", "nothing")
+
+    def download(package: str, scratch: Path) -> Path:
+        torch.save(tensors | {"_fc.weight": torch.ones(2)}, scratch / "weights.pth")
+        return scratch / "weights.pth"
+
     monkeypatch.setitem(PUBLISHED, "ours", ours)
-    monkeypatch.setattr(encoders, "_download", lambda published, scratch: scratch / "file")
+    monkeypatch.setattr(encoders, "_download", download)
     return fetch_encoder("ours", tmp_path / "encoders")
 
 
-def test_what_is_fetched_is_kept_with_where_it_is_from(published):
+def test_downloaded_weights_are_saved_without_classifier_and_with_their_provenance(published):
     weights = read_encoder(published)
+    assert weights.tensors.keys() == {"a", "count"}
     assert torch.equal(weights.tensors["a"], torch.arange(6.0).view(2, 3))
     assert (weights.input_mean, weights.input_std) == ((1, 2, 3), (4, 5, 6))
-    said = read_tensors(published)[1]
-    assert (said["package"], said["license"], said["seen"]) == ("ours==1", "MIT", "nothing")
+    provenance = read_tensors(published)[1]
+    assert (provenance["package"], provenance["license"], provenance["seen"]) == ("ours==1", "MIT", "nothing")
 
 
-def test_other_tensors_than_were_committed_are_refused(published, tmp_path, monkeypatch):
+def test_tensors_with_another_hash_are_refused(published, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setitem(PUBLISHED, "ours", PUBLISHED["ours"].__class__(**{**vars(PUBLISHED["ours"]), "sha256": "0"}))
+        patch.setitem(PUBLISHED, "ours", PUBLISHED["ours"]._replace(sha256="0"))
         with pytest.raises(InputError, match="expected 0"):
             fetch_encoder("ours", tmp_path / "elsewhere")
     assert not (tmp_path / "elsewhere").exists()
-    tensors, said = read_tensors(published)
-    write_tensors(published, {**tensors, "a": tensors["a"] + 1}, said)
-    with pytest.raises(InputError, match="are not those that were fetched"):
+    tensors, provenance = read_tensors(published)
+    write_tensors(published, {**tensors, "a": tensors["a"] + 1}, provenance)
+    with pytest.raises(InputError, match="are not those that were downloaded"):
         read_encoder(published)
 
 
-def test_a_package_that_pip_cannot_get_is_told(tmp_path):
+def test_failed_download_is_reported(tmp_path):
     with pytest.raises(InputError, match="cannot be downloaded by pip"):
-        encoders._download(
-            encoders.Published("no-such-package-of-ours==9", ".pth", lambda p: {}, "", "", "", (0, 0, 0), (1, 1, 1)),
-            tmp_path,
-        )
+        encoders._download("no-such-package-of-ours==9", tmp_path)
 
 
-def test_weights_that_are_not_there_are_told_with_the_remedy(tmp_path):
+def test_missing_weights_are_reported_with_the_remedy(tmp_path):
     assert EncoderFolder(str(tmp_path / "none")).load() == {}
     with pytest.raises(InputError, match="make encoders"):
-        find_encoder({}, "hed_vgg16")
+        find_encoder({}, "efficientnet_lite0")
     with pytest.raises(InputError, match="expected one of: efficientnet_lite0"):
         find_encoder({}, "resnet")
     assert find_encoder({}, None) is None
 
 
-def test_a_run_without_the_files_is_refused_before_any_work(run, project):
+def test_missing_encoder_weights_are_refused_before_the_run(run, project):
     with pytest.raises(InputError, match="make encoders"):
-        run(params={"training.encoder_weights": "hed_vgg16"})
+        run(params={"training.encoder_weights": "efficientnet_lite0"})
     assert not (project / "data" / "demo").exists()
 
 
 @pytest.mark.parametrize("variant", ["lite0", "lite2"])
-def test_the_encoders_tensors_have_the_names_that_were_published(variant):
-    """Their count is that of the file without the classifier; shapes are compared where the file is there."""
+def test_encoder_tensors_map_to_their_published_names(variant):
+    """The counts are those of the published files without the classifier."""
     names = name_as_published(EfficientNetLite(variant))
     assert len(set(names.values())) == len(names) == {"lite0": 288, "lite2": 378}[variant]
     assert {"_conv_stem.weight", "_bn0.running_var", "_blocks.0._depthwise_conv.weight"} <= set(names.values())
@@ -90,8 +90,8 @@ def test_the_encoders_tensors_have_the_names_that_were_published(variant):
 @pytest.mark.parametrize(("size", "kernel", "stride", "expected"), [
     (8, 3, 2, (0, 1)), (7, 3, 2, (1, 1)), (8, 5, 2, (1, 2)), (7, 5, 2, (2, 2)), (8, 5, 1, (2, 2)),
 ])  # fmt: skip
-def test_convolutions_pad_as_tensorflow(size, kernel, stride, expected):
-    """The worked examples of TensorFlow's documentation of "same"."""
+def test_convolutions_pad_like_tensorflow(size, kernel, stride, expected):
+    """The expected padding is that of the examples in TensorFlow's documentation of "same"."""
     convolution = SameConv2d(1, 1, kernel, stride, bias=False)
     torch.nn.init.ones_(convolution.weight)
     x = torch.randn(1, 1, size, size)
@@ -99,13 +99,13 @@ def test_convolutions_pad_as_tensorflow(size, kernel, stride, expected):
     assert torch.allclose(convolution(x), torch.nn.functional.conv2d(padded, convolution.weight, stride=stride))
 
 
-@fetched
+@downloaded
 @pytest.mark.parametrize(
     ("variant", "deviations"),
     [("lite0", (6.963, 8.594, 7.230, 6.668, 2.704)), ("lite2", (6.793, 9.695, 7.901, 7.382, 2.544))],
 )
-def test_on_a_photograph_features_are_those_that_tell_a_palace(variant, deviations):
-    """With the published classifier behind these features, both variants call scikit-learn's china.jpg a palace."""
+def test_features_of_a_photograph_equal_those_that_classify_it_correctly(variant, deviations):
+    """With the published classifier on these features, both variants classify scikit-learn's china.jpg as a palace."""
     weights = read_encoder(FOLDER / f"efficientnet_{variant}.safetensors")
     network = build_network(NetworkMetadata("unet_lite", {"encoder": variant})).eval()
     network.load_encoder(weights.tensors)
@@ -116,20 +116,22 @@ def test_on_a_photograph_features_are_those_that_tell_a_palace(variant, deviatio
     assert found == pytest.approx(deviations, abs=2e-3)
 
 
-@fetched
-def test_segnet_begins_from_vgg16_at_full_width_alone():
-    weights = read_encoder(FOLDER / "hed_vgg16.safetensors")
-    network = SegNet(1.0)
-    network.load_encoder(weights.tensors)
-    assert torch.equal(network.encoder[4][2][0].weight, weights.tensors["block5.2.weight"])
-    with pytest.raises(InputError, match=r"are not for segnet \(width 0.5.*26 differ"):
-        SegNet(0.5).load_encoder(weights.tensors)
+@downloaded
+def test_encoder_weights_of_another_variant_are_refused():
+    weights = read_encoder(FOLDER / "efficientnet_lite0.safetensors")
+    with pytest.raises(InputError, match=r"do not fit U-Net on EfficientNet-Lite2: \d+ tensors differ"):
+        build_network(NetworkMetadata("unet_lite", {"encoder": "lite2"})).load_encoder(weights.tensors)
+
+
+def test_encoder_weights_need_an_encoder_with_published_names():
     with pytest.raises(InputError, match=r"such as _conv_stem\.weight is missing"):
-        build_network(NetworkMetadata("unet_lite")).load_encoder(weights.tensors)
+        build_network(NetworkMetadata("unet_lite")).load_encoder({})
+    with pytest.raises(InputError, match="no pretrained encoder weights for segnet"):
+        build_network(NetworkMetadata("segnet", {"width": 0.0625})).load_encoder({})
 
 
-@fetched
-def test_a_network_is_fed_as_its_encoders_weights_expect(images):
+@downloaded
+def test_scaling_of_a_pretrained_encoder_is_used(images):
     settings = TrainingSettings(
         architecture="unet_lite", encoder_weights="efficientnet_lite0", scaling="encoder", width=None, unpooling=None,
         logit_batch_norm=None,
@@ -140,6 +142,6 @@ def test_a_network_is_fed_as_its_encoders_weights_expect(images):
     assert (network.metadata.input_mean, network.metadata.input_std) == ((127,) * 3, (128,) * 3)
 
 
-def test_scaling_for_an_encoder_needs_its_weights():
-    with pytest.raises(ValueError, match="encoder_weights names none"):
+def test_scaling_of_an_encoder_needs_encoder_weights():
+    with pytest.raises(ValueError, match="encoder_weights is null"):
         TrainingSettings(scaling="encoder")

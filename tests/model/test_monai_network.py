@@ -1,4 +1,4 @@
-"""Networks of MONAI's by name: what is refused, and in which words."""
+"""MONAI's networks by name, and the messages for those that are refused."""
 
 import pytest
 import torch
@@ -6,15 +6,15 @@ from monai.networks import nets
 
 from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.model import NetworkMetadata, build_network, load_network, save_network
-from lesion_segmentation.model.layers import require_maps
+from lesion_segmentation.model.layers import require_heads
 from lesion_segmentation.model.monai_network import MonaiNetwork
 
 
-def described(network: str, **arguments: object) -> NetworkMetadata:
+def monai_metadata(network: str, **arguments: object) -> NetworkMetadata:
     return NetworkMetadata("monai", {"network": network, "arguments": arguments})
 
 
-def test_it_is_monais_own_network():
+def test_network_equals_monais():
     torch.manual_seed(0)
     ours = MonaiNetwork("UNet", {"channels": [4, 8], "strides": [2]}).eval()
     theirs = nets.UNet(2, 3, 1, channels=[4, 8], strides=[2]).eval()
@@ -26,43 +26,45 @@ def test_it_is_monais_own_network():
 @pytest.mark.parametrize(
     ("network", "arguments", "words"),
     [
-        ("AttentionUNet", {}, "did you mean AttentionUnet"),
-        ("os", {}, "expected a class of monai.networks.nets"),
+        ("AttentionUNet", {}, "Did you mean AttentionUnet"),
+        ("os", {}, "Expected a class of monai.networks.nets"),
         ("UNet", {"channels": [4, 8], "strides": [2], "depth": 3}, "options.arguments has depth, expected some of"),
         ("UNet", {}, "missing 2 required positional arguments: 'channels' and 'strides'"),
-        ("FlexibleUNet", {"backbone": "efficientnet-b0", "pretrained": True}, "would fetch weights"),
+        ("FlexibleUNet", {"backbone": "efficientnet-b0", "pretrained": True}, "would download weights"),
         ("UNet", {"channels": [4, 8, 16], "strides": [2]}, "cannot be built: the length of `strides`"),
-        ("HoVerNet", {"pretrained_url": "http://127.0.0.1/w.pth"}, "pretrained_url would fetch weights"),
-        ("MedNeXtSmal", {}, "did you mean"),
+        ("HoVerNet", {"pretrained_url": "http://127.0.0.1/w.pth"}, "pretrained_url would download weights"),
+        ("MedNeXtSmal", {}, "Did you mean"),
     ],
 )
-def test_what_cannot_be_built_is_told(network, arguments, words):
+def test_invalid_options_are_explained(network, arguments, words):
     with pytest.raises(InputError, match=words):
-        build_network(described(network, **arguments))
+        build_network(monai_metadata(network, **arguments))
 
 
-def test_a_network_that_gives_no_map_is_refused_before_it_is_trained():
+def test_network_with_another_output_shape_is_refused():
     with torch.device("meta"):
         deep = build_network(
-            described("DynUNet", kernel_size=[3] * 3, strides=[1, 2, 2], upsample_kernel_size=[2, 2],
+            monai_metadata("DynUNet", kernel_size=[3] * 3, strides=[1, 2, 2], upsample_kernel_size=[2, 2],
                       deep_supervision=True)
         )  # fmt: skip
-    with pytest.raises(InputError, match=r"gives \(2, 2, 1, 64, 96\) for two pictures, expected \(2, 1, 64, 96\)"):
-        require_maps(deep, 64, 96)
+    with pytest.raises(InputError, match=r"returns \(2, 2, 1, 64, 96\) for two images, expected \(2, 1, 64, 96\)"):
+        require_heads(deep, 64, 96)
 
 
-def test_several_maps_in_a_list_are_refused_too():
+def test_network_with_several_outputs_is_refused():
     with torch.device("meta"):
         deep = build_network(
-            described("BasicUNetPlusPlus", features=[4, 4, 8, 8, 16, 4], norm="batch", deep_supervision=True)
+            monai_metadata("BasicUNetPlusPlus", features=[4, 4, 8, 8, 16, 4], norm="batch", deep_supervision=True)
         )
-    with pytest.raises(InputError, match="gives 4 maps, expected one"):
-        require_maps(deep, 64, 96)
+    with pytest.raises(InputError, match="returns 4 outputs, expected one"):
+        require_heads(deep, 64, 96)
 
 
-def test_a_layer_that_stands_under_two_names_is_kept_once(tmp_path):
+def test_layer_with_two_names_is_saved_once(tmp_path):
     network = build_network(
-        described("DynUNet", kernel_size=[3] * 3, strides=[1, 2, 2], upsample_kernel_size=[2, 2], filters=[4, 8, 16])
+        monai_metadata(
+            "DynUNet", kernel_size=[3] * 3, strides=[1, 2, 2], upsample_kernel_size=[2, 2], filters=[4, 8, 16]
+        )
     ).eval()
     assert len(network.own_state()) < len(network.state_dict())
     save_network(network, tmp_path / "network.safetensors")

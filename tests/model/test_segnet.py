@@ -1,3 +1,5 @@
+"""SegNet-v2: counts and shapes of the paper, and unpooling."""
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,7 +12,7 @@ from lesion_segmentation.model.segnet import unpool
 
 
 @pytest.mark.parametrize("unpooling", ["indices", "nearest"])
-def test_parameter_counts_of_the_paper(unpooling):
+def test_parameter_counts_equal_the_papers(unpooling):
     table = summarize_layers(SegNet(1.0, unpooling), 32, 32)
     total = table.iloc[-1]
     assert total["parameters"] == 33_377_795
@@ -21,7 +23,7 @@ def test_parameter_counts_of_the_paper(unpooling):
     assert list(table["number"].dropna()) == list(range(1, 65))  # the paper's 64 layers
 
 
-def test_shapes_of_the_papers_table():
+def test_shapes_equal_the_papers_table():
     outputs = []
     network = SegNet(0.25)
     for stage in [*network.encoder, network.dense, *network.decoder, network.head]:
@@ -43,7 +45,7 @@ def test_shapes_of_the_papers_table():
     ]
 
 
-def test_batch_norm_on_the_logit_can_be_left_out():
+def test_batch_norm_of_the_logit_is_optional():
     with_norm, without = SegNet(0.0625), SegNet(0.0625, logit_batch_norm=False)
     difference = sum(p.numel() for p in with_norm.parameters()) - sum(p.numel() for p in without.parameters())
     assert difference == 2
@@ -55,12 +57,12 @@ def test_batch_norm_on_the_logit_can_be_left_out():
     width=st.integers(32, 80),
     unpooling=st.sampled_from(["indices", "nearest"]),
 )
-def test_any_size_comes_back_at_its_own(height, width, unpooling):
+def test_output_has_any_size_of_the_input(height, width, unpooling):
     network = SegNet(0.0625, unpooling).eval()
     assert network(torch.zeros(2, 3, height, width)).shape == (2, 1, height, width)
 
 
-def test_smaller_inputs_and_wrong_channels_are_refused():
+def test_small_inputs_and_wrong_channels_are_refused():
     network = SegNet(0.0625)
     for shape in ((1, 3, 31, 64), (1, 1, 64, 64), (3, 64, 64)):
         with pytest.raises(ValueError, match="expected"):
@@ -69,8 +71,8 @@ def test_smaller_inputs_and_wrong_channels_are_refused():
 
 @settings(max_examples=20, deadline=None)
 @given(height=st.integers(2, 9), width=st.integers(2, 9), repeats=st.integers(1, 2), seed=st.integers(0, 99))
-def test_each_value_returns_to_where_its_maximum_was(height, width, repeats, seed):
-    """Against a slow search for the maximum of each window, odd sizes included."""
+def test_unpooling_puts_each_value_at_its_maximum(height, width, repeats, seed):
+    """Compare with a slow search for the maximum of each window, with odd sizes, too."""
     channels = 3
     before = torch.rand(2, channels, height, width, generator=torch.Generator().manual_seed(seed))
     pooled, indices = F.max_pool2d(before, 2, ceil_mode=True, return_indices=True)
@@ -88,7 +90,7 @@ def test_each_value_returns_to_where_its_maximum_was(height, width, repeats, see
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_unpooling_is_torchs_with_its_gradient_in_bf16_and_every_layout(layout):
+def test_unpooling_and_its_gradient_equal_torchs_in_bf16_and_both_layouts(layout):
     before = torch.rand(2, 4, 10, 8).contiguous(memory_format=layout)
     pooled, indices = F.max_pool2d(before, 2, return_indices=True)
     values = pooled.bfloat16().requires_grad_()

@@ -1,3 +1,5 @@
+"""Weights files: saving, loading, earlier format versions and damage."""
+
 import json
 import subprocess
 import sys
@@ -14,7 +16,9 @@ from lesion_segmentation.model import NetworkMetadata, SegNet, build_network, ch
 from lesion_segmentation.prediction import predict
 
 VERSION_1 = Path(__file__).parent / "version_1.safetensors"
-"""Written by commit 7a3c262: SegNet at 1/32 of the width, with numbers of no training."""
+"""SegNet at width 1/32 with untrained weights, written by commit 7a3c262."""
+VERSION_4 = Path(__file__).parent / "version_4.safetensors"
+"""SegNet with skips at width 1/64 and two output heads, trained for two epochs, written by commit a7885e3."""
 
 
 @pytest.fixture
@@ -26,7 +30,7 @@ def network():
     return network.eval()
 
 
-def test_what_is_saved_comes_back(network, tmp_path):
+def test_saved_network_loads_unchanged(network, tmp_path):
     save_network(network, tmp_path / "network.safetensors")
     loaded = load_network(tmp_path / "network.safetensors")
     x = torch.rand(1, 3, 40, 40)
@@ -36,7 +40,7 @@ def test_what_is_saved_comes_back(network, tmp_path):
 
 
 def test_loaded_tensors_are_aligned(network, tmp_path):
-    """oneDNN takes other kernels, which add in another order, where an address is no multiple of 64."""
+    """For addresses that are not multiples of 64, oneDNN uses kernels that sum in another order."""
     save_network(network, tmp_path / "network.safetensors")
     write_tensors(tmp_path / "odd.safetensors", {f"{n}": torch.zeros(n) for n in range(1, 40)}, {})
     loaded = [*load_network(tmp_path / "network.safetensors").state_dict().values()]
@@ -44,36 +48,36 @@ def test_loaded_tensors_are_aligned(network, tmp_path):
     assert {tensor.data_ptr() % 64 for tensor in loaded} == {0}
 
 
-def test_a_file_of_the_first_format_loads_and_predicts_as_it_did():
+def test_version_1_loads_and_predicts_as_before():
     network = load_network(VERSION_1)
     metadata = network.metadata
     assert metadata.options == {"width": 1 / 32, "unpooling": "nearest", "logit_batch_norm": False}
     assert (metadata.input_size, metadata.input_mean) == (None, (150.0, 120.0, 100.0))
     assert (metadata.split_hash, metadata.data_hash, metadata.mlflow_run_id) == ("0123456789abcdef", "", "run")
     image = np.arange(40 * 48 * 3, dtype=np.uint8).reshape(1, 40, 48, 3)
-    probabilities = predict(network, image, precision="32-true")  # at the picture's own size
+    probabilities = predict(network, image, precision="32-true")  # at the image's own size
     assert [probabilities.mean(), probabilities[0, 20, 30], probabilities.std()] == pytest.approx(
         [0.396724, 0.386857, 0.105342], abs=1e-5
     )
 
 
 def rewritten(path: Path, tmp_path: Path, **changes: object) -> Path:
-    """The same tensors with other metadata; None takes a key out."""
+    """Write the same tensors with other metadata; None removes a key."""
     tensors, metadata = read_tensors(path)
     changed = {**metadata, **changes}
     write_tensors(tmp_path / "changed.safetensors", tensors, {k: v for k, v in changed.items() if v is not None})
     return tmp_path / "changed.safetensors"
 
 
-def test_keys_that_are_missing_have_defaults_and_unknown_ones_are_named(network, tmp_path):
+def test_missing_keys_have_defaults_and_unknown_keys_are_named(network, tmp_path):
     save_network(network, tmp_path / "network.safetensors")
     path = tmp_path / "network.safetensors"
     assert load_network(rewritten(path, tmp_path, threshold=None, source=None)).metadata.threshold == 0.5
     for changes, message in (
-        ({"colour": "red"}, "unknown colour in the metadata, expected some of: architecture, options"),
+        ({"color": "red"}, "unknown color in the metadata, expected some of: architecture, options"),
         ({"architecture": None}, "no architecture in the metadata"),
-        ({"input_range": [0, 1]}, r"input_range is \(0.0, 1.0\), this version feeds pixels of 0 to 255"),
-        ({"format_version": 99}, "a newer version wrote it"),
+        ({"input_range": [0, 1]}, r"input_range is \(0.0, 1.0\), but this version feeds pixels of 0 to 255"),
+        ({"format_version": 99}, "a newer version of this project wrote it"),
         ({"options": {"widht": 1}}, "It has the options width, unpooling, logit_batch_norm"),
         ({"options": {"width": 9}}, "width is 9, expected less than or equal to 4"),
         ({"architecture": "unet"}, "'unet', expected one of: monai, segnet"),
@@ -82,31 +86,64 @@ def test_keys_that_are_missing_have_defaults_and_unknown_ones_are_named(network,
             load_network(rewritten(path, tmp_path, **changes))
 
 
+@pytest.mark.parametrize("version", [4, 3, 2])
+def test_earlier_versions_load_and_predict_as_before(tmp_path, version):
+    """Files of versions 2 and 3 lack keys of version 4. The expected probabilities are those of commit a7885e3."""
+    added = {3: ("threshold", "test_time_augmentation", "single_lesion", "temperature"), 4: ("licence",)}  # renamed
+    missing = [key for later in range(version + 1, 5) for key in added[later]]
+    network = load_network(rewritten(VERSION_4, tmp_path, format_version=version, **dict.fromkeys(missing)))
+    metadata = network.metadata
+    assert metadata.options["annotation_styles"] == ["PH2", "ISIC 2018"]
+    assert (metadata.initialized_from, metadata.seen) == ("run0", ("abc",))
+    assert metadata.license == ("CC0-1.0" if version == 4 else "")
+    assert metadata.keep_largest_component == (version > 2)
+    image = np.arange(40 * 48 * 3, dtype=np.uint8).reshape(1, 40, 48, 3)
+    probabilities = predict(network, image, precision="32-true")
+    assert [probabilities.mean(), probabilities[0, 20, 30], probabilities.std()] == pytest.approx(
+        [0.485664, 0.485017, 0.002021], abs=1e-5
+    )
+
+
+def test_titles_name_networks_in_words():
+    for architecture, options, title in (
+        ("segnet", {"width": 0.25}, "SegNet-v2 at width 0.25, unpooling by indices"),
+        ("segnet", {"width": 1, "unpooling": "nearest"}, "SegNet-v2 at width 1, nearest-neighbor unpooling"),
+        ("segnet_skip", {"width": 0.25}, "SegNet with skips at width 0.25"),
+        ("unet_lite", {}, "U-Net on EfficientNet-Lite0"),
+        (
+            "monai",
+            {"network": "AttentionUnet", "arguments": {"channels": [4, 8], "strides": [2]}},
+            "MONAI AttentionUnet",
+        ),
+    ):
+        assert build_network(NetworkMetadata(architecture, options)).title == title
+
+
 @pytest.mark.parametrize("keep", [0, 10, 5000])
-def test_damaged_files_are_named(network, tmp_path, keep):
+def test_damaged_file_is_named(network, tmp_path, keep):
     path = tmp_path / "network.safetensors"
     save_network(network, path)
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(InputError, match=r"network\.safetensors: not a network of this project, or damaged"):
+    with pytest.raises(InputError, match=r"network\.safetensors is not a network of this project, or damaged"):
         load_network(path)
 
 
-def test_metadata_are_plain_json(network):
+def test_metadata_survive_json(network):
     assert NetworkMetadata.from_dict(json.loads(json.dumps(network.metadata.to_dict()))) == network.metadata
 
 
-def test_options_are_kept_whole_so_that_a_changed_default_changes_no_file():
+def test_all_options_are_saved_so_that_files_do_not_depend_on_defaults():
     assert build_network(NetworkMetadata("segnet", {"width": "0.0625"})).metadata.options == {
         "width": 0.0625, "unpooling": "indices", "logit_batch_norm": True,
     }  # fmt: skip
 
 
-def test_a_file_that_is_missing_is_not_called_damaged(tmp_path):
+def test_missing_file_is_not_called_damaged(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         load_network(tmp_path / "network.safetensors")
 
 
-def test_options_are_passed_through_and_checked():
+def test_options_are_passed_on_and_checked():
     network = build_network(NetworkMetadata("segnet", {"width": 0.0625, "unpooling": "nearest"}))
     assert not any(pool.with_indices for pool in network.pools)
     assert check_options("segnet", {"width": 0.5}) == {"width": 0.5, "unpooling": "indices", "logit_batch_norm": True}
@@ -115,7 +152,7 @@ def test_options_are_passed_through_and_checked():
 
 
 def test_weights_load_without_kedro_and_mlflow(network, tmp_path):
-    """In a process in which neither can be imported."""
+    """Load and predict in a process that cannot import them."""
     save_network(network, tmp_path / "network.safetensors")
     code = (
         "import sys; sys.modules.update(kedro=None, mlflow=None)\n"

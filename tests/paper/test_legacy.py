@@ -8,8 +8,8 @@ def test_rows_without_lesion_score_one():
     assert legacy_scores(np.zeros((2, 4, 256)), np.zeros((2, 4, 256)))["iou"] == 1
 
 
-def test_a_case_worked_by_hand():
-    """One row of 256 pixels, half of them lesion, predicted 0.5 everywhere."""
+def test_legacy_scores_of_a_case_worked_by_hand():
+    """One row of 256 pixels, half of them lesion, with a probability of 0.5 everywhere."""
     mask = np.zeros((1, 1, 256))
     mask[..., :128] = 1
     scores = legacy_scores(np.full((1, 1, 256), 0.5), mask)
@@ -20,7 +20,7 @@ def test_a_case_worked_by_hand():
     assert scores["precision"] == scores["recall"] == 0
 
 
-def test_batches_are_weighted_by_their_size():
+def test_batches_are_weighted_by_size():
     generator = np.random.default_rng(0)
     p, y = generator.random((5, 3, 8)), generator.random((5, 3, 8)) > 0.5
     whole = legacy_scores(p, y, batch_size=2)
@@ -29,6 +29,6 @@ def test_batches_are_weighted_by_their_size():
         assert whole[name] == pytest.approx((2 * parts[0][name] + 2 * parts[1][name] + parts[2][name]) / 5)
 
 
-def test_other_shapes_are_refused():
-    with pytest.raises(ValueError, match="expected the same"):
+def test_different_shapes_are_refused():
+    with pytest.raises(ValueError, match="expected the same shape"):
         legacy_scores(np.zeros((2, 3, 4)), np.zeros((2, 3, 5)))

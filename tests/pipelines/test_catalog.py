@@ -1,21 +1,29 @@
-"""The catalog and the pipelines as they are declared, without running anything."""
+"""Configuration, catalog and pipelines as they are declared, without a run."""
 
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from kedro.io import AbstractDataset, DataCatalog
 
 from lesion_project.configuration import ProjectConfigLoader
+from lesion_project.hooks.checks import check_parameters
 from lesion_project.parameters import SETTINGS
 from lesion_project.pipeline_registry import register_pipelines
 from lesion_project.settings import CONFIG_LOADER_ARGS
+from lesion_project.tracking import nest
+from lesion_segmentation.core.errors import InputError
+from lesion_segmentation.model import NetworkMetadata, build_network, check_options
+from lesion_segmentation.training.settings import SEGNET_OPTIONS, TrainingSettings
 
 ROOT = Path(__file__).parents[2]
+ENVIRONMENTS = sorted(path.parent.name for path in ROOT.glob("conf/*/parameters*.yml") if path.parent.name != "local")
 LAYERS = ["raw", "primary", "model_input", "models", "model_output", "reporting"]
 FIXED_NAMES = {
     "ph2_images", "ph2_masks", "ph2_annotations", "cases", "images", "masks", "dataset_passport", "split", "samples",
@@ -42,7 +50,7 @@ def used_names() -> set[str]:
 
 
 def resolved(env: str, **runtime_params: Any) -> dict[str, dict[str, Any]]:
-    """Every data set that a pipeline names, patterns filled in."""
+    """Return the configuration of every dataset of the pipelines."""
     resolver = DataCatalog.from_config(dict(config(env, **runtime_params)["catalog"])).config_resolver
     return {name: resolver.resolve_pattern(name) for name in sorted(used_names())}
 
@@ -52,20 +60,20 @@ def catalog() -> dict[str, Any]:
     return resolved("base")
 
 
-def test_every_dataset_of_every_pipeline_is_in_the_catalog_and_no_other(catalog):
+def test_catalog_declares_exactly_the_datasets_of_the_pipelines(catalog):
     assert all(entry["type"] for entry in catalog.values())
     declared = {name for name in config("base")["catalog"] if "{" not in name and not name.startswith("_")}
-    assert declared <= used_names() | {"training_checkpoint"}  # given as params:this_run.checkpoint
+    assert declared <= used_names() | {"training_checkpoint"}  # which nodes get in params:this_run.training
 
 
-def test_only_what_two_runs_left_is_looked_for_in_mlflow(catalog):
+def test_only_the_comparison_loads_from_mlflow(catalog):
     found = {name for name, entry in catalog.items() if entry["type"].endswith("RunArtifact")}
     assert found == {
         f"{run}_{name}" for run in ("baseline", "candidate") for name in ("case_metrics", "predicted_masks")
     }
 
 
-def test_every_preview_can_be_called_with_what_the_catalog_gives_it(catalog):
+def test_preview_accepts_the_arguments_of_the_catalog(catalog):
     for name, entry in catalog.items():
         given = entry.get("metadata", {}).get("kedro-viz", {}).get("preview_args", {})
         kind = AbstractDataset.from_config("any", {**entry, "filepath": f"{name}.csv"}) if given else None
@@ -73,30 +81,32 @@ def test_every_preview_can_be_called_with_what_the_catalog_gives_it(catalog):
             inspect.signature(kind.preview).bind(**given)
 
 
-def test_every_fixed_name_is_an_entry_of_its_own():
+def test_fixed_names_are_catalog_entries():
     assert set(config("base")["catalog"]) >= FIXED_NAMES
 
 
-def test_every_group_of_parameters_is_used_and_known():
+def test_parameter_models_are_those_that_pipelines_use():
     inputs = {name for pipeline in register_pipelines().values() for name in pipeline.inputs()}
     used = {name.removeprefix("params:") for name in inputs if ":" in name}
-    assert used | {"sweep"} == set(SETTINGS) | {f"this_run.{name}" for name in ("callbacks", "record", "checkpoint")}
+    assert used | {"sweep"} == set(SETTINGS) | {"this_run.training", "this_run.record"}
     assert set(config("base")["parameters"]) == {*SETTINGS, "data_root"}
 
 
 @pytest.mark.parametrize("group", SETTINGS)
-def test_a_value_stands_in_conf_base_or_in_the_settings_never_differently_in_both(group):
+def test_defaults_of_parameter_models_equal_conf_base(group):
     given = config("base")["parameters"][group]
     fields = SETTINGS[group].model_fields
-    assert set(given) == set(fields)  # conf/base shows everything that can be set
+    assert set(given) == set(fields)  # conf/base lists every parameter
     defaults = {name: field.get_default(call_default_factory=True) for name, field in fields.items()
                 if not field.is_required()}  # fmt: skip
     settings = SETTINGS[group](**given)
+    if group == "prediction":  # without conf, None means the value that is stored with the weights
+        assert defaults.pop("test_time_augmentation") is defaults.pop("keep_largest_component") is None
     assert {name: getattr(settings, name) for name in defaults} == defaults
-    assert [name for name in fields if name not in defaults] == (["protocol"] if group == "split" else [])
+    assert [name for name, field in fields.items() if field.is_required()] == (["protocol"] if group == "split" else [])
 
 
-def test_fixed_places(catalog):
+def test_fixed_file_paths(catalog):
     assert {name: catalog[name]["filepath"] for name in FOLDERS} == FOLDERS
 
 
@@ -110,7 +120,7 @@ def test_fixed_places(catalog):
         ("demo", {"data_root": "/elsewhere"}, "/elsewhere"),
     ],
 )
-def test_every_environment_has_data_of_its_own_and_01_raw_is_shared(env, given, root):
+def test_environments_share_only_01_raw(env, given, root):
     for name, entry in resolved(env, **given).items():
         path = str(entry.get("filepath", entry.get("path", "")))
         if "/01_raw/" in path:
@@ -120,8 +130,8 @@ def test_every_environment_has_data_of_its_own_and_01_raw_is_shared(env, given, 
                                                     f"{root}/08_")), name  # fmt: skip
 
 
-def test_no_edge_goes_from_a_later_layer_to_an_earlier_one(catalog):
-    """kedro-viz drops all layers otherwise."""
+def test_no_edge_leads_from_a_later_layer_to_an_earlier_one(catalog):
+    """Otherwise kedro-viz shows no layers."""
     layer = {
         name: LAYERS.index(entry["metadata"]["kedro-viz"]["layer"])
         for name, entry in catalog.items()
@@ -133,7 +143,7 @@ def test_no_edge_goes_from_a_later_layer_to_an_earlier_one(catalog):
                 assert layer[source] <= layer[target], f"{node.name}: {source} -> {target}"
 
 
-def test_each_pipeline_is_a_box_and_the_default_is_all_four():
+def test_pipelines_are_namespaces_and_the_default_is_the_first_four():
     pipelines = register_pipelines()
     four = ["data_processing", "augmentation", "training", "reporting"]
     assert list(pipelines) == [
@@ -149,7 +159,7 @@ def test_each_pipeline_is_a_box_and_the_default_is_all_four():
     assert len(pipelines["__default__"].nodes) == sum(len(pipelines[name].nodes) for name in four)
 
 
-def test_reporting_opens_in_parts_that_tags_select():
+def test_reporting_has_namespaces_that_tags_select():
     reporting = register_pipelines()["reporting"]
     parts = {"prediction", "scores", "tables", "figures", "page", "export"}
     assert {node.namespace for node in reporting.nodes} == {f"reporting.{part}" for part in parts}
@@ -161,38 +171,121 @@ def test_reporting_opens_in_parts_that_tags_select():
     assert all(name.endswith("#figure") for name in made)
 
 
-@pytest.mark.parametrize("env", ["base", "cpu", "demo", "paper", "overfit", "pretrained"])
-def test_environments_only_override(env):
-    """No key of an environment is unknown to base."""
+@pytest.mark.parametrize("env", ENVIRONMENTS)
+def test_every_environment_has_valid_parameters_a_catalog_and_a_network(env):
+    parameters = config(env)["parameters"]
+    check_parameters(parameters)
+    DataCatalog.from_config(resolved(env))
+    settings = TrainingSettings(**parameters["training"])
+    with torch.device("meta"):
+        network = build_network(NetworkMetadata(settings.architecture, settings.network_options))
+    options = network.metadata.options
+    given = {name: parameters["training"][name] for name in SEGNET_OPTIONS}
+    assert given == {name: options.get(name) for name in SEGNET_OPTIONS}
+
+
+@pytest.mark.parametrize("env", [env for env in ENVIRONMENTS if env != "base"])
+def test_every_environment_overrides_base_and_begins_with_its_purpose(env):
+    (path,) = (ROOT / "conf" / env).glob("parameters*.yml")
+    first, rest = path.read_text().split("\n", 1)
+    assert re.fullmatch(r"# [A-Z].*\.", first)
     base = config("base")["parameters"]
-    for path in (ROOT / "conf" / env).glob("parameters*.yml"):
-        for group, values in yaml.safe_load(path.read_text()).items():
-            assert set(values) <= set(base[group]), path
+    assert all(set(values) <= set(base[name]) for name, values in yaml.safe_load(rest).items())
 
 
-def test_an_environment_keeps_the_keys_it_does_not_name():
+def test_parameters_that_an_environment_does_not_set_come_from_base():
     training = config("cpu", training={"epochs": 3})["parameters"]["training"]
-    assert (training["epochs"], training["width"], training["loss"]) == (3, 0.25, "bce_iou")
+    assert (training["epochs"], training["width"], training["loss"]) == (3, 0.25, "bce_dice")
+
+
+def test_accurate_with_200_epochs_is_the_published_model_scratch():
+    training = config("accurate", training={"epochs": 200})["parameters"]["training"]
+    options = {"architecture": "segnet_skip", "width": 0.25, "unpooling": "indices", "logit_batch_norm": False,
+               "epochs": 200, "loss": "bce_iou"}  # fmt: skip
+    assert training == config("base")["parameters"]["training"] | options
+
+
+def test_recipe_of_the_released_network_is_isic_and_ph2_with_documented_parameters():
+    text = (ROOT / "conf" / "isic_and_ph2" / "parameters.yml").read_text()
+    given = nest(dict(item.split("=") for item in re.search('--params "(.*)"', text)[1].split(",")))
+    given["split"]["validation_cases"], given["data"]["leave_out"] = int(given["split"]["validation_cases"]), None
+    loader = config("isic_and_ph2", **given)
+    check_parameters(loader["parameters"])
+    split = {"protocol": "isic2018", "scored_source": "ISIC 2018", "validation_cases": 200, "fold": 0, "seed": 0}
+    assert loader["parameters"]["split"] == split
+    assert loader["catalog"]["ph2_images"]["sources"]["ISIC 2018"]["leave_out"] is None
+    kept = config("isic_and_ph2")["catalog"]["ph2_masks"]["sources"]["ISIC 2018"]["leave_out"]
+    assert kept == "isic2018_reserved"
+
+
+@pytest.mark.parametrize(
+    ("env", "given"), [("base", {"architecture": "unet_lite"}), ("unet", {}), ("unet", {"epochs": 3})]
+)
+def test_architecture_without_the_options_of_base_ignores_them(env, given):
+    training = config(env, training=given)["parameters"]["training"]
+    assert [training[name] for name in SEGNET_OPTIONS] == [None] * 3
+    assert not set(TrainingSettings(**training).network_options) & set(SEGNET_OPTIONS)
+    assert TrainingSettings(architecture="unet_lite").network_options == {}
+
+
+@pytest.mark.parametrize(
+    ("env", "given", "name"),
+    [
+        ("cpu", {"architecture": "unet_lite"}, "width"),
+        ("unet", {"width": 1.0}, "width"),
+        ("base", {"architecture": "monai", "options": {"network": "BasicUNet"}, "unpooling": "nearest"}, "unpooling"),
+    ],
+)
+def test_architecture_refuses_options_it_lacks_from_environment_or_command_line(env, given, name):
+    settings = TrainingSettings(**config(env, training=given)["parameters"]["training"])
+    with pytest.raises(InputError, match=rf"The options of {settings.architecture} .*\n.*{name}: no such parameter"):
+        check_options(settings.architecture, settings.network_options)
+
+
+RENAMED = {
+    "training.begin_from": "training.init_from",  # renamed
+    "prediction.single_lesion": "prediction.keep_largest_component",  # renamed
+    "training.seen_per_epoch": "training.source_rates",  # renamed
+    "training.on_the_fly": "training.online_augmentation",  # renamed
+    "training.optimiser": "training.optimizer",  # renamed
+    "prediction.outline": "prediction.annotation_style",  # renamed
+    "split.drawn_from": "split.scored_source",  # renamed
+}
+
+
+@pytest.mark.parametrize("old", RENAMED)
+def test_former_name_of_a_parameter_is_refused_with_its_new_name(old):
+    with pytest.raises(InputError, match=f"{old} was renamed. Use {RENAMED[old]}."):
+        check_parameters(config("base", **nest({old: "x"}))["parameters"])
+
+
+def test_former_names_of_a_group_an_option_and_a_value_are_refused_with_their_new_names():
+    with pytest.raises(InputError, match=r"inference was renamed\. Use prediction\."):
+        check_parameters(config("base", inference={"device": "cpu"})["parameters"])
+    with pytest.raises(InputError, match=r"scaling is 'standardised', .* renamed\. Use 'standardized'\."):
+        check_parameters(config("base", training={"scaling": "standardised"})["parameters"])  # renamed
+    with pytest.raises(InputError, match=r"outlines was renamed\. Use annotation_styles\."):
+        check_options("segnet_skip", {"outlines": ["PH2"]})
 
 
 HEAVY = ("torch", "mlflow", "lightning", "kornia", "scipy", "matplotlib", "sklearn", "monai")
 
 
 @pytest.mark.parametrize(
-    ("what", "absent"),
+    ("statement", "absent"),
     [
         ("import lesion_project.cli, lesion_project.settings", (*HEAVY, "pandas", "kedro_datasets")),
         ("from kedro.framework.project import pipelines; assert len(dict(pipelines)) == 9", HEAVY),
         ("import lesion_project.datasets", ("torch", "mlflow", "lightning", "kornia", "scipy")),
     ],
 )
-def test_commands_start_without_what_they_do_not_need(what, absent):
+def test_commands_import_only_what_they_need(statement, absent):
     """`kedro --help` imports settings and commands, `kedro registry list` the pipelines, kedro-viz the catalog."""
     code = (
         "import sys; from pathlib import Path\n"
         "from kedro.framework.startup import bootstrap_project\n"
         f"bootstrap_project(Path({str(ROOT)!r}))\n"
-        f"{what}\n"
+        f"{statement}\n"
         f"print(sorted(set({absent!r}) & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""`kedro run --pipelines=comparison` on runs of this project."""
+"""Pipeline `comparison` on runs of this project."""
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from lesion_segmentation.report.comparison import draw_changed_cases
 
 @pytest.fixture
 def compare(run, project):
-    """Compare two runs of the demo and give comparison.csv and changed_cases.csv."""
+    """Compare two demo runs and return comparison.csv and changed_cases.csv."""
 
     def compare(baseline: str, candidate: str) -> tuple[pd.DataFrame, pd.DataFrame]:
         params = {"comparison.baseline": baseline, "comparison.candidate": candidate}
@@ -39,9 +39,9 @@ def test_two_runs_are_compared_case_by_case(run, project, compare):
     second, after = newest_run(project), pd.read_csv(metrics)
     comparison, changed = compare(first, second)
     row = comparison.set_index(["subset", "metric"]).loc[("test", "iou")]
-    of_test = [table[table["subset"] == "test"].set_index("case_id")["iou"] for table in (before, after)]
+    tested = [table[table["subset"] == "test"].set_index("case_id")["iou"] for table in (before, after)]
     assert row["n"] == 5
-    assert row["difference"] == pytest.approx((of_test[1] - of_test[0]).mean())
+    assert row["difference"] == pytest.approx((tested[1] - tested[0]).mean())
     assert row["low"] <= row["difference"] <= row["high"]
     assert set(changed["subset"]) <= {"test"}
     assert (changed.loc[changed["change"] == "gained", "difference"] > 0).all()
@@ -57,34 +57,34 @@ def scored(finished) -> pd.DataFrame:
     return pd.read_csv(finished / "data" / "demo" / "08_reporting" / "case_metrics.csv")
 
 
-def test_runs_on_other_cases_or_masks_are_refused(scored):
+def test_runs_with_different_cases_or_masks_are_refused(scored):
     fewer = scored[scored["case_id"] != scored["case_id"].iloc[-1]]
-    with pytest.raises(InputError, match="test: 1 cases were scored by the baseline alone"):
+    with pytest.raises(InputError, match="test: 1 cases were scored only by the baseline"):
         pair_cases(scored, fewer)
-    with pytest.raises(InputError, match="20 cases have other masks"):
+    with pytest.raises(InputError, match="20 cases have different masks"):
         pair_cases(scored, scored.assign(mask_hash="other"))
 
 
-def test_pictures_of_other_cases_or_sizes_are_not_drawn_on(scored, finished):
+def test_figure_refuses_masks_other_than_those_scored(scored, finished):
     data = finished / "data" / "demo"
     images, masks = (dict(np.load(data / "03_primary" / f"{name}.npz")) for name in ("images", "masks"))
     predicted = dict(np.load(data / "07_model_output" / "predicted_masks.npz"))
     changed = find_changed_cases(pair_cases(scored, scored.assign(dice=scored["dice"] / 2)))
     assert draw_changed_cases(images, masks, predicted, predicted, changed).axes
     narrower = {case_id: mask[:, :64] for case_id, mask in masks.items()}
-    with pytest.raises(InputError, match="other cases or sizes than those runs scored"):
+    with pytest.raises(InputError, match="differ from those of the compared runs"):
         draw_changed_cases(images, narrower, predicted, predicted, changed)
 
 
-def test_runs_of_an_older_version_are_told():
+def test_runs_of_an_older_version_are_refused():
     older = pd.DataFrame({"subset": ["test"], "case_id": ["a"], "dice": [0.9]})
-    with pytest.raises(InputError, match=r"the baseline has no sample_id.*an older version made it"):
+    with pytest.raises(InputError, match=r"the baseline has no sample_id.*an older version scored it"):
         pair_cases(older, older)
 
 
 @pytest.mark.after_a_run
-def test_a_run_that_is_missing_is_told(run, compare):
-    with pytest.raises(DatasetError, match=r"Which run\? Name it with --params comparison.baseline="):
+def test_missing_runs_are_reported(run, compare):
+    with pytest.raises(DatasetError, match=r"comparison\.baseline is not given"):
         run(pipeline_names=["comparison"])
-    with pytest.raises(DatasetError, match=r"MLflow has no case_metrics\.csv of it"):
+    with pytest.raises(DatasetError, match=r"MLflow has no case_metrics\.csv of the run"):
         compare("0" * 32, "0" * 32)

@@ -1,4 +1,4 @@
-"""Pictures of one's own, through all pipelines, and everything that may be wrong with them."""
+"""A user's own images in all pipelines, and everything that may be wrong with them."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ CASES = 20
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory) -> Path:
-    """RandomParameters cases in five formats, at several depths, with blanks in their names, and a table."""
+    """Synthetic cases in five formats, at several depths, with blanks in their names, and a table."""
     folder = tmp_path_factory.mktemp("own")
     rows = []
     for number in range(1, CASES + 1):
@@ -33,21 +33,21 @@ def own(tmp_path_factory) -> Path:
         for path, pixels in ((image, case.image), (mask, case.mask)):
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).save(path, **({"quality": 95} if path.suffix == ".jpg" else {}))
-        diagnosis = ("nevus", "melanoma")[number // 2 % 2] if number > 1 else "melanoma"  # the first patient has both
+        diagnosis = ("nevus", "melanoma")[number // 2 % 2] if number > 1 else "melanoma"  # one diagnosis per patient
         rows.append({"case_id": name, "diagnosis": diagnosis, "group": f"patient {number // 2}", "camera": str(number)})
     pd.DataFrame(rows).to_csv(folder / "table.csv", index=False)
     return folder
 
 
-def places(own: Path, table: bool = True) -> dict[str, str]:
+def locate(own: Path, table: bool = True) -> dict[str, str]:
     given = {"data.images": str(own / "images"), "data.masks": str(own / "masks")}
     return given | ({"data.table": str(own / "table.csv")} if table else {})
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("table", [True, False])
-def test_a_folder_of_pictures_goes_through_all_pipelines(run, project, own, table):
-    run(env="custom", params={**places(own, table), "data.name": "mine", "training.epochs": 1})
+def test_folder_of_images_passes_all_pipelines(run, project, own, table):
+    run(env="custom", params={**locate(own, table), "data.name": "mine", "training.epochs": 1})
     root = project / "data" / "custom"
     cases = pd.read_csv(root / "03_primary" / "cases.csv", keep_default_na=False)
     assert len(cases) == CASES
@@ -64,8 +64,7 @@ def test_a_folder_of_pictures_goes_through_all_pipelines(run, project, own, tabl
     assert tracked.inputs.dataset_inputs[0].dataset.name == "mine"
 
 
-def test_everything_wrong_is_in_one_report(own, tmp_path):
-    """As `kedro check-data` tells it, which writes nothing."""
+def test_check_data_reports_all_problems_at_once(own, tmp_path):
     folder = tmp_path / "wrong"
     for path in sorted(own.rglob("*.*")):
         copy = folder / path.relative_to(own)
@@ -94,15 +93,15 @@ def test_everything_wrong_is_in_one_report(own, tmp_path):
     done = CliRunner().invoke(cli, called)
     assert done.exit_code == 1
     for case, words in {
-        "001": "a mask without an image", "002": "an image without a mask", "003": "cannot be read",
+        "001": "a mask but no image", "002": "an image but no mask", "003": "cannot be read",
         "004": "cannot be read", "006": "CMYK", "007": "expected the same size", "008": "grey values found",
-        "010": "equals that of lesion 009", "011": "not found in the table", "999": "neither an image nor a mask",
+        "010": "identical to that of lesion 009", "011": "not found in the table", "999": "neither an image nor a mask",
     }.items():  # fmt: skip
         assert any(case in line and words in line for line in done.output.splitlines()), (case, words, done.output)
     assert sorted(folder.rglob("*")) == before
 
 
-def test_data_that_are_right_are_described_and_nothing_is_written(own, project):
+def test_check_data_describes_valid_data_and_writes_nothing(own, project):
     bootstrap_project(project)
     before = sorted(own.rglob("*"))
     done = CliRunner().invoke(cli, ["check-data", str(own / "images"), str(own / "masks"), str(own / "table.csv")])
@@ -116,33 +115,33 @@ def test_data_that_are_right_are_described_and_nothing_is_written(own, project):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"data.images": None}, "Where are the images"),
-        ({"data.images": "/nowhere"}, "/nowhere is no folder"),
+        ({"data.images": None}, "No folder of images is given"),
+        ({"data.images": "/nowhere"}, "/nowhere is not a folder"),
         ({"data.name": "a/b"}, r"data\.name"),
     ],
 )
-def test_what_is_missing_is_told_before_any_work(run, project, own, change, message):
-    given = {name: value for name, value in (places(own) | change).items() if value is not None}
-    with pytest.raises((InputError, DatasetError), match=message):  # the command line tells the first of the second
+def test_missing_folder_is_reported_before_any_work(run, project, own, change, message):
+    given = {name: value for name, value in (locate(own) | change).items() if value is not None}
+    with pytest.raises((InputError, DatasetError), match=message):  # the command line unwraps the second
         run(env="custom", params=given)
     assert not (project / "data" / "custom").exists()
 
 
-def test_the_same_name_twice_is_refused_wherever_it_lies(own, tmp_path):
+def test_duplicate_file_names_are_refused_at_any_depth(own, tmp_path):
     for part in ("a", "b"):
         (tmp_path / part).mkdir()
         Image.new("RGB", (40, 40)).save(tmp_path / part / "one.png")
     done = CliRunner().invoke(cli, ["check-data", str(tmp_path), str(own / "masks")])
     assert done.exit_code == 1
-    assert "one: there twice, a/one.png and b/one.png" in done.output
+    assert "one: there are two files, a/one.png and b/one.png" in done.output
 
 
-def test_other_pixels_under_ph2s_ids_are_not_called_ph2():
-    drawn = {f"IMD{number:03d}": synthetic.synthesize_case(number) for number in (2, 3)}
+def test_other_pixels_with_ids_of_ph2_are_not_named_ph2():
+    made = {f"IMD{number:03d}": synthetic.synthesize_case(number) for number in (2, 3)}
     read = read_cases(
-        {name: (lambda case=case: Image.fromarray(case.image)) for name, case in drawn.items()},
-        {name: (lambda case=case: Image.fromarray(case.mask)) for name, case in drawn.items()},
-        pd.DataFrame({"case_id": list(drawn), "diagnosis": "nevus"}),
+        {name: (lambda case=case: Image.fromarray(case.image)) for name, case in made.items()},
+        {name: (lambda case=case: Image.fromarray(case.mask)) for name, case in made.items()},
+        pd.DataFrame({"case_id": list(made), "diagnosis": "nevus"}),
         ImageSize(height=64, width=96),
         DataSettings(),
     )

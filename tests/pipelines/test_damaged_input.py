@@ -1,4 +1,4 @@
-"""What `kedro run` says of damaged cases, read from files through the catalog of conf/base."""
+"""Messages of `kedro run` about damaged cases, which are read from files through the catalog of conf/base."""
 
 import shutil
 from pathlib import Path
@@ -8,7 +8,7 @@ import damage
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import DRAWN, SMALL
+from conftest import SMALL, SYNTHETIC
 from kedro.io import DataCatalog
 from kedro.runner import SequentialRunner
 from PIL import Image
@@ -23,9 +23,9 @@ COUNT = 25
 
 
 @pytest.fixture(scope="session")
-def drawn_folder(tmp_path_factory) -> Path:
-    """RandomParameters cases in the form of PH2's files, drawn once."""
-    folder = tmp_path_factory.mktemp("drawn") / "ph2"
+def original_folder(tmp_path_factory) -> Path:
+    """Synthetic cases as files in the layout of PH2, made once."""
+    folder = tmp_path_factory.mktemp("synthetic") / "ph2"
     for part in ("images", "masks"):
         (folder / part).mkdir(parents=True)
     for number, case_id in enumerate(synthetic.case_ids(COUNT), start=1):
@@ -37,14 +37,14 @@ def drawn_folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def folder(project, drawn_folder) -> Path:
-    """RandomParameters cases in the place and form of PH2's files."""
-    return Path(shutil.copytree(drawn_folder, project / "data" / "01_raw" / "ph2"))
+def folder(project, original_folder) -> Path:
+    """Synthetic cases in the folder and layout of PH2."""
+    return Path(shutil.copytree(original_folder, project / "data" / "01_raw" / "ph2"))
 
 
 @pytest.fixture
 def process(project, folder) -> Any:
-    """The piece of data_processing that reads, on the catalog of conf/base, with outputs in memory."""
+    """Return a function that runs the node read_cases on the catalog of conf/base, with outputs in memory."""
     pipeline = register_pipelines()["data_processing"].filter(node_names=["data_processing.read_cases"])
     loader = ProjectConfigLoader(str(project / "conf"), env="base", **CONFIG_LOADER_ARGS)
     raw = {name: loader["catalog"][name] for name in ("ph2_images", "ph2_masks", "ph2_annotations")}
@@ -54,7 +54,7 @@ def process(project, folder) -> Any:
     def process() -> pd.DataFrame:
         catalog = DataCatalog.from_config(raw)
         catalog["params:image_size"] = SMALL
-        catalog["params:data"] = DRAWN
+        catalog["params:data"] = SYNTHETIC
         outputs = SequentialRunner().run(pipeline, catalog)
         return outputs["cases"].load().set_index("case_id")
 
@@ -62,17 +62,17 @@ def process(project, folder) -> Any:
 
 
 @pytest.mark.parametrize("harm", damage.DAMAGES, ids=lambda harm: harm.__name__)
-def test_each_kind_of_damage_is_named_with_a_remedy(harm, process, folder):
+def test_each_kind_of_damage_is_reported_with_a_remedy(harm, process, folder):
     expected = harm(folder, "SYN007")
     with pytest.raises(InputError) as caught:
         process()
     report = str(caught.value)
     assert expected in report
     assert ": 1 problem\n" in report
-    assert "Mend or replace these files" in report
+    assert "Fix or replace these files" in report
 
 
-def test_all_damages_at_once_are_in_one_report(process, folder):
+def test_all_damaged_files_are_in_one_report(process, folder):
     expected = [harm(folder, f"SYN{number:03d}") for number, harm in enumerate(damage.DAMAGES, start=2)]
     with pytest.raises(InputError) as caught:
         process()
@@ -80,20 +80,20 @@ def test_all_damages_at_once_are_in_one_report(process, folder):
     assert [text for text in expected if text not in str(caught.value)] == []
 
 
-def test_a_jpeg_named_bmp_is_read_by_its_content(process, folder):
+def test_jpeg_named_bmp_is_read_by_its_content(process, folder):
     path = damage.image_of(folder, "SYN003")
     Image.open(path).save(path, "JPEG", quality=95)
     assert "SYN003" in process().index
 
 
 @pytest.mark.parametrize("mode", ["RGB", "P"])
-def test_masks_of_24_bit_and_with_a_palette_are_read_as_what_they_show(process, folder, mode):
+def test_masks_in_24_bit_and_with_a_palette_are_read(process, folder, mode):
     path = damage.mask_of(folder, "SYN003")
     Image.open(path).convert(mode).save(path)
     assert process().loc["SYN003", "lesion_area"] == pytest.approx(synthetic.synthesize_case(3).mask.mean())
 
 
-def test_a_damaged_case_leaves_an_earlier_runs_outputs_whole(run, project, folder):
+def test_damaged_case_leaves_outputs_of_an_earlier_run_unchanged(run, project, folder):
     only = {"params": {"split.protocol": "stratified"}, "pipeline_names": ["data_processing"]}
     run(env="cpu", **only)
     primary = project / "data" / "cpu" / "03_primary"
@@ -111,13 +111,13 @@ def test_empty_and_full_masks_are_accepted(process, folder, value):
     assert process().loc["SYN003", "lesion_area"] == value / 255
 
 
-def test_a_split_that_leaves_nothing_for_training_is_refused(run, folder):
+def test_split_without_training_cases_is_refused(run, folder):
     with pytest.raises(InputError, match="nothing would be left for training"):
         run(env="cpu", params={"split.protocol": "folds", "split.validation_cases": COUNT})
 
 
-def test_a_whole_run_reports_damage_before_it_looks_at_the_split(run, project, folder):
-    """Without its melanomas the split could not be drawn: that must not hide why."""
+def test_run_reports_damage_before_the_split(run, project, folder):
+    """The split also fails without melanomas, but the damage is the cause."""
     melanomas = [case_id for case_id in synthetic.case_ids(COUNT) if int(case_id[3:]) % 5 == 4]
     expected = [damage.remove_image(folder, case_id) for case_id in melanomas]
     with pytest.raises(InputError) as caught:

@@ -1,4 +1,4 @@
-"""A pipeline and a group of parameters of one's own, with MLflow's marks."""
+"""A user's own pipeline and parameters, with metrics that are logged to MLflow."""
 
 import pytest
 from kedro.framework.project import pipelines
@@ -14,7 +14,7 @@ def measure(factor: float) -> dict[str, float]:
 
 @pytest.fixture
 def own_pipeline(project, run):
-    """As CONTRIBUTING says: a pipeline, its parameters and its catalog entry."""
+    """A pipeline, its parameters and its catalog entry, as CONTRIBUTING describes."""
     (project / "conf" / "base" / "parameters_own.yml").write_text("own:\n  factor: 0.25\n")
     catalog = project / "conf" / "base" / "catalog_own.yml"
     catalog.write_text("own_scores:\n  type: MemoryDataset\n  metadata: {mlflow: metric}\n")
@@ -22,7 +22,7 @@ def own_pipeline(project, run):
 
 
 def register(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a line in pipeline_registry.py does."""
+    """Register a pipeline, as a line in pipeline_registry.py would."""
     registered = dict(pipelines)
     monkeypatch.setattr(
         pipelines, "_get_pipelines_registry_callable", lambda *_: lambda: registered | {"own": pipeline}
@@ -30,7 +30,7 @@ def register(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipelines, "_is_data_loaded", False, raising=False)
 
 
-def test_its_parameters_are_known_and_its_metrics_are_logged(run, project, own_pipeline, monkeypatch):
+def test_own_parameters_are_accepted_and_own_metrics_logged(run, project, own_pipeline, monkeypatch):
     register(own_pipeline, monkeypatch)
     run(pipeline_names=["own"])
     client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
@@ -39,7 +39,7 @@ def test_its_parameters_are_known_and_its_metrics_are_logged(run, project, own_p
     assert tracked.data.metrics == {"own_score": 0.5}
 
 
-def test_a_group_that_no_pipeline_takes_is_refused(run, project):
+def test_parameters_that_no_pipeline_uses_are_refused(run, project):
     (project / "conf" / "base" / "parameters_own.yml").write_text("trainning:\n  factor: 0.25\n")
     with pytest.raises(InputError, match="Unknown parameters: trainning"):
         run()
@@ -52,12 +52,12 @@ def log_by_itself(factor: float) -> float:
     return factor
 
 
-def test_a_node_that_logs_by_mlflows_global_functions_is_warned_of(run, project, own_pipeline, monkeypatch, caplog):
+def test_logging_through_global_mlflow_functions_causes_a_warning(run, project, own_pipeline, monkeypatch, caplog):
     stray = Pipeline([Node(log_by_itself, "params:own.factor", "own_scores", name="log_by_itself")])
     register(stray, monkeypatch)
     monkeypatch.setattr("lesion_project.tracking.hooks._mark_of", lambda dataset: None)
     run(pipeline_names=["own"])
-    assert "The node log_by_itself logged to MLflow by its global functions" in caplog.text
+    assert "The node log_by_itself logged through MLflow's global functions" in caplog.text
     client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
     runs = client.search_runs([each.experiment_id for each in client.search_experiments()])
     assert {each.info.status for each in runs} == {"FINISHED"}  # ours and the stray one
@@ -66,16 +66,16 @@ def test_a_node_that_logs_by_mlflows_global_functions_is_warned_of(run, project,
 @pytest.mark.parametrize(
     ("file", "text", "message"),
     [
-        ("parameters_place.yml", "experiment: elsewhere\n", "experiment: this is given on the command line"),
-        ("../demo/parameters_more.yml", "data: {images: x}\n", r"data\.images: this is given on the command line"),
+        ("parameters_place.yml", "experiment: elsewhere\n", "experiment in a parameters file has no effect"),
+        ("../demo/parameters_more.yml", "data: {images: x}\n", r"data\.images in a parameters file has no effect"),
         (
             "catalog_versions.yml",
             "own_table: {type: lesion_project.datasets.Table, filepath: a.csv, versioned: true}\n",
-            "versioned: true cannot be at own_table",
+            "versioned: true is set for own_table",
         ),
     ],
 )
-def test_what_would_have_no_effect_is_refused(run, project, file, text, message):
+def test_configuration_without_effect_is_refused(run, project, file, text, message):
     (project / "conf" / "base" / file).write_text(text)
     with pytest.raises(InputError, match=message):
         run()

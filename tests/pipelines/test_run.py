@@ -1,4 +1,4 @@
-"""kedro run, whole and in slices, on drawn cases."""
+"""Complete and partial runs of `kedro run` on synthetic cases."""
 
 import json
 import os
@@ -20,18 +20,18 @@ from lesion_project.configuration import ProjectConfigLoader
 from lesion_project.hooks.checks import check_parameters
 from lesion_project.settings import CONFIG_LOADER_ARGS
 from lesion_project.tracking.description import nest
-from lesion_project.tracking.provenance import read_origins
+from lesion_project.tracking.provenance import read_provenance
 from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.data.sources import synthetic
 from lesion_segmentation.images.masks import binarize
 from lesion_segmentation.paper.split import TEST_CASES
 
 
-def tables_of(project: Path, *names: str) -> list[pd.DataFrame]:
+def read_tables(project: Path, *names: str) -> list[pd.DataFrame]:
     return [pd.read_csv(project / "data" / "demo" / "08_reporting" / f"{name}.csv") for name in names]
 
 
-def test_the_whole_run_makes_everything_and_labels_it_synthetic(finished):
+def test_complete_run_writes_all_files_and_labels_them_synthetic(finished):
     reporting = finished / "data" / "demo" / "08_reporting"
     tables = {"architecture", "calibration", "case_metrics", "case_metrics_enhanced", "case_metrics_native",
               "metric_audit", "metrics_by_epoch", "native_scores", "native_size_comparison", "paper_architecture",
@@ -48,16 +48,16 @@ def test_the_whole_run_makes_everything_and_labels_it_synthetic(finished):
         "report.html",
     }
     assert json.loads((reporting / "dataset_passport.json").read_text())["source"] == "synthetic"
-    case_metrics, table = tables_of(finished, "case_metrics", "table_ii")
+    case_metrics, table = read_tables(finished, "case_metrics", "table_ii")
     assert set(case_metrics["source"]) == set(table["source"]) == {"synthetic"}
     assert set(table["test_time_augmentation"]) == {"four"}
     assert list(table["average"]) == ["per_image", "pooled"] * 6
     assert list(table["threshold"]) == [0.5] * 6 + [0.2] * 6
     assert list(table["threshold_role"]) == ["network"] * 6 + ["enhancement"] * 6
-    assert not list((finished / "data").rglob(".*"))  # no temporary file is left
+    assert not list((finished / "data").rglob(".*"))  # no temporary files remain
 
 
-def test_the_network_says_what_it_is_and_what_it_was_trained_on(finished):
+def test_metadata_of_the_network_name_options_and_data(finished):
     with safe_open(finished / "data" / "demo" / "06_models" / "network.safetensors", "np") as file:
         metadata = {name: json.loads(text) for name, text in file.metadata().items()}
     assert metadata["architecture"] == "segnet_skip"
@@ -70,7 +70,7 @@ def test_the_network_says_what_it_is_and_what_it_was_trained_on(finished):
 
 
 @pytest.mark.long
-def test_slices_run_from_what_is_there(run, project):
+def test_parts_of_a_run_use_existing_files(run, project):
     run(pipeline_names=["data_processing"])
     run(pipeline_names=["augmentation"], params={"augmentation.copies": ["rotated", "flipped"]})
     samples = pd.read_csv(project / "data" / "demo" / "05_model_input" / "samples.csv")
@@ -88,7 +88,7 @@ def test_slices_run_from_what_is_there(run, project):
 
 
 @pytest.mark.after_a_run
-def test_only_what_is_missing_is_made_again(run, project):
+def test_only_missing_outputs_are_made_again(run, project):
     data = project / "data" / "demo"
     network, table = data / "06_models" / "network.safetensors", data / "08_reporting" / "table_ii.csv"
     before, scores = network.stat().st_mtime_ns, table.read_bytes()
@@ -99,8 +99,8 @@ def test_only_what_is_missing_is_made_again(run, project):
 
 
 @pytest.mark.after_a_run
-def test_environments_do_not_touch_each_others_data(run, project):
-    """RandomParameters cases of one environment are never scored as those of another."""
+def test_environments_do_not_change_each_others_data(run, project):
+    """Otherwise the cases of one environment could be scored as those of another."""
     (project / "conf" / "mine").mkdir()
     shutil.copy(project / "conf" / "demo" / "catalog.yml", project / "conf" / "mine")
     before = {path: path.stat().st_mtime_ns for path in (project / "data" / "demo").rglob("*") if path.is_file()}
@@ -110,13 +110,13 @@ def test_environments_do_not_touch_each_others_data(run, project):
     assert sorted(path.name for path in (project / "data").iterdir()) == ["demo", "mine"]
 
 
-def test_without_ph2_nothing_is_begun(run, project):
+def test_missing_ph2_is_reported_before_any_work(run, project):
     with pytest.raises(InputError, match="make ph2 FROM="):
         run(env="cpu")
     assert not (project / "data").exists()
 
 
-IMPOSSIBLE = {
+INVALID = {
     "training.epoch": (3, "training.epoch: no such parameter"),
     "training.epochs": (0, "training.epochs is 0, expected greater than or equal to 1"),
     "training.width": (0.001, "training.width is 0.001, expected greater than or equal to 0.015625"),
@@ -137,16 +137,16 @@ IMPOSSIBLE = {
     ),
     "split.fold": (5, "split.fold is 5, expected less than 5"),
     "image_size.height": (8, "image_size.height is 8, expected greater than or equal to 32"),
-    "augmentation.copies": (["turned"], "augmentation.copies has turned, expected some of: rotated, flipped"),
+    "augmentation.copies": (["turned"], "augmentation.copies contains turned, expected some of: rotated, flipped"),
     "prediction.test_time_augmentation": ("three", "is 'three', expected 'none', 'four' or 'eight'"),
     "reporting.enhanced_threshold": (0.5, "reporting.enhanced_threshold is 0.5, expected less than 0.5"),
     "leak_guard.max_distance": (300, "leak_guard.max_distance is 300, expected less than or equal to 256"),
 }
 
 
-@pytest.mark.parametrize("name", IMPOSSIBLE)
-def test_impossible_values_are_refused(name):
-    value, message = IMPOSSIBLE[name]
+@pytest.mark.parametrize("name", INVALID)
+def test_invalid_values_are_refused(name):
+    value, message = INVALID[name]
     changed = nest({name: value})
     loader = ProjectConfigLoader(str(ROOT / "conf"), "demo", runtime_params=changed, **CONFIG_LOADER_ARGS)
     with pytest.raises(InputError) as caught:
@@ -155,17 +155,17 @@ def test_impossible_values_are_refused(name):
     assert "1 problem" in str(caught.value)
 
 
-def test_all_impossible_values_are_in_one_report_before_any_work(run, project):
+def test_all_invalid_values_are_in_one_report_before_any_work(run, project):
     with pytest.raises(InputError) as caught:
-        run(params={name: value for name, (value, _) in IMPOSSIBLE.items()})
-    assert f"{len(IMPOSSIBLE)} problems" in str(caught.value)
+        run(params={name: value for name, (value, _) in INVALID.items()})
+    assert f"{len(INVALID)} problems" in str(caught.value)
     assert "pydantic" not in str(caught.value)
-    assert [message for _, message in IMPOSSIBLE.values() if message not in str(caught.value)] == []
+    assert [message for _, message in INVALID.values() if message not in str(caught.value)] == []
     assert not (project / "data").exists()
 
 
 @pytest.mark.parametrize("name", ["training.device", "prediction.device"])
-def test_a_gpu_that_is_not_there_is_refused_before_any_work(run, project, monkeypatch, name):
+def test_missing_gpu_is_reported_before_any_work(run, project, monkeypatch, name):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(InputError, match=rf"{name} is cuda, but PyTorch finds no GPU"):
         run(params={name: "cuda"})
@@ -175,8 +175,8 @@ def test_a_gpu_that_is_not_there_is_refused_before_any_work(run, project, monkey
 
 
 @pytest.fixture
-def ph2_in_disguise(project) -> Path:
-    """RandomParameters cases under PH2's names: the paper's 50 test cases and twelve others."""
+def synthetic_ph2(project) -> Path:
+    """Synthetic cases under names of PH2: the paper's 50 test cases and twelve others."""
     folder = project / "data" / "01_raw" / "ph2"
     for part in ("images", "masks"):
         (folder / part).mkdir(parents=True)
@@ -192,7 +192,7 @@ def ph2_in_disguise(project) -> Path:
 
 
 @pytest.mark.long
-def test_the_papers_environment_runs_as_it_is_committed(run, project, ph2_in_disguise):
+def test_environment_paper_runs(run, project, synthetic_ph2):
     run(env="paper", params={"split.validation_cases": 3})
     data = project / "data" / "paper"
     samples = pd.read_csv(data / "05_model_input" / "samples.csv")
@@ -212,72 +212,74 @@ def test_the_papers_environment_runs_as_it_is_committed(run, project, ph2_in_dis
 
 
 @pytest.mark.after_a_run
-def test_a_network_of_another_split_is_not_scored(run, project):
-    """Its training cases may be test cases now."""
+def test_network_of_another_split_is_not_scored(run, project):
+    """Its training cases may be test cases of this split."""
     with pytest.raises(InputError, match="trained under split"):
         run(params={"split.seed": 1}, pipeline_names=["data_processing", "augmentation", "reporting"])
-    with pytest.raises(InputError, match="trained under split"):  # the maps are still those of the first split
+    with pytest.raises(InputError, match="trained under split"):  # the probabilities are still those of the first split
         run(namespaces=["reporting.scores"])
 
 
 @pytest.mark.after_a_run
-def test_a_network_of_other_data_or_another_size_is_not_scored(run, project):
+def test_network_of_other_data_or_another_size_is_not_scored(run, project):
     stages = ["data_processing", "augmentation", "reporting"]
-    with pytest.raises(InputError, match="it was trained on pictures of 64 x 96, but they are 64 x 64 now"):
+    with pytest.raises(InputError, match="it was trained on images of 64 x 96, but the current images are 64 x 64"):
         run(params={"image_size.width": 64}, pipeline_names=stages)
     catalog = project / "conf" / "demo" / "catalog.yml"
     catalog.write_text(catalog.read_text().replace("cases: 20", "cases: 21"))
-    with pytest.raises(InputError, match=r"2 problems\n(.*\n)?.*it was trained on data \w+, but the data are \w+ now"):
+    with pytest.raises(
+        InputError, match=r"2 problems\n(.*\n)?.*it was trained on data \w+, but the current data are \w+"
+    ):
         run(pipeline_names=stages)
 
 
 @pytest.mark.after_a_run
 def test_samples_of_another_split_are_not_trained_on(run, project):
-    """Stage by stage, with a split made anew in between: its test cases may be among the samples."""
+    """If only the split is made again, its test cases may be among the samples."""
     run(params={"split.seed": 1}, pipeline_names=["data_processing"])
     for pipeline in ("training", "reporting"):
         with pytest.raises(InputError, match="under split"):
             run(pipeline_names=[pipeline])
 
 
-def test_the_papers_64_layers_are_drawn_whatever_was_trained(finished):
-    trained, paper = tables_of(finished, "architecture", "paper_architecture")
+def test_paper_architecture_has_64_layers_for_any_trained_network(finished):
+    trained, paper = read_tables(finished, "architecture", "paper_architecture")
     assert paper["number"].max() == 64
     assert paper.iloc[-1][["parameters", "statistics"]].tolist() == [33_377_795, 15_874]
-    assert trained["number"].max() > 64  # the skips and the wide context have layers of their own
+    assert trained["number"].max() > 64  # the skips and the dilated context have further layers
 
 
-def test_a_batch_larger_than_the_training_set_is_refused_before_any_work(run, project):
+def test_batch_larger_than_the_training_set_is_refused_before_any_work(run, project):
     with pytest.raises(InputError, match="batch_size is 13, but there are only 12 training samples"):
         run(params={"training.batch_size": 13})
-    with pytest.raises(InputError, match="test cases are not there"):
+    with pytest.raises(InputError, match="test cases are missing"):
         run(params={"split.protocol": "paper"})
     assert not (project / "data").exists()
 
 
 @pytest.mark.long
-def test_without_validation_cases_everything_else_is_made(run, project):
+def test_run_without_validation_cases_writes_everything_else(run, project):
     run(params={"split.protocol": "overfit"})
-    table, epochs = tables_of(project, "table_ii", "metrics_by_epoch")
+    table, epochs = read_tables(project, "table_ii", "metrics_by_epoch")
     assert set(table["subset"]) == {"train", "test"}
     assert set(epochs["subset"]) == {"train"}
 
 
 @pytest.mark.after_a_run
-def test_each_file_names_the_run_that_made_it_and_a_mixture_is_told(run, project, capsys):
+def test_files_of_several_runs_are_reported_with_their_provenance(run, project, capsys):
     reporting = project / "data" / "demo" / "08_reporting"
-    first = read_origins(reporting)
+    first = read_provenance(reporting)
     assert len(set(first.values())) == 1
     assert {"table_ii.csv", "training_curves.png"} <= set(first)
     run(namespaces=["reporting.tables"])
-    second = read_origins(reporting)
+    second = read_provenance(reporting)
     assert second["training_history.csv"] == first["training_history.csv"]
     assert second["table_ii.csv"] != first["table_ii.csv"]
     assert "08_reporting holds files of 2 runs" in capsys.readouterr().out
 
 
 @pytest.mark.after_a_run
-def test_to_begin_behind_what_is_kept_in_memory_is_refused_with_where_to_begin(run):
+def test_start_after_a_node_with_outputs_in_memory_is_refused(run):
     for node in ("initialize_network", "fit_network"):
         with pytest.raises(InputError, match=r"is kept in memory only.*--from-nodes=training\.\w+"):
             run(from_nodes=[f"training.{node}"])
@@ -286,8 +288,8 @@ def test_to_begin_behind_what_is_kept_in_memory_is_refused_with_where_to_begin(r
 
 @pytest.mark.long
 @pytest.mark.after_a_run
-def test_pictures_of_another_filter_are_another_training(run):
-    """Also where the scaling, which is not measured then, is the same."""
+def test_training_is_not_resumed_on_images_of_another_filter(run):
+    """The scaling `raw` is the same for both filters, so it cannot show the difference."""
     run(params={"training.scaling": "raw"})
     with pytest.raises(InputError, match=r"resizing: cubic in the checkpoint, linear now"):
         run(params={"training.scaling": "raw", "training.resume": True, "image_size.resizing": "linear"})
@@ -295,7 +297,7 @@ def test_pictures_of_another_filter_are_another_training(run):
 
 @pytest.mark.long
 @pytest.mark.after_a_run
-def test_a_single_lesion_is_kept_in_masks_and_scores_and_probabilities_stay(run, project):
+def test_largest_component_is_kept_in_masks_and_scores_but_probabilities_stay(run, project):
     root = project / "data" / "demo"
     with np.load(root / "07_model_output" / "probabilities.npz") as file:
         before = dict(file)
@@ -311,21 +313,21 @@ def test_a_single_lesion_is_kept_in_masks_and_scores_and_probabilities_stay(run,
             assert label(mask, np.ones((3, 3)))[1] <= 1
             assert case["tp"] + case["fp"] == mask.sum()
             changed += not np.array_equal(mask, plain)
-        assert changed  # a network of two epochs leaves crumbs
-    assert "largest part" in (root / "08_reporting" / "report.html").read_text()
-    assert "largest part" in (root / "08_reporting" / "model_card.md").read_text()
+        assert changed  # after two epochs, masks have several components
+    assert "largest connected component" in (root / "08_reporting" / "report.html").read_text()
+    assert "largest connected component" in (root / "08_reporting" / "model_card.md").read_text()
 
 
 @pytest.mark.long
-def test_who_needs_no_paper_deletes_its_room(tmp_path, empty_project):
-    """Without paper/, conf/paper and the protocol of conf/base, --env demo runs: in a process of its own."""
+def test_project_runs_without_the_package_paper(tmp_path, empty_project):
+    """Run --env demo in a process of its own without paper/, conf/paper and the protocol of conf/base."""
     project = tmp_path / "project"
     shutil.copytree(empty_project, project)
     source = Path(synthetic.__file__).parents[2]
     shutil.copytree(source, project / "src" / "lesion_segmentation", ignore=shutil.ignore_patterns("__pycache__"))
-    room = project / "src" / "lesion_segmentation" / "paper"
-    shutil.rmtree(room)
-    (room / "__pycache__").mkdir(parents=True)  # as git leaves it
+    paper = project / "src" / "lesion_segmentation" / "paper"
+    shutil.rmtree(paper)
+    (paper / "__pycache__").mkdir(parents=True)  # git leaves stale bytecode
     shutil.rmtree(project / "conf" / "paper")
     parameters = project / "conf" / "base" / "parameters_data_processing.yml"
     lines = parameters.read_text().splitlines(keepends=True)
@@ -341,14 +343,15 @@ def test_who_needs_no_paper_deletes_its_room(tmp_path, empty_project):
 def run_command(project: Path, params: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "kedro", "run", "--env", "demo", "--params", params]
     environment = os.environ | {"PYTHONPATH": str(project / "src")}
-    environment.pop("MLFLOW_TRACKING_URI", None)  # MLflow leaves that of the last run in this process
+    environment.pop("MLFLOW_TRACKING_URI", None)  # left by the last run in this process
     return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
 
 
-def test_cases_and_maps_come_back_whole(finished):
-    maps, masks = (np.load(finished / "data" / "demo" / "07_model_output" / f"{name}.npz")
+def test_probabilities_and_masks_are_saved_completely(finished):
+    probabilities, masks = (np.load(finished / "data" / "demo" / "07_model_output" / f"{name}.npz")
                    for name in ("probabilities", "predicted_masks"))  # fmt: skip
-    assert len(maps.files) == len(masks.files) == 20
+    assert len(probabilities.files) == len(masks.files) == 20
     assert all(
-        np.array_equal(binarize(maps[name], 0.5, keep_largest_component=True), masks[name]) for name in maps.files
+        np.array_equal(binarize(probabilities[name], 0.5, keep_largest_component=True), masks[name])
+        for name in probabilities.files
     )

@@ -1,4 +1,4 @@
-"""Two runs at once: in one data root one is refused in a sentence, in two both are right."""
+"""Simultaneous runs: one of two in the same data root is refused, and two in different data roots are correct."""
 
 import os
 import subprocess
@@ -17,10 +17,10 @@ from lesion_segmentation.core.errors import InputError
 
 SHORT = "image_size.height=64,image_size.width=96,training.width=0.0625,training.batch_size=4,training.epochs=1"
 DOUBLES = int(os.environ.get("DOUBLES", "1"))
-"""How often each pair of runs is begun at once."""
+"""Number of pairs of simultaneous runs."""
 
 
-def test_a_second_run_in_the_same_place_is_refused_before_any_work(run, project):
+def test_second_run_in_a_data_root_is_refused_before_any_work(run, project):
     with (
         FileLock(lock_file_of(project / "data" / "demo")),
         pytest.raises(InputError, match="Another run is writing to"),
@@ -34,7 +34,7 @@ def test_a_second_run_in_the_same_place_is_refused_before_any_work(run, project)
 @pytest.mark.xdist_group("whole machine")
 @pytest.mark.long
 @pytest.mark.parametrize("roots", [("one", "one"), ("one", "two")])
-def test_two_runs_begun_at_once_do_not_meet(project, roots):
+def test_simultaneous_runs_do_not_mix_their_files(project, roots):
     for _ in range(DOUBLES):
         processes = [
             subprocess.Popen(
@@ -52,11 +52,10 @@ def test_two_runs_begun_at_once_do_not_meet(project, roots):
             split = pd.read_csv(project / root / "05_model_input" / "split.csv")
             guarded = pd.read_csv(project / root / "05_model_input" / "guarded_samples.csv")
             subsets = guarded.set_index("case_id")["subset"].to_dict()
-            assert split.set_index("case_id")["subset"].to_dict() == subsets  # of one run, not of two
+            assert split.set_index("case_id")["subset"].to_dict() == subsets  # both files are of the same run
 
 
-def test_a_session_may_load_its_context_twice(project):
-    """As %reload_kedro and notebooks do."""
+def test_session_may_load_its_context_twice(project):  # as %reload_kedro and notebooks do
     bootstrap_project(project)
     with KedroSession.create(project, env="demo", runtime_params=nest(QUICK)) as session:
         session.load_context()
@@ -64,7 +63,7 @@ def test_a_session_may_load_its_context_twice(project):
         session.load_context()
 
 
-def test_a_refused_run_lets_go_of_its_place(run, project):
+def test_refused_run_releases_its_lock(run, project):
     with pytest.raises(InputError, match="ParallelRunner"):
         run(runner=ParallelRunner())
     lock = FileLock(lock_file_of((project / "data" / "demo").resolve()))

@@ -1,4 +1,4 @@
-"""ISIC 2018 and data of several sources, on drawn pictures in their layout and under their names."""
+"""ISIC 2018 and joint training on several sources, with synthetic cases in their layouts and under their names."""
 
 from pathlib import Path
 
@@ -9,20 +9,20 @@ from kedro.io import DatasetError
 from PIL import Image
 
 from lesion_project.datasets import JoinedCases
-from lesion_segmentation.data.sources import ph2, synthetic
+from lesion_segmentation.data.sources import ph2_manifest, synthetic
 from lesion_segmentation.data.sources.isic2018 import RESERVED_LIST, read_list
 from lesion_segmentation.model import load_network
 
-HELD = read_list(RESERVED_LIST)
+RESERVED = read_list(RESERVED_LIST)
 
 
 @pytest.fixture(scope="module")
 def isic(tmp_path_factory) -> Path:
-    """Twenty drawn cases of ISIC's names, four of them held out; square, wide and high ones."""
+    """Twenty synthetic cases with names of ISIC 2018, four of them reserved, with three aspect ratios."""
     folder = tmp_path_factory.mktemp("isic")
     (folder / "images").mkdir()
     (folder / "masks").mkdir()
-    names = [*HELD[:4], *(f"ISIC_9{number:06d}" for number in range(16))]
+    names = [*RESERVED[:4], *(f"ISIC_9{number:06d}" for number in range(16))]
     for number, name in enumerate(names, start=101):
         case = synthetic.synthesize_case(number)
         sides = ((288, 288), (384, 288), (200, 288))[number % 3]
@@ -32,28 +32,28 @@ def isic(tmp_path_factory) -> Path:
     return folder
 
 
-def places(folder: Path) -> dict[str, str]:
+def locate(folder: Path) -> dict[str, str]:
     return {"data.images": str(folder / "images"), "data.masks": str(folder / "masks")}
 
 
-def test_the_300_that_are_held_out():
-    assert len(HELD) == len(set(HELD)) == 300
-    assert all(name.startswith("ISIC_") for name in HELD)
+def test_reserved_list_has_300_cases():
+    assert len(RESERVED) == len(set(RESERVED)) == 300
+    assert all(name.startswith("ISIC_") for name in RESERVED)
 
 
 @pytest.mark.long
-def test_isic_2018_holds_its_300_out_and_keeps_proportions(run, project, isic):
+def test_isic_2018_keeps_reserved_cases_for_the_test_and_aspect_ratios(run, project, isic):
     size = {"image_size.height": 72, "image_size.width": 96}
-    run(env="isic2018", params={**places(isic), **size, "split.validation_cases": 4, "training.epochs": 1})
+    run(env="isic2018", params={**locate(isic), **size, "split.validation_cases": 4, "training.epochs": 1})
     root = project / "data" / "isic2018"
     split = pd.read_csv(root / "05_model_input" / "split.csv").set_index("case_id")["subset"]
-    assert set(split[split == "test"].index) == set(HELD[:4])
+    assert set(split[split == "test"].index) == set(RESERVED[:4])
     assert split.value_counts().to_dict() == {"train": 12, "validation": 4, "test": 4}
     assert set(pd.read_csv(root / "08_reporting" / "case_metrics.csv")["subset"]) == {"train", "validation"}
     cases = pd.read_csv(root / "03_primary" / "cases.csv").set_index("case_id")
     with np.load(root / "03_primary" / "images.npz") as images:
         for name, case in cases.iterrows():
-            shown = (images[name] > 8).any(axis=2)  # beside the picture it is black
+            shown = (images[name] > 8).any(axis=2)  # the padding is black
             if case["width"] / case["height"] < 1.2:
                 assert not shown[:, :3].any()
                 assert not shown[:, -3:].any()
@@ -68,7 +68,7 @@ def test_isic_2018_holds_its_300_out_and_keeps_proportions(run, project, isic):
 
 
 @pytest.mark.long
-def test_ph2_and_isic_are_trained_on_together_by_the_folds_of_ph2_alone(run, project, isic, monkeypatch, caplog):
+def test_joint_training_uses_the_folds_of_ph2_and_all_of_isic(run, project, isic, monkeypatch, caplog):
     raw = project / "data" / "01_raw" / "ph2"
     rows = {}
     for part in ("images", "masks"):
@@ -77,10 +77,10 @@ def test_ph2_and_isic_are_trained_on_together_by_the_folds_of_ph2_alone(run, pro
         case = synthetic.synthesize_case(number)
         Image.fromarray(case.image).save(raw / "images" / f"{name}.bmp")
         Image.fromarray(case.mask).save(raw / "masks" / f"{name}.bmp")
-        rows[name] = ph2.describe_images(Image.fromarray(case.image), Image.fromarray(case.mask))
+        rows[name] = ph2_manifest.describe_images(Image.fromarray(case.image), Image.fromarray(case.mask))
     (raw / "PH2_dataset.txt").write_text(synthetic.annotations_text(25))
     manifest = pd.DataFrame(rows).T.rename_axis("case_id")
-    monkeypatch.setattr(ph2, "read_manifest", lambda: manifest)
+    monkeypatch.setattr(ph2_manifest, "read_manifest", lambda: manifest)
     common = {"split.validation_cases": 4, "split.fold": 2, "training.epochs": 1}
     run(env="base", params={**common, "split.protocol": "folds"}, pipeline_names=["data_processing"])
     seen = {"training.source_rates.PH2": 2, "training.source_rates.ISIC 2018": 0.5}
@@ -89,14 +89,14 @@ def test_ph2_and_isic_are_trained_on_together_by_the_folds_of_ph2_alone(run, pro
         "scaling": "standardized", "encoder_learning_rate": None,
     }  # fmt: skip
     network = {f"training.{name}": value for name, value in small.items()}
-    run(env="isic_and_ph2", params={**places(isic), **common, **seen, **network})
+    run(env="isic_and_ph2", params={**locate(isic), **common, **seen, **network})
     root = project / "data" / "isic_and_ph2"
     alone, both = (pd.read_csv(folder / "05_model_input" / "split.csv") for folder in (project / "data", root))
     ours = both[both["source"] == "PH2"].reset_index(drop=True)
     pd.testing.assert_frame_equal(ours, alone)
     others = both[both["source"] == "ISIC 2018"]
     assert set(others["subset"]) == {"train"}
-    assert not set(others["case_id"]) & set(HELD)
+    assert not set(others["case_id"]) & set(RESERVED)
     assert len(others) == 16
     assert load_network(root / "06_models" / "network.safetensors").metadata.source == "ISIC 2018 and PH2"
     reporting = root / "08_reporting"
@@ -109,12 +109,12 @@ def test_ph2_and_isic_are_trained_on_together_by_the_folds_of_ph2_alone(run, pro
     assert "8 of ISIC 2018" in caplog.text
 
 
-def test_ids_that_two_sources_share_are_refused(isic):
+def test_ids_shared_by_two_sources_are_refused(isic):
     part = {"type": "lesion_project.datasets.OwnCases", "part": "images", "images": str(isic / "images")}
-    with pytest.raises(DatasetError, match=f"20 cases stand in A and in B, such as {HELD[0]}"):
+    with pytest.raises(DatasetError, match=f"20 case ids occur in A and in B, such as {RESERVED[0]}"):
         JoinedCases({"A": part, "B": part}).load()
 
 
-def test_a_source_that_is_not_there_is_told_with_those_that_are(run, project, isic):
+def test_unknown_source_is_refused_with_the_known_ones(run, project, isic):
     with pytest.raises(Exception, match=r"split\.scored_source is PH3, expected one of: ISIC 2018"):
-        run(env="isic2018", params={**places(isic), "split.validation_cases": 4, "split.scored_source": "PH3"})
+        run(env="isic2018", params={**locate(isic), "split.validation_cases": 4, "split.scored_source": "PH3"})

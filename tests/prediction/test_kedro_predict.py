@@ -1,4 +1,4 @@
-"""`kedro predict`: the same masks, a run in MLflow that names no file, exit statuses."""
+"""`kedro predict`: equal masks, a run in MLflow without file names, exit statuses."""
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ from lesion_segmentation.model import NetworkMetadata, build_network, save_netwo
 
 
 @pytest.fixture
-def asked_for(tmp_path):
+def images_and_weights(tmp_path):
     folder = tmp_path / "patients" / "in"
     (folder / "miller").mkdir(parents=True)
     generator = np.random.default_rng(0)
@@ -35,8 +35,8 @@ def masks_of(folder):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*_mask.png")}
 
 
-def test_a_tracked_prediction_gives_the_same_masks_and_tells_mlflow_no_name(project, asked_for, tmp_path, monkeypatch):
-    folder, weights = asked_for
+def test_tracked_masks_are_equal_and_mlflow_gets_no_file_names(project, images_and_weights, tmp_path, monkeypatch):
+    folder, weights = images_and_weights
     tracked, plain, untracked = (tmp_path / f"out_{name}" for name in ("tracked", "plain", "untracked"))
     result = predict(project, monkeypatch, folder, tracked, "--weights", weights, "--threshold", "0.4")
     assert result.exit_code == 0, result.output
@@ -50,17 +50,20 @@ def test_a_tracked_prediction_gives_the_same_masks_and_tells_mlflow_no_name(proj
     client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("ph2-segnet-prediction")
     (run,) = client.search_runs([experiment.experiment_id])
-    assert run.data.metrics["pictures"] == 3
+    assert run.data.metrics["images"] == 3
     assert run.data.metrics["failed"] == 0
-    assert run.data.params["inference.threshold"] == "0.4"
-    told = str(run.to_dictionary())
-    assert not [word for word in ("miller", "patients", "secret", "a.png", "out_tracked") if word in told]
+    assert run.data.params["prediction.threshold"] == "0.4"
+    recorded = str(run.to_dictionary())
+    assert not [word for word in ("miller", "patients", "secret", "a.png", "out_tracked") if word in recorded]
     assert client.list_artifacts(run.info.run_id) == []
     assert run.data.tags["kedro_command"].startswith("kedro predict IN OUT")
+    # The rest of the group comes from conf/base, except that null means the value of the weights.
+    parameters = {name: run.data.params[f"prediction.{name}"] for name in ("test_time_augmentation", "batch_size")}
+    assert parameters == {"test_time_augmentation": "None", "batch_size": "8"}
 
 
-def test_truths_become_scores_and_metrics_of_the_run(project, asked_for, tmp_path, monkeypatch):
-    folder, weights = asked_for
+def test_truth_yields_scores_and_metrics(project, images_and_weights, tmp_path, monkeypatch):
+    folder, weights = images_and_weights
     truth, out = tmp_path / "truth", tmp_path / "out"
     truth.mkdir()
     for path in folder.rglob("*.png"):
@@ -73,20 +76,20 @@ def test_truths_become_scores_and_metrics_of_the_run(project, asked_for, tmp_pat
     assert run.data.metrics["mean_dice"] == pytest.approx(scores["dice"].mean())
 
 
-def test_a_bad_picture_ends_with_its_own_status(project, asked_for, tmp_path, monkeypatch):
-    folder, weights = asked_for
+def test_unreadable_image_has_own_exit_status(project, images_and_weights, tmp_path, monkeypatch):
+    folder, weights = images_and_weights
     (folder / "bad.jpg").write_bytes(b"nothing")
     result = predict(project, monkeypatch, folder, tmp_path / "out", "--weights", weights)
     assert result.exit_code == SOME_FAILED
     assert len(pd.read_csv(tmp_path / "out" / "predictions.csv")) == 3
 
 
-def test_what_cannot_be_is_told_in_a_sentence(project, asked_for, tmp_path, monkeypatch):
-    folder, weights = asked_for
+def test_invalid_requests_are_explained(project, images_and_weights, tmp_path, monkeypatch):
+    folder, weights = images_and_weights
     for arguments, message in (
         ((folder, tmp_path / "out", "--weights", tmp_path / "no.safetensors"), "no such file"),
-        ((tmp_path / "nowhere", tmp_path / "out", "--weights", weights), "is not there"),
-        ((folder, tmp_path / "out", "--weights", "no-run"), "no weights file"),
+        ((tmp_path / "nowhere", tmp_path / "out", "--weights", weights), "does not exist"),
+        ((folder, tmp_path / "out", "--weights", "no-run"), "is not a weights file"),
         ((folder, tmp_path / "out", "--weights", weights, "--threshold", "2"), "threshold is 2"),
     ):
         result = predict(project, monkeypatch, *arguments)

@@ -19,7 +19,7 @@ module = importlib.import_module("lesion_segmentation.prediction.predictor")
 def network():
     torch.manual_seed(0)
     network = SegNet(0.0625).train()
-    for _ in range(30):  # running statistics with which its output is not one half everywhere
+    for _ in range(30):  # running statistics that make the output differ from one half
         network(torch.randn(2, 3, 40, 48))
     network.metadata = replace(network.metadata, input_mean=(100.0, 90.0, 80.0), input_std=(50.0, 40.0, 30.0))
     return network
@@ -32,14 +32,14 @@ def pixels():
 
 @pytest.fixture(params=["32-true", "bf16-mixed"], autouse=True)
 def tolerance(request, monkeypatch):
-    """Every test runs in both precisions, whatever this machine computes with: the difference allowed."""
+    """Run every test in both precisions, independent of the hardware, and return the allowed difference."""
     monkeypatch.setattr(
         module, "choose_hardware", lambda device, precision: Hardware(device.replace("auto", "cpu"), request.param)
     )
     return {"32-true": 1e-5, "bf16-mixed": 0.03}[request.param]
 
 
-def test_probabilities_with_the_scaling_of_the_metadata(network, pixels, tolerance):
+def test_scaling_follows_metadata(network, pixels, tolerance):
     probabilities = predict(network, pixels, batch_size=2)
     scaled = (torch.tensor(pixels).float() - torch.tensor([100.0, 90, 80])) / torch.tensor([50.0, 40, 30])
     with torch.no_grad():
@@ -48,35 +48,35 @@ def test_probabilities_with_the_scaling_of_the_metadata(network, pixels, toleran
     assert probabilities.std() > 0.05
     difference = np.abs(probabilities - expected.numpy())
     assert difference.mean() < tolerance
-    assert difference.max() < (10 if tolerance < 0.01 else 20) * tolerance  # in bf16 a maximum may change its place
+    assert difference.max() < (10 if tolerance < 0.01 else 20) * tolerance  # in bf16 another pixel may be the maximum
 
 
-def test_four_views_are_the_picture_and_its_mirror_images(network, pixels):
+def test_four_flips_average_mirror_images(network, pixels):
     flips = [(), (1,), (2,), (1, 2)]
     single = [np.flip(predict(network, np.flip(pixels, axes)), axes) for axes in flips]
     assert np.allclose(predict(network, pixels, test_time_augmentation="four"), np.mean(single, axis=0), atol=1e-6)
 
 
-def test_four_views_commute_with_mirroring(network, pixels):
+def test_four_flips_commute_with_mirroring(network, pixels):
     mirrored = predict(network, np.flip(pixels, 2), test_time_augmentation="four")
     assert np.allclose(mirrored, np.flip(predict(network, pixels, test_time_augmentation="four"), 2), atol=1e-6)
 
 
-def test_the_network_is_left_as_it_was(network, pixels):
+def test_network_is_not_changed(network, pixels):
     before = {name: value.clone() for name, value in network.state_dict().items()}
     predict(network, pixels)
     assert network.training
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
-def test_no_images_give_no_maps_and_others_are_refused(network, pixels):
+def test_empty_batch_and_invalid_type(network, pixels):
     assert predict(network, pixels[:0]).shape == (0, 40, 48)
     with pytest.raises(ValueError, match="expected uint8"):
         predict(network, pixels / 255)
 
 
 @pytest.mark.parametrize("logit_batch_norm", [True, False])
-def test_fusing_leaves_the_function_and_no_batch_norm(pixels, logit_batch_norm):
+def test_fusing_keeps_function_and_removes_batch_norm(pixels, logit_batch_norm):
     torch.manual_seed(0)
     network = SegNet(0.0625, logit_batch_norm=logit_batch_norm).train()
     inputs = torch.tensor(pixels).permute(0, 3, 1, 2) / 255
@@ -88,7 +88,7 @@ def test_fusing_leaves_the_function_and_no_batch_norm(pixels, logit_batch_norm):
     assert not any(isinstance(layer, nn.BatchNorm2d) for layer in fused.modules())
 
 
-def test_the_network_computes_in_the_precision_of_the_hardware(network, pixels, request):
+def test_network_computes_in_hardware_precision(network, pixels, request):
     seen = []
     handle = nn.modules.module.register_module_forward_hook(lambda module, inputs, output: seen.append(inputs[0].dtype))
     predict(network, pixels)
@@ -96,55 +96,55 @@ def test_the_network_computes_in_the_precision_of_the_hardware(network, pixels, 
     assert set(seen) == {torch.bfloat16 if "bf16" in request.node.name else torch.float32}
 
 
-def test_eight_views_commute_with_turning(network, pixels, tolerance):
+def test_eight_flips_commute_with_rotation(network, pixels, tolerance):
     turned = predict(network, np.rot90(pixels, axes=(1, 2)), test_time_augmentation="eight")
     upright = predict(network, pixels, test_time_augmentation="eight")
     assert np.allclose(np.rot90(turned, -1, axes=(1, 2)), upright, atol=tolerance)
     assert not np.allclose(predict(network, pixels, test_time_augmentation="four"), upright, atol=1e-6)
 
 
-def test_pictures_of_any_size_come_back_at_their_own(network):
+def test_probabilities_have_image_size(network):
     network.metadata = replace(network.metadata, input_size=(40, 48), threshold=0.4)
     generator = np.random.default_rng(1)
     sizes = [(80, 96), (80, 96), (33, 70), (40, 48), (250, 64)]
-    pictures = [generator.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
-    together = list(Predictor(network, batch_size=2)(pictures))
-    for picture, (probability, mask) in zip(pictures, together, strict=True):
-        small = resize_image(picture, 40, 48)
-        expected = restore_probability(predict(network, small[None])[0], *picture.shape[:2])
-        assert probability.shape == mask.shape == picture.shape[:2]
+    images = [generator.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
+    together = list(Predictor(network, batch_size=2)(images))
+    for image, (probability, mask) in zip(images, together, strict=True):
+        small = resize_image(image, 40, 48)
+        expected = restore_probability(predict(network, small[None])[0], *image.shape[:2])
+        assert probability.shape == mask.shape == image.shape[:2]
         assert np.allclose(probability, expected, atol=1e-5)
         assert np.array_equal(mask, probability > 0.4)
 
 
-def test_pictures_are_brought_to_size_as_the_metadata_say(network):
+def test_resizing_follows_metadata(network):
     metadata = replace(network.metadata, input_size=(40, 48), resizing="linear", framing="pad")
     network.metadata = metadata
-    picture = np.random.default_rng(1).integers(0, 256, (90, 60, 3), dtype=np.uint8)
-    (prediction,) = Predictor(network)([picture])
-    small = resize_image(picture, 40, 48, "linear", "pad")
+    image = np.random.default_rng(1).integers(0, 256, (90, 60, 3), dtype=np.uint8)
+    (prediction,) = Predictor(network)([image])
+    small = resize_image(image, 40, 48, "linear", "pad")
     expected = restore_probability(predict(network, small[None])[0], 90, 60, "pad")
     assert np.allclose(prediction.probability, expected, atol=1e-6)
     network.metadata = replace(metadata, framing="stretch")
-    (stretched,) = Predictor(network)([picture])
+    (stretched,) = Predictor(network)([image])
     assert not np.allclose(stretched.probability, prediction.probability, atol=1e-3)
 
 
-def test_without_an_input_size_pictures_are_predicted_as_they_are(network, pixels):
+def test_images_are_not_resized_without_input_size(network, pixels):
     assert network.metadata.input_size is None
     mixed = [pixels[0], pixels[1][:35], pixels[2]]
-    for picture, prediction in zip(mixed, Predictor(network)(mixed), strict=True):
-        assert np.allclose(prediction.probability, predict(network, picture[None])[0], atol=1e-6)
+    for image, prediction in zip(mixed, Predictor(network)(mixed), strict=True):
+        assert np.allclose(prediction.probability, predict(network, image[None])[0], atol=1e-6)
 
 
-def test_the_network_is_prepared_once_and_pictures_are_taken_as_they_come(network, pixels, monkeypatch):
+def test_network_is_prepared_once_and_images_are_consumed_lazily(network, pixels, monkeypatch):
     fusions, taken = [], []
     fuse = module.fuse_batch_norms
     monkeypatch.setattr(module, "fuse_batch_norms", lambda network: fusions.append(1) or fuse(network))
     predictor = Predictor(network, batch_size=2)
     stream = predictor(taken.append(n) or pixels[n] for n in range(5))
     next(stream)
-    assert len(taken) < 5  # not all are held at once
+    assert len(taken) < 5  # the iterable is not exhausted at once
     assert len(list(stream)) == 4
     list(predictor(pixels))
     assert fusions == [1]
@@ -155,12 +155,17 @@ def test_the_network_is_prepared_once_and_pictures_are_taken_as_they_come(networ
     [{"batch_size": 0}, {"precision": "fp16"}, {"test_time_augmentation": "all"}],
     ids=lambda wrong: next(iter(wrong)),
 )
-def test_impossible_arguments_are_refused_by_name(network, pixels, monkeypatch, wrong):
-    monkeypatch.undo()  # the hardware as it is
+def test_invalid_arguments_are_refused_by_name(network, pixels, monkeypatch, wrong):
+    monkeypatch.undo()  # use the real hardware
     with pytest.raises(ValueError, match=f"{next(iter(wrong))} is "):
         predict(network, pixels, **wrong)
 
 
-def test_other_pictures_are_refused_by_their_shape(network):
-    with pytest.raises(ValueError, match=r"a picture is uint8 \(40, 48\), expected uint8 \(H, W, 3\)"):
+def test_images_of_other_shape_are_refused(network):
+    with pytest.raises(ValueError, match=r"an image is uint8 \(40, 48\), expected uint8 \(H, W, 3\)"):
         next(Predictor(network)([np.zeros((40, 48), np.uint8)]))
+
+
+def test_unknown_option_is_refused(network):
+    with pytest.raises(TypeError, match="no option views"):
+        Predictor(network, views="four")

@@ -1,4 +1,4 @@
-"""The network that comes with the project: small, described, taken where none is named, checked by `kedro verify`."""
+"""The released network: its size, its model card, its use by default, and `kedro verify`."""
 
 import shutil
 
@@ -16,7 +16,7 @@ from lesion_segmentation.cli import main
 from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.data.sources import synthetic
 from lesion_segmentation.model import load_network
-from lesion_segmentation.prediction import RunSettings, load_predictor
+from lesion_segmentation.prediction import PredictionSettings, load_predictor
 from lesion_segmentation.prediction.verification import verify
 from lesion_segmentation.released import WEIGHTS, read_figures
 
@@ -28,8 +28,9 @@ def overlap(mask, truth):
 
 
 @pytest.fixture(scope="module")
-def drawn(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("drawn")
+def cases(tmp_path_factory):
+    """Write four synthetic cases."""
+    folder = tmp_path_factory.mktemp("cases")
     for name in ("images", "masks"):
         (folder / name).mkdir()
     for number in range(1, 5):
@@ -39,7 +40,7 @@ def drawn(tmp_path_factory):
     return folder
 
 
-def test_it_is_small_and_its_card_says_what_its_file_says():
+def test_weights_are_small_and_match_model_card():
     assert WEIGHTS.stat().st_size <= 10_000_000
     assert WEIGHTS.with_name("LICENSE").is_file()
     metadata, card, figures = load_network(WEIGHTS).metadata, CARD.read_text(), read_figures()
@@ -47,15 +48,15 @@ def test_it_is_small_and_its_card_says_what_its_file_says():
     assert metadata.keep_largest_component
     assert f"temperature {metadata.temperature:.2f}" in card
     assert metadata.commit in card
-    said = ", ".join(f"{name} {100 * figures[key]:.2f}" for name, key in
+    scores = ", ".join(f"{name} {100 * figures[key]:.2f}" for name, key in
                      (("Dice", "dice"), ("IoU", "iou"), ("accuracy", "accuracy")))  # fmt: skip
-    assert said in card
+    assert scores in card
     assert len(metadata.seen) == 1_700
     assert "not a medical device" in card
 
 
-def test_a_mask_in_one_command_without_weights(drawn, tmp_path):
-    result = CliRunner().invoke(main, ["predict", str(drawn / "images"), str(tmp_path / "out")])
+def test_command_uses_released_weights_by_default(cases, tmp_path):
+    result = CliRunner().invoke(main, ["predict", str(cases / "images"), str(tmp_path / "out")])
     assert result.exit_code == 0, result.output
     masks = [np.asarray(Image.open(tmp_path / "out" / f"D{number}_mask.png")) > 0 for number in range(1, 5)]
     truths = [synthetic.synthesize_case(number).mask for number in range(1, 5)]
@@ -64,49 +65,49 @@ def test_a_mask_in_one_command_without_weights(drawn, tmp_path):
     assert min(overlaps) > 0.6
 
 
-def test_in_python_in_three_lines(drawn):
+def test_predictor_in_three_lines(cases):
     predictor = load_predictor()
-    (prediction,) = predictor([drawn / "images" / "D1.png"])
-    assert prediction.mask.shape == np.asarray(Image.open(drawn / "images" / "D1.png")).shape[:2]
+    (prediction,) = predictor([cases / "images" / "D1.png"])
+    assert prediction.mask.shape == np.asarray(Image.open(cases / "images" / "D1.png")).shape[:2]
 
 
-def test_verify_says_whether_the_figures_come_out_again(drawn):
-    first = verify(WEIGHTS, drawn, {"cases": 4, "dice": 0.5, "iou": 0.5, "accuracy": 0.5})
+def test_verify_compares_scores_with_expected_ones(cases):
+    first = verify(WEIGHTS, cases, {"cases": 4, "dice": 0.5, "iou": 0.5, "accuracy": 0.5})
     assert not first["agrees"].any()
     figures = {"cases": 4} | dict(zip(first["score"], first["found"], strict=True))
-    again = verify(WEIGHTS, drawn, figures, batch_size=1)
+    again = verify(WEIGHTS, cases, figures, batch_size=1)
     assert again["agrees"].all()
     truths = [synthetic.synthesize_case(number).mask.astype(bool) for number in range(1, 5)]
-    predictor = load_predictor(settings=RunSettings(precision="32-true"))
-    masks = [each.mask for each in predictor(drawn / "images" / f"D{number}.png" for number in range(1, 5))]
+    predictor = load_predictor(settings=PredictionSettings(precision="32-true"))
+    masks = [each.mask for each in predictor(cases / "images" / f"D{number}.png" for number in range(1, 5))]
     by_hand = np.mean([overlap(mask, truth) for mask, truth in zip(masks, truths, strict=True)])
     assert figures["dice"] == pytest.approx(by_hand)
-    with pytest.raises(InputError, match="4 pictures and 4 masks, expected 200"):
-        verify(WEIGHTS, drawn, read_figures())
+    with pytest.raises(InputError, match="4 images and 4 masks, expected 200"):
+        verify(WEIGHTS, cases, read_figures())
 
 
-def test_the_command_ends_with_1_where_the_figures_are_others(project, drawn, monkeypatch):
-    shutil.copytree(drawn, project / "data" / "01_raw" / "ph2")
+def test_verify_command_fails_on_other_scores(project, cases, monkeypatch):
+    shutil.copytree(cases, project / "data" / "01_raw" / "ph2")
     bootstrap_project(project)
     monkeypatch.chdir(project)
     monkeypatch.setattr("lesion_project.cli.read_figures", lambda: {"cases": 4, "dice": 1, "iou": 1, "accuracy": 1})
     result = CliRunner().invoke(cli, ["verify"])
     assert result.exit_code == 1
-    assert "the card says 100.00" in result.output
-    assert "did not come out again" in result.output
+    assert "100.00 on the model card" in result.output
+    assert "differ from the model card" in result.output
 
 
 @pytest.mark.published
-def test_the_cards_table_is_made_of_the_files():
+def test_table_of_model_card_matches_results():
     assert marked_tables.rebuild(CARD.read_text(), release.TABLES) == CARD.read_text()
 
 
-def test_weights_of_half_precision_are_read_as_float32():
+def test_half_precision_weights_are_read_as_float32():
     network = load_network(WEIGHTS)
     assert {tensor.dtype for tensor in network.own_state().values() if tensor.is_floating_point()} == {torch.float32}
 
 
-def test_the_command_says_what_is_missing(project, monkeypatch):
+def test_verify_command_explains_missing_ph2(project, monkeypatch):
     bootstrap_project(project)
     monkeypatch.chdir(project)
     result = CliRunner().invoke(cli, ["verify"])

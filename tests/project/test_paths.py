@@ -1,4 +1,4 @@
-"""Wherever the project stands and wherever its commands are called."""
+"""Projects at unusual paths, and commands that are called from elsewhere."""
 
 import shutil
 from pathlib import Path
@@ -16,7 +16,7 @@ from lesion_project.tracking.store import absolute_uri
 from lesion_segmentation.core.errors import InputError
 
 
-def test_a_projects_path_may_have_blanks_umlauts_and_hashes(empty_project, tmp_path, monkeypatch):
+def test_path_of_a_project_may_have_blanks_umlauts_and_hashes(empty_project, tmp_path, monkeypatch):
     project = tmp_path / "bl änk #1" / "project"
     shutil.copytree(empty_project, project)
     move_store(project, empty_project)
@@ -32,39 +32,39 @@ def test_a_projects_path_may_have_blanks_umlauts_and_hashes(empty_project, tmp_p
 
 
 @pytest.mark.parametrize("name", ["50%", "what?"])
-def test_a_path_that_mlflow_would_read_as_another_is_refused(name):
+def test_path_that_mlflow_would_misread_is_refused(name):
     with pytest.raises(InputError, match="Rename that folder"):
         absolute_uri("sqlite:///mlflow.db", Path("/home") / name)
     assert absolute_uri("http://server:5000", Path("/home") / name) == "http://server:5000"
 
 
 @pytest.mark.after_a_run
-def test_the_closing_words_can_be_followed_from_a_subfolder(run, project, monkeypatch, capsys):
+def test_summary_has_absolute_paths_in_a_subfolder(run, project, monkeypatch, capsys):
     (project / "notes").mkdir()
     monkeypatch.chdir(project / "notes")
     run(namespaces=["reporting.page"])
-    said = capsys.readouterr().out
-    assert str(project / "data" / "demo" / "08_reporting" / "report.html") in said
-    assert f"sqlite:///{project / 'mlflow.db'}" in said
+    output = capsys.readouterr().out
+    assert str(project / "data" / "demo" / "08_reporting" / "report.html") in output
+    assert f"sqlite:///{project / 'mlflow.db'}" in output
     assert list((project / "notes").iterdir()) == []
 
 
-@pytest.mark.parametrize("command", [["audit"], ["send-run"], ["import-ph2"]])
-def test_a_tilde_is_the_users_home_in_every_command(command, tmp_path, monkeypatch):
+@pytest.mark.parametrize("command", [["audit"], ["import-ph2"]])
+def test_tilde_is_the_home_folder_in_every_command(command, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "file.csv").write_text("a\n1\n")
-    said = CliRunner().invoke(cli, [*command, "~/file.csv"]).output
-    assert "~" not in said
-    assert str(tmp_path) in said or "column name is missing" in said  # it was found
+    output = CliRunner().invoke(cli, [*command, "~/file.csv"]).output
+    assert "~" not in output
+    assert str(tmp_path) in output or "column name is missing" in output  # the file was found
 
 
-def test_a_tilde_is_the_users_home_in_the_data_root(tmp_path, monkeypatch):
+def test_tilde_is_the_home_folder_in_data_root(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     loader = ProjectConfigLoader("conf", runtime_params={"data_root": "~/runs"})
     assert loader.runtime_params["data_root"] == str(tmp_path / "runs")
 
 
-def test_git_does_not_see_what_runs_write_inside_the_project(run, project, tmp_path):
+def test_files_of_runs_inside_the_project_are_gitignored(run, project, tmp_path):
     (project / "runs" / "05_model_input").mkdir(parents=True)
     (project / "runs" / "05_model_input" / ".gitignore").write_text("*.mine\n")
     for root in ("runs", "."):
@@ -76,19 +76,19 @@ def test_git_does_not_see_what_runs_write_inside_the_project(run, project, tmp_p
     assert not list((tmp_path / "elsewhere").rglob(".gitignore"))
 
 
-def test_a_user_that_is_nobody_is_told(tmp_path):
-    said = CliRunner().invoke(cli, ["import-ph2", "~nobody-of-this-name/ph2"]).output
-    assert "there is no such user" in said
+def test_unknown_user_after_a_tilde_is_reported(tmp_path):
+    output = CliRunner().invoke(cli, ["import-ph2", "~nobody-of-this-name/ph2"]).output
+    assert "there is no such user" in output
     with pytest.raises(InputError, match="there is no such user"):
         ProjectConfigLoader("conf", runtime_params={"data_root": "~nobody-of-this-name/x"})
 
 
-def test_folds_stand_where_the_tilde_says(monkeypatch, tmp_path, project):
-    """Marks and files of a cross-validation in one place: it is refused here before any fold is run."""
+def test_folds_are_written_below_the_home_folder(monkeypatch, tmp_path, project):
+    """The unfinished fold is found there, so the cross-validation is refused before any fold is run."""
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "cv" / "fold_1").mkdir(parents=True)
     bootstrap_project(project)
-    with pytest.raises(InputError, match="fold_1 was begun and not finished"):
+    with pytest.raises(InputError, match="fold_1 is unfinished"):
         cross_validate(project, "demo", [0], {"data_root": "~/cv"})
 
 
@@ -102,7 +102,7 @@ def test_folds_stand_where_the_tilde_says(monkeypatch, tmp_path, project):
         ({"local/parameters.yml": "split: 3\n"}, "split is 3, expected its keys"),
     ],
 )
-def test_a_configuration_that_cannot_be_read_is_told_in_a_sentence(project, files, message, monkeypatch):
+def test_unreadable_configuration_is_explained(project, files, message, monkeypatch):
     for name, text in files.items():
         (project / "conf" / name).write_text(text)
     with pytest.raises(InputError, match=message):

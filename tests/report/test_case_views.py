@@ -12,11 +12,11 @@ def case_metrics() -> pd.DataFrame:
     return pd.DataFrame({"subset": subsets, "dice": generator.random(len(subsets))})
 
 
-def test_few_are_all_shown(case_metrics):
+def test_all_cases_are_shown_if_there_are_few(case_metrics):
     assert choose_shown(case_metrics, 2000) is case_metrics
 
 
-def test_of_many_the_extremes_and_a_sample_are_shown(case_metrics):
+def test_extremes_and_a_sample_of_many_cases_are_shown(case_metrics):
     shown = choose_shown(case_metrics, 500)
     assert len(shown) == 500
     assert list(shown.index) == sorted(shown.index)
@@ -28,7 +28,7 @@ def test_of_many_the_extremes_and_a_sample_are_shown(case_metrics):
     assert shown.equals(choose_shown(case_metrics, 500))
 
 
-def test_false_positives_and_false_negatives_have_the_colors_of_the_legend():
+def test_disagreement_has_the_colors_of_the_legend():
     predicted, mask = np.array([[True, False, True]]), np.array([[False, True, True]])
     painted = np.asarray(_paint_disagreement(predicted, mask).convert("RGB"))
     assert [tuple(pixel) for pixel in painted[0]] == [FALSE_POSITIVE, FALSE_NEGATIVE, (255, 255, 255)]

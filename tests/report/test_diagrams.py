@@ -1,4 +1,4 @@
-"""Figures 1 and 3 of the paper, drawn from what is really there."""
+"""Diagrams of the data flow and of the network, figures 1 and 3 of the paper."""
 
 import io
 
@@ -17,9 +17,9 @@ def texts(figure: Figure) -> list[str]:
     return [text.get_text() for axes in figure.axes for text in axes.texts]
 
 
-def test_every_numbered_layer_is_a_bar_with_its_number():
+def test_every_numbered_layer_is_a_labelled_bar():
     table = summarize_layers(SegNet(0.0625), 64, 96)
-    saved = pd.read_csv(io.StringIO(table.to_csv(index=False)))  # as the catalog gives it
+    saved = pd.read_csv(io.StringIO(table.to_csv(index=False)))  # as the catalog loads it
     figure = draw_network(saved)
     bars = [
         patch for patch in figure.axes[0].patches if isinstance(patch, Rectangle) and round(patch.get_width(), 6) == 0.8
@@ -27,7 +27,7 @@ def test_every_numbered_layer_is_a_bar_with_its_number():
     assert len([bar for bar in bars if round(bar.get_x(), 6) != -0.4]) == 64
     assert [text for text in texts(figure) if text.isdigit()] == [str(number) for number in range(1, 65)]
     assert "64 layers" in figure.axes[0].get_title()
-    assert "2 x 3 x 64" in texts(figure)  # the dense layers' output
+    assert "2 x 3 x 64" in texts(figure)  # output of the dense layers
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def steps() -> pd.DataFrame:
     )
 
 
-def test_every_step_and_what_is_passed_on_stand_in_the_flow(steps):
+def test_flow_shows_every_step_and_shared_dataset(steps):
     shown = "\n".join(texts(draw_flow(steps)))
     assert all(step in shown for step in steps["step"])
     assert "guarded_samples\nsample_images\nsample_masks" in shown

@@ -1,27 +1,29 @@
-"""The page of a whole demo run: its scores are those of the CSVs behind it."""
+"""Report page of a demo run, compared with the CSV files of the same run."""
 
 import html
 import json
 import re
 from decimal import Decimal
 from html.parser import HTMLParser
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from lesion_segmentation.report.case_views import trace_contour
-from lesion_segmentation.report.page import find_headline
+from lesion_segmentation.report.case_views import draw_path
+from lesion_segmentation.report.model_card import find_headline
 
 
 class Numbers(HTMLParser):
-    """Collects (attributes, text) of every <span class="num">, and addresses that the page would load."""
+    """Collects attributes and text of every <span class="num">, the ids, and the addresses that the page would load."""
 
     def __init__(self) -> None:
         super().__init__()
         self.found: list[tuple[dict[str, str], str]] = []
         self.addresses: list[str] = []
+        self.ids: set[str] = set()
         self._open: dict[str, str] | None = None
 
     def handle_starttag(self, tag, attrs):
@@ -29,6 +31,7 @@ class Numbers(HTMLParser):
         if attributes.get("class") == "num":
             self._open = attributes
             self.found.append((attributes, ""))
+        self.ids |= {attributes["id"]} if "id" in attributes else set()
         self.addresses += [attributes[name] for name in ("src", "href") if name in attributes]
 
     def handle_data(self, data):
@@ -45,8 +48,8 @@ def reporting(finished) -> Path:
     return finished / "data" / "demo" / "08_reporting"
 
 
-def as_people_read_it(value: float, kind: str) -> str:
-    """Written anew, not with the page's own formatting."""
+def format_expected(value: float, kind: str) -> str:
+    """Format a number independently of the code under test."""
     if np.isnan(value):
         return ""
     if kind == "count":
@@ -57,7 +60,7 @@ def as_people_read_it(value: float, kind: str) -> str:
     return str(Decimal(value * factor).quantize(Decimal(10) ** -decimals))
 
 
-def test_every_score_in_words_equals_the_csv_behind_it_and_nothing_is_loaded_from_elsewhere(reporting):
+def test_every_number_equals_its_csv_and_page_is_self_contained(reporting):
     text = (reporting / "report.html").read_text()
     page = Numbers()
     page.feed(text)
@@ -67,19 +70,19 @@ def test_every_score_in_words_equals_the_csv_behind_it_and_nothing_is_loaded_fro
     }  # fmt: skip
     for attributes, shown in page.found:
         value = tables[attributes["data-csv"]].loc[int(attributes["data-row"]), attributes["data-column"]]
-        assert shown == as_people_read_it(value, attributes["data-kind"]), attributes
-    of_cases = [attributes for attributes, _ in page.found if attributes["data-csv"] == "case_metrics"]
-    assert len(of_cases) == 2 * len(tables["case_metrics"]) + 3  # every case, and the worst, median and best
+        assert shown == format_expected(value, attributes["data-kind"]), attributes
+    in_gallery = [attributes for attributes, _ in page.found if attributes["data-csv"] == "case_metrics"]
+    assert len(in_gallery) == 2 * len(tables["case_metrics"]) + 3  # and three buttons
     assert len([a for a, _ in page.found if a["data-csv"] == "table_ii_beside_paper"]) == 8 * 18
     assert [address for address in page.addresses if not address.startswith(("#", "data:"))] == []
-    assert "Synthetic cases: drawn, not photographed" in text
+    assert "Synthetic cases, not photographs" in text
     card = (reporting / "model_card.md").read_text()
     worst = tables["case_metrics"][tables["case_metrics"]["subset"] == "test"]["dice"].min()
     assert f"Dice {100 * worst:.1f}" in card
     assert "not a medical device" in card
 
 
-def test_every_plotted_number_equals_the_csv_behind_it(reporting):
+def test_every_plotted_number_equals_its_csv(reporting):
     traces = [trace for figure in plotted(reporting / "report.html") for trace in figure]
     history, sweep, calibration = (
         pd.read_csv(reporting / f"{name}.csv") for name in ("training_history", "threshold_sweep", "calibration")
@@ -97,7 +100,7 @@ def test_every_plotted_number_equals_the_csv_behind_it(reporting):
         np.testing.assert_array_equal(found, values.to_numpy(float))
 
 
-def test_the_passport_and_the_audit_stand_on_the_page_as_in_their_files(reporting):
+def test_page_has_dataset_summary_and_audit_of_their_files(reporting):
     text = html.unescape((reporting / "report.html").read_text())
     passport = json.loads((reporting / "dataset_passport.json").read_text())
     for value in (passport["data_hash"], f"mean: {passport['lesion_area']['mean']:.4g}", *passport["diagnoses"]):
@@ -108,19 +111,19 @@ def test_the_passport_and_the_audit_stand_on_the_page_as_in_their_files(reportin
 
 
 def plotted(page: Path) -> list[list[dict]]:
-    """The traces of each figure on the page."""
+    """Return the traces of each figure on the page."""
     text = page.read_text()
     starts = [match.end() for match in re.finditer(r'Plotly\.newPlot\(\s*"[^"]+",\s*', text)]
     return [json.JSONDecoder().raw_decode(text[start:])[0] for start in starts]
 
 
-def test_small_groups_get_no_score(reporting):
+def test_small_groups_have_no_score(reporting):
     groups = pd.read_csv(reporting / "subgroups.csv")
     assert groups.loc[groups["n"] < 8, ["dice", "iou", "dice_low"]].isna().all(axis=None)
     assert (groups.groupby("grouping")["n"].sum() == 5).all()
 
 
-def test_the_threshold_is_swept_on_validation(reporting):
+def test_thresholds_are_swept_on_validation(reporting):
     sweep = pd.read_csv(reporting / "threshold_sweep.csv")
     table = pd.read_csv(reporting / "table_ii.csv").set_index(["subset", "average", "threshold"])
     assert set(sweep["subset"]) == {"validation"}
@@ -128,19 +131,29 @@ def test_the_threshold_is_swept_on_validation(reporting):
     assert at_half == pytest.approx(table.loc[("validation", "per_image", 0.5), "iou"])
 
 
-def test_outlines_are_closed_paths_around_the_mask():
+def test_contours_are_closed_paths_around_the_mask():
     mask = np.zeros((6, 8), bool)
     mask[2:4, 3:6] = True
-    path = trace_contour(mask)
+    path = draw_path(mask)
     points = np.array([[float(c) for c in point.split(",")] for point in path.strip("MZ").split(" ")])
     assert path.count("M") == path.count("Z") == 1
     assert points.min(axis=0).tolist() == [3.0, 2.0]
     assert points.max(axis=0).tolist() == [6.0, 4.0]
-    assert trace_contour(np.zeros((6, 8), bool)) == ""
+    assert draw_path(np.zeros((6, 8), bool)) == ""
 
 
-def test_the_headline_has_means_over_the_test_images_at_the_networks_threshold(reporting):
+def test_headline_has_means_over_test_images_at_network_threshold(reporting):
     table = pd.read_csv(reporting / "score_intervals.csv")
     rows = table.loc[[score["row"] for score in find_headline(table)["scores"]]]
     kinds = rows[["average", "subset", "threshold_role"]].drop_duplicates().to_numpy().tolist()
     assert kinds == [["per_image", "test", "network"]]
+
+
+def test_script_finds_its_elements_on_the_page(reporting):
+    text = (reporting / "report.html").read_text()
+    page = Numbers()
+    page.feed(text)
+    script = resources.files("lesion_segmentation.report").joinpath("templates", "report.js").read_text()
+    (names,) = re.findall(r"for \(const name of (\[.+?\])\)", script)
+    wanted = {*re.findall(r'byId\("(.+?)"\)', script), *(f"v-{name}" for name in json.loads(names))}
+    assert {"viewer-image", "v-contours"} <= wanted <= page.ids

@@ -1,4 +1,4 @@
-"""A service on a port of its own."""
+"""Fixture that starts the service on a free port."""
 
 import threading
 import time
@@ -12,7 +12,7 @@ import uvicorn
 from lesion_segmentation.model import NetworkMetadata, build_network
 from lesion_segmentation.prediction import Predictor
 from lesion_segmentation.serving import ServiceSettings, create_app
-from lesion_segmentation.serving.server import ImpatientProtocol
+from lesion_segmentation.serving.server import TimeoutProtocol
 
 
 def small_predictor(**options) -> Predictor:
@@ -22,10 +22,10 @@ def small_predictor(**options) -> Predictor:
 
 
 @contextmanager
-def answering(predictor: Predictor, settings: ServiceSettings) -> Iterator[int]:
-    """The port of a service that answers while the block lasts."""
+def running_service(predictor: Predictor, settings: ServiceSettings) -> Iterator[int]:
+    """Start a service and yield its port."""
     config = uvicorn.Config(
-        create_app(predictor, settings), port=0, http=ImpatientProtocol, log_level="warning", access_log=False
+        create_app(predictor, settings), port=0, http=TimeoutProtocol, log_level="warning", access_log=False
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
@@ -45,5 +45,5 @@ def answering(predictor: Predictor, settings: ServiceSettings) -> Iterator[int]:
 def serve() -> Iterator[Callable[..., int]]:
     with ExitStack() as stack:
         yield lambda predictor=None, **settings: stack.enter_context(
-            answering(predictor or small_predictor(), ServiceSettings(**settings))
+            running_service(predictor or small_predictor(), ServiceSettings(**settings))
         )

@@ -1,4 +1,4 @@
-"""The service: the same masks as everywhere, bounds, plain sentences."""
+"""Tests of the HTTP service: its masks, its limits, and the messages of refused requests."""
 
 import asyncio
 import base64
@@ -23,10 +23,10 @@ from lesion_segmentation.model import save_network
 from lesion_segmentation.serving import server as server_module
 from lesion_segmentation.serving.limits import Refusal, read_body
 
-PICTURE = synthetic.synthesize_case(5).image
+IMAGE = synthetic.synthesize_case(5).image
 
 
-def encode(image: np.ndarray = PICTURE, kind: str = "PNG") -> bytes:
+def encode(image: np.ndarray = IMAGE, kind: str = "PNG") -> bytes:
     file = io.BytesIO()
     Image.fromarray(image).save(file, kind)
     return file.getvalue()
@@ -54,8 +54,8 @@ def form(content: bytes, name: str = "file") -> tuple[bytes, str]:
     return head + content + b"\r\n--xyz--\r\n", "multipart/form-data; boundary=xyz"
 
 
-def test_the_mask_is_the_predictors_as_a_form_as_a_body_and_as_a_png(serve):
-    port, (expected,) = serve(), small_predictor()([PICTURE])
+def test_mask_equals_predictor_for_each_request_format(serve):
+    port, (expected,) = serve(), small_predictor()([IMAGE])
     for body, content_type in ((encode(), "image/png"), (encode(kind="BMP"), "image/bmp"), form(encode())):
         status, answer = post(port, body, content_type, path="/predict?probability=true")
         assert status == 200
@@ -71,19 +71,19 @@ def test_the_mask_is_the_predictors_as_a_form_as_a_body_and_as_a_png(serve):
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(content))) == 255, expected.mask)
 
 
-def test_callers_at_once_get_their_own_masks(serve):
-    port, pictures = serve(), [synthetic.synthesize_case(number).image for number in range(1, 13)]
+def test_concurrent_clients_get_their_own_masks(serve):
+    port, images = serve(), [synthetic.synthesize_case(number).image for number in range(1, 13)]
     found = {}
 
-    def ask(number):
-        found[number] = post(port, encode(pictures[number]), Accept="image/png")[1]
+    def request_mask(number):
+        found[number] = post(port, encode(images[number]), Accept="image/png")[1]
 
-    threads = [threading.Thread(target=ask, args=[number]) for number in range(12)]
+    threads = [threading.Thread(target=request_mask, args=[number]) for number in range(12)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    for number, expected in enumerate(small_predictor()(pictures)):
+    for number, expected in enumerate(small_predictor()(images)):
         assert np.array_equal(np.asarray(Image.open(io.BytesIO(found[number]))) == 255, expected.mask)
 
 
@@ -93,21 +93,21 @@ def bad_requests():
     clear = io.BytesIO()
     Image.new("RGBA", (9, 9)).save(clear, "PNG")
     return {
-        "no picture": (b"hello", "image/png", 415, "no picture"),
-        "another type": (b"{}", "application/json", 415, "application/json"),
+        "no image": (b"hello", "image/png", 415, "not a readable image"),
+        "another type": (b"{}", "application/json", 415, "content type is application/json"),
         "truncated": (whole[: len(whole) // 2], "image/png", 422, "damaged"),
         "transparent": (clear.getvalue(), "image/png", 422, "transparent"),
         "too many pixels": (large, "image/png", 413, "2000 x 2000"),
         "too many bytes": (b"x" * 2_000_001, "image/png", 413, "larger than"),
         "form without a file": (b'--xyz\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--xyz--\r\n',
                                 "multipart/form-data; boundary=xyz", 422, "no file"),
-        "form without a boundary": (b"x", "multipart/form-data", 422, "cannot be read"),
-        "empty": (b"", "image/png", 415, "no picture"),
+        "form without a boundary": (b"x", "multipart/form-data", 422, "cannot be parsed"),
+        "empty": (b"", "image/png", 415, "not a readable image"),
     }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", bad_requests())
-def test_a_bad_request_is_answered_in_a_sentence(serve, name, capfd):
+def test_bad_request_is_refused_with_a_sentence(serve, name, capfd):
     body, content_type, status, words = bad_requests()[name]
     port = serve(max_bytes=2_000_000, max_pixels=3_000_000)
     found, answer = post(port, body, content_type)
@@ -117,7 +117,7 @@ def test_a_bad_request_is_answered_in_a_sentence(serve, name, capfd):
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_a_body_without_end_and_a_slow_one_are_cut_off(serve):
+def test_endless_and_slow_bodies_are_refused(serve):
     port = serve(max_bytes=100_000, seconds=1)
     head = "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n"
     with socket.create_connection(("127.0.0.1", port), timeout=30) as endless:
@@ -125,16 +125,16 @@ def test_a_body_without_end_and_a_slow_one_are_cut_off(serve):
         try:
             for _ in range(200):
                 endless.sendall(b"1000\r\n" + b"x" * 0x1000 + b"\r\n")
-        except OSError:  # it was closed meanwhile
+        except OSError:  # the server has closed the connection
             pass
         assert b" 413 " in endless.recv(4096)
     with socket.create_connection(("127.0.0.1", port), timeout=30) as slow:
         slow.sendall(head.replace("Transfer-Encoding: chunked", "Content-Length: 5000").encode() + b"x")
         assert b" 408 " in slow.recv(4096)
-    assert post(port, encode(PICTURE[:50, :50]))[0] == 200
+    assert post(port, encode(IMAGE[:50, :50]))[0] == 200
 
 
-def test_a_body_of_many_small_parts_is_bounded_as_a_whole():
+def test_limit_applies_to_the_whole_body():
     class Request:
         headers: dict[str, str] = {}
 
@@ -147,15 +147,15 @@ def test_a_body_of_many_small_parts_is_bounded_as_a_whole():
     assert caught.value.status == 413
 
 
-def test_a_silent_connection_is_closed(serve, monkeypatch):
+def test_silent_connection_is_closed(serve, monkeypatch):
     monkeypatch.setattr(server_module, "HEADER_SECONDS", 0.3)
     port = serve()
     with socket.create_connection(("127.0.0.1", port), timeout=30) as silent:
         assert silent.recv(10) == b""
 
 
-class Held:
-    """A predictor that waits until it is released; `seen` has the size of each batch that it was given."""
+class BlockedPredictor:
+    """A predictor that waits until it is released. `seen` lists the size of each batch."""
 
     def __init__(self) -> None:
         self._predictor, self.released, self.seen = small_predictor(), threading.Event(), []
@@ -178,22 +178,22 @@ def wait_for_waiting(port: int, count: int) -> None:
     raise AssertionError(f"the service never held {count} images")
 
 
-def test_more_than_may_wait_are_refused_and_who_goes_away_is_dropped(serve):
-    held = Held()
-    port = serve(held, max_waiting=2, seconds=20)
+def test_full_queue_is_refused_and_disconnected_client_is_dropped(serve):
+    blocked = BlockedPredictor()
+    port = serve(blocked, max_waiting=2, seconds=20)
     found = []
     threads = [threading.Thread(target=lambda: found.append(post(port, encode())[0])) for _ in range(2)]
     for thread in threads:
         thread.start()
     wait_for_waiting(port, 2)
     assert post(port, encode())[0] == 429
-    held.released.set()
+    blocked.released.set()
     for thread in threads:
         thread.join()
     assert found == [200, 200]
-    held.released.clear()
-    holder = threading.Thread(target=lambda: post(port, encode()))
-    holder.start()
+    blocked.released.clear()
+    first = threading.Thread(target=lambda: post(port, encode()))
+    first.start()
     wait_for_waiting(port, 1)
     leaving = socket.create_connection(("127.0.0.1", port))
     body = encode()
@@ -204,20 +204,20 @@ def test_more_than_may_wait_are_refused_and_who_goes_away_is_dropped(serve):
     wait_for_waiting(port, 2)
     leaving.close()
     wait_for_waiting(port, 1)
-    held.released.set()
-    holder.join()
-    assert post(port, encode())[0] == 200  # behind it in the queue
-    assert held.seen == [1, 1, 1, 1]
+    blocked.released.set()
+    first.join()
+    assert post(port, encode())[0] == 200  # queued behind the dropped image
+    assert blocked.seen == [1, 1, 1, 1]
 
 
-def test_what_takes_too_long_is_given_up(serve):
-    held = Held()
-    port = serve(held, seconds=0.4)
+def test_slow_prediction_is_abandoned(serve):
+    blocked = BlockedPredictor()
+    port = serve(blocked, seconds=0.4)
     assert post(port, encode())[0] == 503
-    held.released.set()
+    blocked.released.set()
 
 
-def test_a_token_is_asked_for_where_there_is_one(serve):
+def test_configured_token_is_required(serve):
     port = serve(token="open sesame")
     assert post(port, encode())[0] == 401
     for wrong in ("Bearer wrong", "Bearer open", "Bearer open sesame seed", "Bearer "):
@@ -227,7 +227,7 @@ def test_a_token_is_asked_for_where_there_is_one(serve):
     assert json.loads(get(port, "/version")[1])["needs_token"] is True
 
 
-def test_what_an_operator_reads_tells_numbers_and_no_names(serve, capfd):
+def test_metrics_contain_counts_and_no_file_names(serve, capfd):
     port = serve()
     post(port, *form(encode()))
     post(port, b"no", "image/png")
@@ -245,7 +245,7 @@ def test_what_an_operator_reads_tells_numbers_and_no_names(serve, capfd):
     assert get(port, "/")[2]["content-security-policy"].startswith("default-src 'self'")
 
 
-def test_sigterm_lets_what_was_begun_end(tmp_path):
+def test_sigterm_finishes_running_requests(tmp_path):
     weights = tmp_path / "network.safetensors"
     from lesion_segmentation.model import NetworkMetadata, build_network
 
@@ -264,16 +264,16 @@ def test_sigterm_lets_what_was_begun_end(tmp_path):
             time.sleep(0.1)
     found, several = [], threading.Event()
 
-    def ask():
+    def send_requests():
         while True:
             try:
                 found.append(post(port, encode())[0])
-            except OSError:  # no longer answering
+            except OSError:  # the server has stopped
                 return
             if len(found) > 4:
                 several.set()
 
-    threads = [threading.Thread(target=ask, daemon=True) for _ in range(4)]
+    threads = [threading.Thread(target=send_requests, daemon=True) for _ in range(4)]
     for thread in threads:
         thread.start()
     try:
@@ -290,8 +290,8 @@ def test_sigterm_lets_what_was_begun_end(tmp_path):
     assert "Traceback" not in errors
 
 
-def test_every_way_reads_the_same_kinds_of_pictures(serve, tmp_path):
-    """Of two frames that a camera writes into one file the first; nothing that Pillow hands to other programs."""
+def test_service_and_predict_accept_the_same_formats(serve, tmp_path):
+    """Both read the first of two frames in an MPO file and refuse formats for which Pillow starts other programs."""
     from lesion_segmentation.prediction.input_images import read_input_image
 
     port = serve()
@@ -300,12 +300,12 @@ def test_every_way_reads_the_same_kinds_of_pictures(serve, tmp_path):
     assert read_input_image(tmp_path / "two.jpg").shape == (60, 80, 3)
     assert post(port, (tmp_path / "two.jpg").read_bytes(), "image/jpeg")[0] == 200
     frames[0].save(tmp_path / "script.eps")
-    with pytest.raises(ValueError, match="no picture that can be read"):
+    with pytest.raises(ValueError, match="not a readable image"):
         read_input_image(tmp_path / "script.eps")
     assert post(port, (tmp_path / "script.eps").read_bytes(), "image/png")[0] == 415
 
 
-def test_nothing_of_a_picture_is_kept(serve):
+def test_image_is_released_after_the_response(serve):
     import gc
     import weakref
 
@@ -315,12 +315,12 @@ def test_nothing_of_a_picture_is_kept(serve):
     port = serve()
     original = responses.read_rgb
 
-    def watched(*given):
-        image = original(*given)
+    def read_and_record(*arguments):
+        image = original(*arguments)
         seen.append(weakref.ref(image))
         return image
 
-    responses.read_rgb = watched
+    responses.read_rgb = read_and_record
     try:
         assert post(port, encode())[0] == 200
     finally:
@@ -333,7 +333,7 @@ def test_nothing_of_a_picture_is_kept(serve):
     assert seen[0]() is None
 
 
-def test_a_slow_head_after_a_good_request_is_closed(serve, monkeypatch):
+def test_slow_headers_of_a_second_request_are_closed(serve, monkeypatch):
     monkeypatch.setattr(server_module, "HEADER_SECONDS", 0.3)
     port = serve()
     with socket.create_connection(("127.0.0.1", port), timeout=30) as slow:
@@ -344,11 +344,11 @@ def test_a_slow_head_after_a_good_request_is_closed(serve, monkeypatch):
             pass
 
 
-def test_an_empty_token_is_refused():
+def test_empty_token_is_refused():
     from click.testing import CliRunner
 
     from lesion_segmentation.cli import main
 
     result = CliRunner().invoke(main, ["serve", "--weights", "x.safetensors", "--token", ""])
     assert result.exit_code == 1
-    assert "would let everybody in" in result.output
+    assert "token is empty" in result.output

@@ -1,4 +1,4 @@
-"""A trial without its training: what it would tell MLflow, epoch by epoch, and a file at its end."""
+"""A trial without training: it logs each epoch and, at its end, a file."""
 
 import sys
 import time
@@ -12,7 +12,7 @@ uri, number, folder, epochs = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), 
 probe(uri, PATIENCE_SECONDS)
 run = begin_run(uri, "eight-at-once", folder, Description(f"trial_{number}", {"trial": str(number)}))
 run.log_parameters({"training": {"learning_rate": number / 1000, "loss": "bce_dice"}})
-(folder / f"begun_{number}").touch()
+(folder / f"started_{number}").touch()
 for epoch in range(1, epochs + 1):
     run.log_epoch({"epoch": epoch, "train_dice": number + epoch / 1000, "validation_dice": number - epoch / 1000})
     time.sleep(0.2)
@@ -20,4 +20,4 @@ table = folder / f"scores_{number}.csv"
 table.write_text(f"dice\n{number}\n")
 run.log_artifact(table)
 run.end("FINISHED")
-run.keep_unsent(folder)
+assert run.flush(PATIENCE_SECONDS) is None

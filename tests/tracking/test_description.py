@@ -1,4 +1,4 @@
-"""How runs tell each other apart, and what they say of themselves."""
+"""Names, tags and descriptions by which runs can be distinguished."""
 
 import sys
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from lesion_project.tracking import describe_run, resolve_experiment
+from lesion_project.tracking import TrackingHooks, describe_run, resolve_experiment
 from lesion_segmentation.core.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -43,14 +43,14 @@ def tracked_runs(project: Path, experiment: str = "ph2-segnet-demo") -> list[Run
         ),
     ],
 )
-def test_a_name_begins_with_what_differs_and_the_command_makes_the_run_again(run_params, parameters, begin, command):
+def test_name_starts_with_differences_and_command_repeats_the_run(run_params, parameters, begin, command):
     described = describe_run("run", run_params, parameters, ROOT)
     assert described.name.startswith(f"{begin} ")
     assert described.tags["kedro_command"] == command
     assert command in described.tags["mlflow.note.content"]
 
 
-def test_a_run_says_who_made_it_from_what(finished):
+def test_run_has_source_user_and_description(finished):
     (tracked,) = tracked_runs(finished)
     tags = tracked.data.tags
     assert tags["mlflow.runName"].startswith("seed 0 height=64 image_size.width=96")
@@ -61,7 +61,7 @@ def test_a_run_says_who_made_it_from_what(finished):
     assert tags["kedro_command"] in tags["mlflow.note.content"]
 
 
-def test_the_model_has_an_example_and_names_the_versions_that_it_needs(finished, monkeypatch, tmp_path):
+def test_logged_model_has_an_example_and_pinned_requirements(finished, monkeypatch, tmp_path):
     import mlflow
     import torch
 
@@ -71,12 +71,13 @@ def test_the_model_has_an_example_and_names_the_versions_that_it_needs(finished,
     model = mlflow.pyfunc.load_model(f"runs:/{tracked.info.run_id}/network")
     assert model.predict(model.input_example).shape == (1, 24, 32)
     folder = mlflow.artifacts.download_artifacts(f"runs:/{tracked.info.run_id}/network", dst_path=str(tmp_path))
+    assert [path.name for path in (Path(folder) / "code").iterdir()] == ["lesion_segmentation"]  # the library alone
     needed = (Path(folder) / "requirements.txt").read_text().split()
     assert f"torch=={torch.__version__.partition('+')[0]}" in needed
     assert all("==" in line and "+" not in line for line in needed)
 
 
-def test_the_experiment_is_the_commands_then_the_environments_then_the_configurations(monkeypatch):
+def test_experiment_of_command_precedes_variable_and_configuration(monkeypatch):
     config = {"experiment": "conf"}
     assert resolve_experiment(config, {}) == "conf"
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "environment")
@@ -84,7 +85,7 @@ def test_the_experiment_is_the_commands_then_the_environments_then_the_configura
     assert resolve_experiment({"experiment": "command"}, {"experiment": "command"}) == "command"
 
 
-def test_mlflows_own_variables_are_honoured(run, project, monkeypatch):
+def test_variables_of_mlflow_have_an_effect(run, project, monkeypatch):
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "elsewhere")
     monkeypatch.setenv("MLFLOW_RUN_NAME", "mine")
     monkeypatch.setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "true")
@@ -105,19 +106,19 @@ def test_system_metrics_without_psutil_are_refused_before_any_work(run, project,
 
 
 @pytest.mark.after_a_run
-def test_the_closing_words_name_mlflows_page_of_the_run(run, project, capsys):
+def test_closing_words_have_the_address_of_the_run_in_mlflow(run, project, capsys):
     run(namespaces=["reporting.tables"])
     newest, _ = tracked_runs(project)
     page = f"/runs/{newest.info.run_id}?workflowType=machine_learning"
     assert page in capsys.readouterr().out
 
 
-def test_without_git_nothing_is_said_of_changes(tmp_path):
+def test_description_without_git_does_not_mention_changes(tmp_path):
     described = describe_run("run", {}, {}, tmp_path)
     assert described.tags["mlflow.note.content"] == "`kedro run`\n\nat commit unknown"
 
 
-def test_a_variable_names_a_run_but_not_each_of_several(project, monkeypatch):
+def test_variable_names_a_run_but_not_the_children_of_a_run(project, monkeypatch):
     from lesion_project.tracking import Description, begin_run
 
     monkeypatch.setenv("MLFLOW_RUN_NAME", "mine")
@@ -129,25 +130,28 @@ def test_a_variable_names_a_run_but_not_each_of_several(project, monkeypatch):
     assert {tracked.info.run_name for tracked in tracked_runs(project, "names")} == {"mine", "child"}
 
 
-def test_a_monitor_says_the_status_first_and_is_not_waited_for_when_killed(project, monkeypatch):
+def test_status_is_set_before_the_monitor_ends_and_a_killed_run_does_not_wait_for_it(project, monkeypatch):
     from lesion_project.tracking import Description, begin_run
 
-    said: list[str] = []
+    statuses: list[str] = []
 
     class Monitor:
         def finish(self) -> None:
-            said.extend(tracked.info.status for tracked in tracked_runs(project, "monitored"))
+            statuses.extend(tracked.info.status for tracked in tracked_runs(project, "monitored"))
 
     monkeypatch.setattr("lesion_project.tracking.run.start_monitor", lambda *_: Monitor())
     store, artifacts = f"sqlite:///{project / 'mlflow.db'}", project / "mlruns"
     begin_run(store, "monitored", artifacts, Description("a", {})).end("FINISHED")
-    assert said == ["FINISHED"]
+    assert statuses == ["FINISHED"]
     begin_run(store, "monitored", artifacts, Description("b", {})).end("KILLED")
-    assert said == ["FINISHED"]
+    assert statuses == ["FINISHED"]
 
 
-def test_a_password_does_not_stand_in_the_closing_words():
-    from lesion_project.hooks.summary import without_password
-
-    assert without_password("https://me:secret@host:5000/#/runs/1") == "https://host:5000/#/runs/1"
-    assert without_password("sqlite:///mlflow.db") == "sqlite:///mlflow.db"
+@pytest.mark.after_a_run
+def test_passwords_are_hidden_in_the_closing_words(run, project, monkeypatch, capsys):
+    monkeypatch.setattr(TrackingHooks, "store", "https://me:secret@host:5000")
+    monkeypatch.setattr(TrackingHooks, "page", "https://me:secret@host:5000/#/runs/1")
+    run(namespaces=["reporting.tables"])
+    printed = capsys.readouterr().out
+    assert "https://me:***@host:5000/#/runs/1" in printed
+    assert "secret" not in printed

@@ -1,4 +1,4 @@
-"""Versions of a network in MLflow's registry, and the champion among them."""
+"""Versions of a network in MLflow's registry, and the choice of the champion."""
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.after_a_run
 
 @pytest.fixture
 def registered(project, tmp_path, monkeypatch):
-    """A store with one finished run of the demo, and its case_metrics."""
+    """Client of a store with one finished demo run, the run's id, and its case_metrics."""
     import mlflow
 
     uri = f"sqlite:///{project / 'mlflow.db'}"
@@ -31,7 +31,7 @@ def changed(cases: pd.DataFrame, by: float) -> pd.DataFrame:
     return cases.assign(dice=cases["dice"] + by + noise)
 
 
-def test_the_champion_changes_only_for_what_is_better_on_the_same_cases(registered):
+def test_champion_changes_only_for_a_better_network_on_the_same_cases(registered):
     client, run_id, cases = registered
     name = "lesions-of-a-test"
 
@@ -46,12 +46,12 @@ def test_the_champion_changes_only_for_what_is_better_on_the_same_cases(register
         assert champion() == expected
     register_network(client, run_id, name, {}, changed(cases, 0.3).assign(mask_hash="others"))
     assert champion() == "4"
-    told = [client.get_model_version(name, str(number)).tags["compared_with_champion"] for number in range(1, 6)]
-    assert told[0] == "the first of its name"
-    assert told[1].startswith("not shown to be better than version 1")
-    assert told[3].startswith("better than version 1: Dice +")
-    assert told[4].startswith("not comparable with version 4")
+    verdicts = [client.get_model_version(name, str(number)).tags["compared_with_champion"] for number in range(1, 6)]
+    assert verdicts[0] == "the first of its name"
+    assert verdicts[1].startswith("not shown to be better than version 1")
+    assert verdicts[3].startswith("better than version 1: Dice +")
+    assert verdicts[4].startswith("not comparable with version 4")
     network = find_network(f"models:/{name}@champion")
     assert network.metadata.source == "synthetic"
-    with pytest.raises(InputError, match="registry gives no network"):
+    with pytest.raises(InputError, match="MLflow has no such network"):
         find_network("models:/nobody@champion")

@@ -1,4 +1,4 @@
-"""A signal ends a process whatever it hits."""
+"""SIGTERM and Ctrl-C end a process, even if its code swallows exceptions."""
 
 import signal
 import subprocess
@@ -20,7 +20,7 @@ with atomic_write(folder / "output.txt") as path:
     path.write_text("half")
     (folder / "ready").touch()
     while True:
-        try:  # whatever swallows exceptions
+        try:  # code that swallows all exceptions
             time.sleep(0.01)
         except BaseException:
             pass
@@ -28,10 +28,10 @@ with atomic_write(folder / "output.txt") as path:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_cannot_be_swallowed_and_both_runs_say_killed(tmp_path, number):
+def test_signal_cannot_be_swallowed_and_both_runs_are_reported_as_killed(tmp_path, number):
     process = subprocess.Popen(
         [sys.executable, "-c", SCRIPT, str(tmp_path)],
-        # A shell that runs the tests in the background has Ctrl-C ignored, and children inherit that.
+        # In the background, a shell ignores Ctrl-C, and child processes inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
@@ -43,10 +43,14 @@ def test_a_signal_cannot_be_swallowed_and_both_runs_say_killed(tmp_path, number)
     finally:
         process.kill()
     assert process.returncode == -number
-    assert {path.name for path in tmp_path.iterdir()} == {"inner", "outer", "ready"}  # nothing stray, nothing half
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "inner",
+        "outer",
+        "ready",
+    }  # and no partial output
 
 
-def test_handlers_are_given_back():
+def test_handlers_are_restored():
     from lesion_project.tracking.signals import SignalGuard
 
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]

@@ -1,4 +1,4 @@
-"""What MLflow is told."""
+"""Contents of a run in MLflow, and outages of its store."""
 
 import json
 import os
@@ -51,6 +51,7 @@ def require_everything(tracked: Run, project: Path) -> None:
     assert {"environment": "demo", "protocol": "stratified", "seed": "0", "leak": "false"}.items() <= tags.items()
     assert all(tags[name] for name in ("split_hash", "data_hash", "git_commit", "git_dirty", "device"))
     assert tags["trained_by"] == tracked.info.run_id
+    assert "SegNet" in tags["network"]  # in words
     assert tracked.data.params["training.width"] == "0.0625"
     assert tracked.data.params["training.online_augmentation.rotation"] == "180"
     assert tracked.data.params["prediction.test_time_augmentation"] == "four"
@@ -66,22 +67,22 @@ def require_everything(tracked: Run, project: Path) -> None:
     assert steps == [1, 2]
 
 
-def test_one_finished_run_with_everything(finished):
+def test_run_has_parameters_metrics_tags_and_artifacts(finished):
     (tracked,) = runs(finished)
     require_everything(tracked, finished)
 
 
 @pytest.mark.long
-def test_the_thread_runner_gives_the_same(run, project, finished, capsys):
+def test_thread_runner_gives_the_same_results(run, project, finished, capsys):
     run(runner=ThreadRunner())
-    assert "holds files of" not in capsys.readouterr().out  # one run alone
+    assert "holds files of" not in capsys.readouterr().out  # all files are of one run
     (tracked,) = runs(project)
     require_everything(tracked, project)
     table = Path("data") / "demo" / "08_reporting" / "table_ii.csv"
     pd.testing.assert_frame_equal(pd.read_csv(project / table), pd.read_csv(finished / table))
 
 
-def test_the_logged_model_gives_masks_as_the_predictor_does_at_any_size(finished, monkeypatch):
+def test_logged_model_predicts_the_same_masks_as_the_predictor_at_any_size(finished, monkeypatch):
     import mlflow
 
     monkeypatch.chdir(finished)
@@ -92,15 +93,15 @@ def test_the_logged_model_gives_masks_as_the_predictor_does_at_any_size(finished
     images = np.load(data / "03_primary" / "images.npz")
     small = np.stack([images["SYN001"], images["SYN002"]])
     predictor = Predictor(load_network(data / "06_models" / "network.safetensors"))
-    for pictures in (small, np.repeat(np.repeat(small, 3, axis=1), 3, axis=2)):
-        masks = model.predict(pictures)
-        assert masks.shape == pictures.shape[:3]
+    for batch in (small, np.repeat(np.repeat(small, 3, axis=1), 3, axis=2)):
+        masks = model.predict(batch)
+        assert masks.shape == batch.shape[:3]
         assert masks.dtype == np.uint8
-        assert np.array_equal(masks, np.stack([each.mask for each in predictor(pictures)]))
+        assert np.array_equal(masks, np.stack([each.mask for each in predictor(batch)]))
 
 
 @pytest.mark.after_a_run
-def test_reporting_alone_names_the_run_that_trained(run, project):
+def test_reporting_run_names_the_run_that_trained(run, project):
     (first,) = runs(project)
     run(pipeline_names=["reporting"])
     second = next(tracked for tracked in runs(project) if tracked.info.run_id != first.info.run_id)
@@ -109,7 +110,7 @@ def test_reporting_alone_names_the_run_that_trained(run, project):
 
 
 @pytest.mark.after_a_run
-def test_no_test_scores_when_a_recipe_is_searched(run, project):
+def test_no_test_scores_if_score_test_is_false(run, project):
     (first,) = runs(project)
     run(params={"reporting.score_test": False}, pipeline_names=["reporting"])
     second = next(tracked for tracked in runs(project) if tracked.info.run_id != first.info.run_id)
@@ -120,14 +121,14 @@ def test_no_test_scores_when_a_recipe_is_searched(run, project):
 
 
 @pytest.mark.after_a_run
-def test_a_run_that_fails_says_so(run, project):
-    wild = {"training.learning_rate": 1e30, "training.optimizer": "sgd", "training.schedule": "cosine"}
+def test_failing_run_has_the_status_failed(run, project):
+    wild = {"training.learning_rate": 1e30, "training.optimizer": "sgd", "training.schedule": "one_cycle"}
     with pytest.raises(InputError, match="no longer finite"):
         run(params=wild, pipeline_names=["training"])
     assert sorted(tracked.info.status for tracked in runs(project)) == ["FAILED", "FINISHED"]
 
 
-def test_the_model_stands_in_its_runs_experiment(finished, monkeypatch):
+def test_model_is_logged_to_the_experiment_of_its_run(finished, monkeypatch):
     import mlflow
 
     monkeypatch.chdir(finished)
@@ -141,35 +142,43 @@ def test_the_model_stands_in_its_runs_experiment(finished, monkeypatch):
 
 
 @pytest.mark.after_a_run
-def test_what_cannot_be_sent_is_kept_and_does_not_hold_up_the_rest(run, project, monkeypatch):
+def test_refused_artifact_is_reported_and_does_not_hold_up_the_others(run, project, monkeypatch):
     def refuse(client: MlflowClient, run_id: str, path: str) -> None:
         if path.endswith("calibration.csv"):
             raise OSError("the store is full")
         upload(client, run_id, path)
 
     upload = MlflowClient.log_artifact
-    with monkeypatch.context() as patch:
-        patch.setattr(MlflowClient, "log_artifact", refuse)
-        with pytest.raises(InputError, match=r"1 messages are in .*unsent_\w+\.json"):
-            run(namespaces=["reporting.tables"])
+    monkeypatch.setattr(MlflowClient, "log_artifact", refuse)
+    with pytest.raises(InputError, match=r"MLflow lacks 1 entry of run \w+ \(the store is full\)\. All files"):
+        run(namespaces=["reporting.tables"])
     newest, _ = runs(project)
     assert newest.info.status == "FINISHED"
     client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
-
-    def artifacts() -> set[str]:
-        return {each.path for each in client.list_artifacts(newest.info.run_id)}
-
-    assert {"table_ii.csv", "threshold_sweep.csv"} <= artifacts()
-    assert "calibration.csv" not in artifacts()
-    (unsent,) = (project / "data" / "demo" / "08_reporting").glob("unsent_*.json")
-    result = CliRunner().invoke(cli, ["send-run", str(unsent)])
-    assert "Sent: 1 messages" in result.output
-    assert "calibration.csv" in artifacts()
-    assert not unsent.exists()
+    artifacts = {each.path for each in client.list_artifacts(newest.info.run_id)}
+    assert {"table_ii.csv", "threshold_sweep.csv"} <= artifacts
+    assert "calibration.csv" not in artifacts
 
 
 @pytest.mark.after_a_run
-def test_a_training_goes_on_while_mlflow_is_away_and_its_curve_is_complete(run, project, monkeypatch):
+def test_refused_artifact_is_sent_again_at_the_end(run, project, monkeypatch):
+    def refuse(client: MlflowClient, run_id: str, path: str) -> None:
+        if path.endswith("calibration.csv") and not refused:
+            refused.append(path)
+            raise OSError("the store is full")
+        upload(client, run_id, path)
+
+    upload, refused = MlflowClient.log_artifact, []
+    monkeypatch.setattr(MlflowClient, "log_artifact", refuse)
+    run(namespaces=["reporting.tables"])
+    newest, _ = runs(project)
+    client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+    assert "calibration.csv" in {each.path for each in client.list_artifacts(newest.info.run_id)}
+    assert len(refused) == 1
+
+
+@pytest.mark.after_a_run
+def test_training_continues_in_an_outage_and_its_curve_is_complete(run, project, monkeypatch):
     away = {2, 3}
 
     def refuse(client: MlflowClient, run_id: str, **what: Any) -> None:
@@ -194,24 +203,19 @@ def test_a_training_goes_on_while_mlflow_is_away_and_its_curve_is_complete(run, 
 
 
 @pytest.mark.after_a_run
-def test_a_run_that_fails_while_mlflow_is_away_keeps_what_it_had_to_tell(run, project, monkeypatch):
+def test_failing_run_reports_its_own_error_in_an_outage(run, monkeypatch, caplog):
     def refuse(*_: object, **__: object) -> None:
         raise ConnectionError("refused")
 
-    wild = {"training.learning_rate": 1e30, "training.optimizer": "sgd", "training.schedule": "cosine"}
-    with monkeypatch.context() as patch:
-        for name in ("log_batch", "log_inputs", "set_terminated"):
-            patch.setattr(MlflowClient, name, refuse)
-        with pytest.raises(InputError, match="no longer finite"):
-            run(params=wild, pipeline_names=["training"])
-    (unsent,) = (project / "data" / "demo" / "08_reporting").glob("unsent_*.json")
-    assert CliRunner().invoke(cli, ["send-run", str(unsent)]).exit_code == 0
-    newest, _ = runs(project)
-    assert newest.info.status == "FAILED"
-    assert newest.data.params["training.learning_rate"] == "1e+30"
+    wild = {"training.learning_rate": 1e30, "training.optimizer": "sgd", "training.schedule": "one_cycle"}
+    for name in ("log_batch", "log_inputs", "set_terminated"):
+        monkeypatch.setattr(MlflowClient, name, refuse)
+    with pytest.raises(InputError, match="no longer finite"):
+        run(params=wild, pipeline_names=["training"])
+    assert " entries of run " in caplog.text
 
 
-def test_a_run_whose_making_was_not_answered_is_not_made_twice(run, project, monkeypatch):
+def test_run_is_not_created_twice_if_the_answer_was_lost(run, project, monkeypatch):
     create, calls = MlflowClient.create_run, []
 
     def lost(*arguments: Any, **options: Any) -> Any:
@@ -226,8 +230,8 @@ def test_a_run_whose_making_was_not_answered_is_not_made_twice(run, project, mon
     assert only.info.status == "FINISHED"
 
 
-def test_an_answer_that_broke_off_is_asked_for_again(run, project, monkeypatch):
-    """The server is killed while it says which runs of this machine are open; MLflow itself does not ask again."""
+def test_interrupted_answer_is_requested_again(run, project, monkeypatch):
+    """The server is killed while it answers which runs of this machine are open. MLflow itself does not repeat this."""
     search, calls = MlflowClient.search_runs, []
 
     def broken(*arguments: Any, **options: Any) -> Any:
@@ -243,20 +247,20 @@ def test_an_answer_that_broke_off_is_asked_for_again(run, project, monkeypatch):
 
 
 @pytest.mark.after_a_run
-def test_a_run_that_made_nothing_is_taken_back(run, project):
+def test_run_without_outputs_is_deleted(run, project):
     run(only_missing_outputs=True)
     assert len(runs(project)) == 1
 
 
-def test_the_parallel_runner_is_refused_before_any_work(run, project):
+def test_parallel_runner_is_refused_before_any_work(run, project):
     with pytest.raises(InputError, match="ParallelRunner cannot be used"):
         run(runner=ParallelRunner())
     assert runs(project) == []
 
 
 @pytest.mark.after_a_run
-def test_an_interrupted_run_of_a_notebook_is_ended_by_the_next(run, project, monkeypatch):
-    """There Ctrl-C is an exception, of which Kedro tells nobody."""
+def test_interrupted_run_of_a_notebook_is_ended_by_the_next_run(run, project, monkeypatch):
+    """In a notebook Ctrl-C is an exception, for which Kedro calls no hook."""
 
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -270,30 +274,46 @@ def test_an_interrupted_run_of_a_notebook_is_ended_by_the_next(run, project, mon
 
 
 @pytest.mark.after_a_run
-def test_a_project_that_was_moved_is_told_before_any_work(run, project):
+def test_run_ended_by_sigkill_is_set_to_killed_by_the_next_run(run, project):
+    client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+    (finished,) = runs(project)
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    tags = {"host": finished.data.tags["host"]}
+    gone, alive = (
+        client.create_run(finished.info.experiment_id, tags=tags | {"pid": str(pid)}).info.run_id
+        for pid in (process.pid, os.getppid())
+    )
+    run(pipeline_names=["data_processing"])
+    assert client.get_run(gone).info.status == "KILLED"
+    assert client.get_run(alive).info.status == "RUNNING"
+
+
+@pytest.mark.after_a_run
+def test_moved_project_is_reported_before_any_work(run, project):
     with closing(sqlite3.connect(project / "mlflow.db")) as store, store:
         store.execute("UPDATE experiments SET artifact_location = 'file:///before/mlruns' WHERE experiment_id > 0")
-    with pytest.raises(InputError, match="was it moved or copied"):
+    with pytest.raises(InputError, match="If the project was moved or copied, move it back"):
         run(pipeline_names=["data_processing"])
     assert len(runs(project)) == 1
 
 
 @pytest.mark.after_a_run
-def test_a_deleted_experiment_is_told_with_mlflows_remedy(run, project):
+def test_deleted_experiment_is_reported_with_the_command_that_restores_it(run, project):
     client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
     client.delete_experiment(client.get_experiment_by_name("ph2-segnet-demo").experiment_id)
     with pytest.raises(InputError, match="mlflow experiments restore --experiment-id"):
         run(pipeline_names=["data_processing"])
 
 
-def test_an_unreachable_server_stops_before_training(run, project, monkeypatch):
+def test_unreachable_server_is_reported_before_any_work(run, project, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     with pytest.raises(InputError, match="cannot be reached"):
         run()
     assert not (project / "data").exists()
 
 
-def test_the_store_can_be_chosen(run, project, tmp_path, monkeypatch):
+def test_store_can_be_chosen(run, project, tmp_path, monkeypatch):
     (project / "conf" / "demo" / "mlflow.yml").write_text("experiment: mine\ntracking_uri: sqlite:///other.db\n")
     run(pipeline_names=["data_processing"])
     client = MlflowClient(f"sqlite:///{project / 'other.db'}")
@@ -312,15 +332,15 @@ def start(project: Path, *options: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        # A shell that runs the tests in the background has Ctrl-C ignored, and children inherit that.
+        # In the background, a shell ignores Ctrl-C, and child processes inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
 @pytest.mark.xdist_group("whole machine")
 @pytest.mark.long
-def test_signals_at_random_instants_of_a_whole_run(project):
-    """SIGNALS=40 for more of them, each at an instant of its own; -s tells after how long each run was over."""
+def test_signals_at_random_times_of_a_run(project):
+    """SIGNALS=40 sends more of them. With -s, pytest shows the time until the end of each run."""
     quick = ("--params", f"{SHORT},training.epochs=20")
     began = time.monotonic()
     assert start(project, *quick).wait() == 0
@@ -335,7 +355,7 @@ def test_signals_at_random_instants_of_a_whole_run(project):
         process.send_signal(number)
         process.communicate(timeout=60)
         print(f"{number.name}: over after {time.monotonic() - sent:.1f} s, status {process.returncode}")
-        # 1: while Python starts. A run that a signal does not end would end as FINISHED, with status 0.
+        # The status is 1 while Python starts. It would be 0 if the signal did not end the run.
         assert over_before or process.returncode in (-number, 1)
         statuses = {tracked.info.status for tracked in own_runs(project, process)}
         if run_began and not over_before:
@@ -354,9 +374,9 @@ def own_runs(project: Path, process: subprocess.Popen[str]) -> list[Run]:
 
 
 def require_whole_files(folder: Path) -> None:
-    """Every file below can be read to its end."""
+    """Check that each file below the folder can be read completely."""
     for path in folder.rglob("*.*"):
-        if ".partial" in path.name:  # of a process that SIGKILL ended: the next one sweeps it
+        if ".partial" in path.name:  # left by SIGKILL, and removed by the next run
             continue
         match path.suffix:
             case ".csv":
@@ -379,18 +399,18 @@ def require_whole_files(folder: Path) -> None:
         ("training.batch_size=500", "batch_size is 500"),
         ("training.widht=1", "widht"),
         ("trainning.width=1", "Unknown parameters: trainning"),
-        ("split.protocol=paper", "test cases are not there"),
+        ("split.protocol=paper", "test cases are missing"),
     ],
 )
-def test_a_users_mistake_is_told_in_words(project, params, message):
+def test_mistake_of_the_user_is_reported_in_words(project, params, message):
     bootstrap_project(project)
     result = CliRunner().invoke(cli, ["run", "--env", "demo", "--params", f"{SHORT},{params}"])
     assert result.exit_code == 1
     assert message in result.output
-    assert isinstance(result.exception, SystemExit)  # click's own end, after the words
+    assert isinstance(result.exception, SystemExit)  # click exits after the message
 
 
-def test_a_users_mistake_shows_no_stack_trace(project):
+def test_mistake_of_the_user_shows_no_stack_trace(project):
     process = start(project, "--params", f"{SHORT},training.batch_size=500")
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 1

@@ -26,7 +26,7 @@ def blob(count: int = 4, height: int = 48, width: int = 64) -> tuple[torch.Tenso
     return masks.repeat(1, 3, 1, 1) * 255, masks
 
 
-def test_nothing_asked_for_changes_nothing():
+def test_zero_settings_change_nothing():
     images, masks = torch.rand(3, 3, 32, 40) * 255, (torch.rand(3, 1, 32, 40) > 0.5).float()
     new_images, new_masks = apply_augmentation(
         images, masks, sample_augmentation(3, 32, 40, OnlineAugmentationSettings(**STILL), generator())
@@ -39,33 +39,30 @@ def test_nothing_asked_for_changes_nothing():
 @given(seed=st.integers(0, 10_000))
 def test_mask_and_image_move_together(seed):
     images, masks = blob()
-    still_colours = {name: STILL[name] for name in ("brightness", "contrast", "saturation", "channel_gain")}
-    changes = sample_augmentation(
-        4, 48, 64, OnlineAugmentationSettings(**still_colours, elastic=0.1 * (seed % 2)), generator(seed)
+    still_colors = {name: STILL[name] for name in ("brightness", "contrast", "saturation", "channel_gain")}
+    parameters = sample_augmentation(
+        4, 48, 64, OnlineAugmentationSettings(**still_colors, elastic=0.1 * (seed % 2)), generator(seed)
     )
-    new_images, new_masks = apply_augmentation(images, masks, changes)
+    new_images, new_masks = apply_augmentation(images, masks, parameters)
     assert torch.equal(new_images[:, :1] > 127.5, new_masks > 0.5)
     assert set(new_masks.unique().tolist()) <= {0.0, 1.0}
 
 
-def test_rotation_turns_by_the_degrees_drawn():
+def test_rotation_turns_by_the_sampled_degrees():
     images, masks = blob(1, 61, 61)
-    changes = sample_augmentation(1, 61, 61, OnlineAugmentationSettings(**(STILL | {"rotation": 40})), generator())
-    # theta says where a pixel comes from: the lesion turns the other way.
-    angle = -np.degrees(np.arctan2(float(changes.theta[0, 1, 0]), float(changes.theta[0, 0, 0])))
+    parameters = sample_augmentation(1, 61, 61, OnlineAugmentationSettings(**(STILL | {"rotation": 40})), generator())
+    # theta maps output to input pixels, so the lesion turns the other way.
+    angle = -np.degrees(np.arctan2(float(parameters.theta[0, 1, 0]), float(parameters.theta[0, 0, 0])))
     assert 1 < abs(angle) <= 40
-    turned = apply_augmentation(images, masks, changes)[1][0, 0].numpy()
-    # SciPy turns from the first axis, rows downwards, to the second: clockwise as pictures are seen.
+    turned = apply_augmentation(images, masks, parameters)[1][0, 0].numpy()
+    # SciPy turns from the first axis (rows, downwards) to the second, which is clockwise on the screen.
     right, wrong = (rotate(masks[0, 0].numpy(), sign * -angle, reshape=False, order=1) > 0.5 for sign in (1, -1))
     assert (right != turned).mean() < 0.01
     assert (wrong != turned).mean() > 0.01
 
 
-def test_lesions_keep_their_shape_in_pictures_that_are_not_square():
-    """Rotation by any angle keeps the area, which it would not in stretched coordinates.
-
-    The picture is small enough that no reflection of the lesion comes in.
-    """
+def test_rotation_keeps_the_area_in_images_that_are_not_square():
+    """In stretched coordinates a rotation would change it. No reflection of the lesion enters these images."""
     images, masks = blob(16, 96, 120)
     turned = apply_augmentation(
         images,
@@ -75,22 +72,22 @@ def test_lesions_keep_their_shape_in_pictures_that_are_not_square():
     assert torch.allclose(turned.sum(dim=(1, 2, 3)), masks.sum(dim=(1, 2, 3)), rtol=0.02)
 
 
-def test_an_elastic_change_bends_and_moves_no_further_than_it_may():
+def test_elastic_deformation_bends_within_its_limit():
     _, columns = torch.meshgrid(torch.arange(61.0), torch.arange(81.0), indexing="ij")
     images = columns[None, None].repeat(8, 3, 1, 1)
-    changes = sample_augmentation(8, 61, 81, OnlineAugmentationSettings(**(STILL | {"elastic": 0.05})), generator())
-    bent = apply_augmentation(images, torch.zeros(8, 1, 61, 81), changes)[0]
+    parameters = sample_augmentation(8, 61, 81, OnlineAugmentationSettings(**(STILL | {"elastic": 0.05})), generator())
+    bent = apply_augmentation(images, torch.zeros(8, 1, 61, 81), parameters)[0]
     moved = (bent - images)[:, :, 8:-8, 8:-8]
-    assert 1 < moved.abs().max() < 0.05 * 80 * 1.3  # between the points a bicubic surface goes a little beyond them
-    assert moved.std(dim=(1, 2, 3)).min() > 0.2  # no mere shift
+    assert 1 < moved.abs().max() < 0.05 * 80 * 1.3  # a bicubic surface slightly exceeds its control points
+    assert moved.std(dim=(1, 2, 3)).min() > 0.2  # more than a shift
 
 
-def test_hairs_are_dark_lines_in_the_image_alone():
+def test_hairs_are_dark_lines_in_the_image_only():
     images, masks = torch.full((6, 3, 96, 128), 200.0), torch.ones(6, 1, 96, 128)
-    changes = sample_augmentation(6, 96, 128, OnlineAugmentationSettings(**STILL, hairs=12), generator())
-    painted, same = apply_augmentation(images, masks, changes)
+    parameters = sample_augmentation(6, 96, 128, OnlineAugmentationSettings(**STILL, hairs=12), generator())
+    painted, same = apply_augmentation(images, masks, parameters)
     covered = (painted[:, 0] < 195).float().mean(dim=(1, 2))
-    counts = (changes.hairs.darkness > 0).sum(dim=1)
+    counts = (parameters.hairs.darkness > 0).sum(dim=1)
     assert torch.equal(same, masks)
     assert painted.max() <= 201
     assert ((counts == 0) == (covered == 0)).all()
@@ -103,29 +100,29 @@ def test_hairs_are_dark_lines_in_the_image_alone():
     assert none.hairs is None
 
 
-def test_dark_corners_leave_the_middle_alone_and_end_the_mask_where_nothing_is_seen():
+def test_dark_corners_keep_the_center_and_clear_the_mask_under_them():
     images, masks = torch.full((200, 3, 48, 64), 200.0), torch.ones(200, 1, 48, 64)
-    changes = sample_augmentation(200, 48, 64, OnlineAugmentationSettings(**STILL, corners=0.5), generator())
-    painted, cut = apply_augmentation(images, masks, changes)
-    framed = changes.corners.darkness.flatten() > 0
+    parameters = sample_augmentation(200, 48, 64, OnlineAugmentationSettings(**STILL, corners=0.5), generator())
+    painted, cleared = apply_augmentation(images, masks, parameters)
+    framed = parameters.corners.darkness.flatten() > 0
     assert 0.4 < framed.float().mean() < 0.6
     assert torch.allclose(painted[~framed], images[~framed])
-    assert torch.equal(cut[~framed], masks[~framed])
+    assert torch.equal(cleared[~framed], masks[~framed])
     dark = painted[:, :1] < 100
-    assert torch.equal(cut == 0, dark)
+    assert torch.equal(cleared == 0, dark)
     assert dark[framed][:, 0, 0, 0].float().mean() > 0.5
     assert not dark[:, :, 8:40, 12:52].any()
 
 
-def test_what_is_not_asked_for_draws_no_numbers():
-    """A recipe without them trains as it did before they existed."""
+def test_disabled_augmentation_consumes_no_random_numbers():
+    """Recipes without hairs, corners and elastic deformation train as before these existed."""
     plain = sample_augmentation(5, 32, 32, OnlineAugmentationSettings(), generator())
     more = sample_augmentation(5, 32, 32, OnlineAugmentationSettings(elastic=0.05, hairs=4, corners=0.5), generator())
     assert torch.equal(plain.theta, more.theta)
     assert torch.equal(plain.gain, more.gain)
 
 
-def test_flips_come_in_all_four_kinds():
+def test_all_four_flips_occur():
     images, masks = blob(64)
     flipped = apply_augmentation(
         images,
@@ -142,17 +139,17 @@ def test_flips_come_in_all_four_kinds():
 
 
 @pytest.mark.parametrize("name", ["brightness", "contrast", "saturation", "channel_gain"])
-def test_colours_change_in_the_image_alone(name):
+def test_colors_change_in_the_image_only(name):
     images, masks = torch.rand(4, 3, 32, 40) * 255, (torch.rand(4, 1, 32, 40) > 0.5).float()
-    changes = sample_augmentation(4, 32, 40, OnlineAugmentationSettings(**(STILL | {name: 0.3})), generator())
-    new_images, new_masks = apply_augmentation(images, masks, changes)
+    parameters = sample_augmentation(4, 32, 40, OnlineAugmentationSettings(**(STILL | {name: 0.3})), generator())
+    new_images, new_masks = apply_augmentation(images, masks, parameters)
     assert torch.equal(new_masks, masks)
     assert (new_images - images).abs().mean() > 1
     assert new_images.min() >= 0
     assert new_images.max() <= 255
 
 
-def test_the_same_seed_changes_the_same():
+def test_equal_seeds_sample_equal_parameters():
     one, two, other = (
         sample_augmentation(5, 32, 32, OnlineAugmentationSettings(), generator(seed)) for seed in (1, 1, 2)
     )

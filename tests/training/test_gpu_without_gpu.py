@@ -1,4 +1,4 @@
-"""The GPU's path where there is none: what would make the host wait, in which types and layouts convolutions run."""
+"""The GPU code path on a machine without GPU: synchronizations, and types and layouts of convolutions."""
 
 from unittest.mock import patch
 
@@ -14,15 +14,17 @@ from lesion_segmentation.prediction import Predictor
 from lesion_segmentation.training.augmentation import apply_augmentation, sample_augmentation
 from lesion_segmentation.training.epoch_metrics import EpochMetrics
 from lesion_segmentation.training.loop import fit
-from lesion_segmentation.training.samples import load_samples
+from lesion_segmentation.training.samples import TrainingData, load_samples
 from lesion_segmentation.training.settings import TrainingSettings
 from lesion_segmentation.training.trainer import Trainer
 
-SETTINGS = TrainingSettings(width=0.0625, epochs=1, batch_size=4, device="cuda")
+SETTINGS = TrainingSettings(
+    architecture="segnet_skip", loss="bce_iou", width=0.0625, epochs=1, batch_size=4, device="cuda"
+)
 IDS = [str(number) for number in range(12)]
 IMAGES = {name: np.zeros((64, 96, 3), np.uint8) for name in IDS}
 MASKS = {name: np.zeros((64, 96), np.uint8) for name in IDS}
-SAMPLES = pd.DataFrame({"sample_id": IDS, "subset": ["train"] * 8 + ["validation"] * 4})
+DATA = TrainingData(IMAGES, MASKS, pd.DataFrame({"sample_id": IDS, "subset": ["train"] * 8 + ["validation"] * 4}))
 
 needs_seams = pytest.mark.skipif(bool(missing_seams()), reason=missing_seams() or "-")
 
@@ -32,15 +34,15 @@ def small_network() -> Network:
 
 
 @needs_seams
-def test_no_step_waits_not_even_a_resumed_one_and_convolutions_get_bf16_with_channels_last():
+def test_training_steps_do_not_synchronize_and_convolve_in_bf16_with_channels_last():
     with fake_gpu() as watch:
         fabric = lightning.Fabric(accelerator="cuda", devices=1, precision="bf16-mixed")
         trainer = Trainer(fabric, small_network(), SETTINGS, steps=9)
-        train = load_samples(IMAGES, MASKS, pd.DataFrame({"sample_id": IDS}), fabric.device)
-        order, changes = trainer.draw_epoch(1, train)
+        train = load_samples(DATA, fabric.device)
+        order, augmentation = trainer.sample_epoch(1, train)
         for _ in range(3):
             watch.waits.clear()
-            trainer.step(*apply_augmentation(*train.batch(order[:4]), changes.take(slice(0, 4))), EpochMetrics())
+            trainer.step(*apply_augmentation(*train.batch(order[:4]), augmentation[:4]), EpochMetrics())
             assert not watch.waits
             tensors, values = trainer.state()
             trainer.restore({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, values)
@@ -52,29 +54,32 @@ def test_no_step_waits_not_even_a_resumed_one_and_convolutions_get_bf16_with_cha
 
 
 @needs_seams
-def test_a_training_waits_nine_times_an_epoch_however_many_steps_and_leaves_other_gpus_alone():
-    begun = []
+def test_training_synchronizes_nine_times_per_epoch_and_leaves_other_gpus_alone():
+    waits = []
     for epochs in (1, 3):
         with fake_gpu(count=8) as watch, patch.object(torch.cuda, "get_rng_state") as touched:
-            fit(IMAGES, MASKS, SAMPLES, SETTINGS.model_copy(update={"epochs": epochs, "batch_size": 1 + epochs}))
-        begun.append(watch.waits.total())
+            fit(
+                DATA,
+                SETTINGS.model_copy(update={"epochs": epochs, "batch_size": 1 + epochs}),
+            )
+        waits.append(watch.waits.total())
         assert not touched.called
-    # The order and five kinds of changes are sent; the losses and the scores of both subsets are read.
-    assert begun[1] - begun[0] == 2 * 9, watch.waits
+    # The order and five tensors of augmentation are sent; the losses and the scores of both subsets are read.
+    assert waits[1] - waits[0] == 2 * 9, watch.waits
 
 
 @needs_seams
-def test_prediction_waits_twice_a_batch_and_32_true_is_no_tf32():
+def test_prediction_synchronizes_twice_per_batch_and_32_true_is_not_tf32():
     with fake_gpu() as watch:
-        predictor = Predictor(small_network(), "cuda", "32-true", "four", batch_size=4)
+        predictor = Predictor(small_network(), "cuda", "32-true", 4, test_time_augmentation="four")
         watch.waits.clear()
         assert len(list(predictor(IMAGES.values()))) == 12
-    assert sum(watch.waits.values()) == 6, watch.waits  # three batches there and back
+    assert sum(watch.waits.values()) == 6, watch.waits  # three batches to the device and back
     assert not any(tf32 for *_, tf32 in watch.convolved)
 
 
-def test_network_and_changes_are_one_graph_each():
+def test_network_and_augmentation_compile_to_one_graph_each():
     pixels = torch.zeros(2, 3, 64, 96)
-    changes = sample_augmentation(2, 64, 96, SETTINGS.online_augmentation, torch.Generator())
+    augmentation = sample_augmentation(2, 64, 96, SETTINGS.online_augmentation, torch.Generator())
     torch.compile(small_network(), fullgraph=True, backend="eager")(pixels).sum().backward()
-    torch.compile(apply_augmentation, fullgraph=True, backend="eager")(pixels, pixels[:, :1], changes)
+    torch.compile(apply_augmentation, fullgraph=True, backend="eager")(pixels, pixels[:, :1], augmentation)

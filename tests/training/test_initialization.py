@@ -1,4 +1,4 @@
-"""Networks that begin with what was trained before."""
+"""Networks that are initialized from an earlier training."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -41,8 +41,8 @@ def scored() -> pd.DataFrame:
     )
 
 
-def test_it_begins_with_the_earlier_weights_and_their_scaling(earlier, images):
-    initialization = choose_initialization({}, lambda place: earlier, SETTINGS)
+def test_network_is_initialized_with_earlier_weights_and_their_scaling(earlier, images):
+    initialization = choose_initialization({}, lambda name: earlier, SETTINGS)
     network = prepare_network(SETTINGS, list(images.values())[:2], initialization)
     assert all(torch.equal(tensor, earlier.state_dict()[name]) for name, tensor in network.state_dict().items())
     assert (network.metadata.input_mean, network.metadata.input_std) == ((1.0, 2.0, 3.0), (4.0, 5.0, 6.0))
@@ -50,22 +50,22 @@ def test_it_begins_with_the_earlier_weights_and_their_scaling(earlier, images):
     assert not all(torch.equal(tensor, earlier.state_dict()[name]) for name, tensor in fresh.state_dict().items())
 
 
-def test_another_architecture_or_other_options_are_named(earlier):
+def test_other_architecture_or_options_are_refused(earlier):
     for changed, words in (
         ({"width": 0.125, "unpooling": "nearest"}, ["width is 0.125, in training.init_from 0.0625", "unpooling is"]),
         ({"architecture": "segnet_skip"}, ["architecture is segnet_skip, in training.init_from segnet", "context"]),
     ):
         with pytest.raises(InputError) as caught:
-            choose_initialization({}, lambda place: earlier, SETTINGS.model_copy(update=changed))
+            choose_initialization({}, lambda name: earlier, SETTINGS.model_copy(update=changed))
         assert all(any(part in problem for problem in caught.value.problems) for part in words), caught.value
 
 
-def test_both_beginnings_at_once_are_refused():
+def test_two_initializations_at_once_are_refused():
     with pytest.raises(ValueError, match="both set"):
-        TrainingSettings(init_from="a", encoder_weights="hed_vgg16")
+        TrainingSettings(init_from="a", encoder_weights="efficientnet_lite0")
 
 
-def test_what_has_seen_scored_cases_is_refused_by_their_names(earlier, scored):
+def test_network_trained_on_scored_cases_is_refused_with_their_names(earlier, scored):
     earlier.metadata = replace(earlier.metadata, seen=("0" * 12, "3" * 12, "5" * 12))
     with pytest.raises(InputError, match=r"trained on 2 .* IMD003 \(validation\), IMD005 \(test\)"):
         require_unseen(earlier, scored)
@@ -75,8 +75,8 @@ def test_what_has_seen_scored_cases_is_refused_by_their_names(earlier, scored):
     assert list_seen(scored, None) == (("0" * 12, "1" * 12, "2" * 12), ())
 
 
-def test_what_an_older_file_saw_is_not_forgotten_on_the_way(earlier, scored):
-    """From ISIC, unnamed, by PH2 and back."""
+def test_unnamed_sources_are_kept_through_several_trainings(earlier, scored):
+    """An old file trained on ISIC 2018 initializes a training on PH2, which then initializes one on ISIC 2018."""
     earlier.metadata = replace(earlier.metadata, source="ISIC 2018")
     require_unseen(earlier, scored)
     seen, unnamed = list_seen(scored, earlier)
@@ -91,10 +91,10 @@ def test_what_an_older_file_saw_is_not_forgotten_on_the_way(earlier, scored):
     [("PH2", "abc", True), ("ISIC 2018 and PH2", "abc", True), ("", "abc", True), ("PH2", "def", False),
      ("ISIC 2018", "abc", False)],
 )  # fmt: skip
-def test_an_older_file_that_does_not_say_what_it_saw_needs_the_same_split(earlier, scored, source, split_hash, refused):
+def test_file_without_a_list_of_training_images_needs_the_same_split(earlier, scored, source, split_hash, refused):
     earlier.metadata = replace(earlier.metadata, source=source, split_hash=split_hash)
     if refused:
-        with pytest.raises(InputError, match="does not say on which cases"):
+        with pytest.raises(InputError, match="does not list the cases"):
             require_unseen(earlier, scored)
     else:
         require_unseen(earlier, scored)
@@ -102,21 +102,21 @@ def test_an_older_file_that_does_not_say_what_it_saw_needs_the_same_split(earlie
 
 @pytest.mark.long
 @pytest.mark.after_a_run
-def test_a_run_goes_on_from_a_file_or_from_a_run_of_mlflow(run, project, monkeypatch):
-    place = project / "data" / "demo" / "06_models" / "network.safetensors"
-    first = load_network(place)
+def test_run_is_initialized_from_a_file_or_an_mlflow_run(run, project, monkeypatch):
+    weights_file = project / "data" / "demo" / "06_models" / "network.safetensors"
+    first = load_network(weights_file)
     assert len(first.metadata.seen) == 12  # 60 percent of 20
     client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
     (tracked,) = client.search_runs([client.get_experiment_by_name("ph2-segnet-demo").experiment_id])
-    mlflow.set_tracking_uri(f"sqlite:///{project / 'other.db'}")  # as another run in this process may have left it
+    mlflow.set_tracking_uri(f"sqlite:///{project / 'other.db'}")  # as another run in this process may have set it
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     small = {"training.epochs": 1, "training.learning_rate": 1e-12}
     run(params={"training.init_from": tracked.info.run_id, **small}, pipeline_names=["training"])
-    assert load_network(place).metadata.initialized_from == tracked.info.run_id
-    copy = project / "begun from.safetensors"
+    assert load_network(weights_file).metadata.initialized_from == tracked.info.run_id
+    copy = project / "initial weights.safetensors"
     save_network(first, copy)
     run(params={"training.init_from": str(copy), **small}, pipeline_names=["training"])
-    second = load_network(place)
+    second = load_network(weights_file)
     assert second.metadata.initialized_from == tracked.info.run_id
     weights = (dict(network.named_parameters()) for network in (first, second))
     assert all(torch.allclose(one, other, atol=1e-6) for one, other in zip(*(w.values() for w in weights), strict=True))
@@ -124,14 +124,14 @@ def test_a_run_goes_on_from_a_file_or_from_a_run_of_mlflow(run, project, monkeyp
         run(params={"training.init_from": str(copy), "split.seed": 1})
 
 
-@pytest.mark.parametrize("place", ["nothing.safetensors", "0123456789abcdef0123456789abcdef"])
-def test_what_is_not_there_is_refused_before_any_work(run, project, place):
-    with pytest.raises(InputError, match=r"no such file|no network of a run of this id"):
-        run(params={"training.init_from": place})
+@pytest.mark.parametrize("name", ["nothing.safetensors", "0123456789abcdef0123456789abcdef"])
+def test_missing_initial_network_is_refused_before_the_run(run, project, name):
+    with pytest.raises(InputError, match=r"no such file|MLflow has no such network"):
+        run(params={"training.init_from": name})
     assert not (project / "data").exists()
 
 
-def test_a_file_is_found_from_ones_home(earlier, tmp_path: Path, monkeypatch):
+def test_path_with_tilde_is_found(earlier, tmp_path: Path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     save_network(earlier, tmp_path / "mine.safetensors")
     assert TrainedNetworks().load()("~/mine.safetensors").metadata.source == "PH2"

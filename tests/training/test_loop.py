@@ -9,26 +9,30 @@ from lesion_segmentation.paper import legacy_scores
 from lesion_segmentation.prediction import predict
 from lesion_segmentation.training.callbacks import Callbacks
 from lesion_segmentation.training.loop import fit
+from lesion_segmentation.training.samples import TrainingData
 from lesion_segmentation.training.settings import OnlineAugmentationSettings, TrainingSettings
 from lesion_segmentation.training.trainer import Trainer
 
-QUICK = {"width": 0.0625, "epochs": 2, "batch_size": 4, "device": "cpu", "precision": "32-true"}
+QUICK = {
+    "architecture": "segnet_skip", "loss": "bce_iou", "width": 0.0625, "epochs": 2, "batch_size": 4, "device": "cpu",
+    "precision": "32-true",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def samples(cases) -> pd.DataFrame:
-    subset = ["train"] * 10 + ["validation"] * 4
-    return pd.DataFrame({"sample_id": cases["case_id"][:14], "subset": subset})
+def data(images, masks, cases) -> TrainingData:
+    samples = pd.DataFrame({"sample_id": cases["case_id"][:14], "subset": ["train"] * 10 + ["validation"] * 4})
+    return TrainingData(images, masks, samples)
 
 
 def weights(network) -> dict[str, torch.Tensor]:
     return network.state_dict()
 
 
-def test_history_and_listener_tell_the_same(images, masks, samples):
-    heard: list[dict[str, float]] = []
-    _, history = fit(images, masks, samples, TrainingSettings(**QUICK), Callbacks(heard.append))
-    assert history.to_dict("records") == heard
+def test_callbacks_get_the_rows_of_the_history(data):
+    rows: list[dict[str, float]] = []
+    _, history = fit(data, TrainingSettings(**QUICK), Callbacks(rows.append))
+    assert history.to_dict("records") == rows
     assert list(history["epoch"]) == [1, 2]
     expected = {
         f"{s}_{m}" for s in ("train", "validation") for m in ("loss", "accuracy", "precision", "recall", "iou", "dice")
@@ -36,80 +40,94 @@ def test_history_and_listener_tell_the_same(images, masks, samples):
     assert set(history.columns) == expected | {"epoch", "learning_rate", "seconds"}
 
 
-def test_validation_columns_are_of_the_network_that_is_returned(images, masks, samples):
-    network, history = fit(images, masks, samples, TrainingSettings(**QUICK))
-    ids = samples.loc[samples["subset"] == "validation", "sample_id"]
-    probabilities = predict(network, np.stack([images[case_id] for case_id in ids]), precision="32-true")
-    correct = [(p > 0.5) == masks[case_id].astype(bool) for p, case_id in zip(probabilities, ids, strict=True)]
-    # One pixel of these four pictures is 4e-5; fused convolutions may move one.
+def test_validation_columns_are_scores_of_the_returned_network(data):
+    network, history = fit(data, TrainingSettings(**QUICK))
+    ids = data.select("validation").sample_ids
+    probabilities = predict(network, np.stack([data.images[case_id] for case_id in ids]), precision="32-true")
+    correct = [(p > 0.5) == data.masks[case_id].astype(bool) for p, case_id in zip(probabilities, ids, strict=True)]
+    # One pixel of these four images is 4e-5, and fused convolutions may change one.
     assert history["validation_accuracy"].iloc[-1] == pytest.approx(np.mean(correct), abs=1e-4)
 
 
-def test_legacy_scores_of_validation_stand_in_every_row(images, masks, samples):
+def test_every_row_has_the_legacy_validation_scores(data):
     settings = TrainingSettings(**QUICK, validation_scores=("legacy",))
-    network, history = fit(images, masks, samples, settings)
-    ids = samples.loc[samples["subset"] == "validation", "sample_id"]
-    stacked_images, stacked_masks = (np.stack([of[case_id] for case_id in ids]) for of in (images, masks))
+    network, history = fit(data, settings)
+    ids = data.select("validation").sample_ids
+    stacked_images, stacked_masks = (np.stack([arrays[case_id] for case_id in ids]) for arrays in data[:2])
     expected = legacy_scores(predict(network, stacked_images, precision="32-true"), stacked_masks)
     last = history.iloc[-1]
     assert {name: last[f"validation_legacy_{name}"] for name in expected} == pytest.approx(expected, abs=1e-5)
     assert history["validation_legacy_iou"].notna().all()
 
 
-def test_one_seed_gives_identical_weights_and_another_does_not(images, masks, samples):
-    one, two, other = (
-        weights(fit(images, masks, samples, TrainingSettings(**QUICK, seed=seed))[0]) for seed in (3, 3, 4)
-    )
+def test_equal_seeds_give_identical_weights_and_different_seeds_do_not(data):
+    one, two, other = (weights(fit(data, TrainingSettings(**QUICK, seed=seed))[0]) for seed in (3, 3, 4))
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert any(not torch.equal(one[name], other[name]) for name in one)
 
 
-def test_training_does_not_depend_on_what_ran_before(images, masks, samples):
+def test_training_does_not_depend_on_the_global_random_state(data):
     torch.manual_seed(1)
-    one = weights(fit(images, masks, samples, TrainingSettings(**QUICK))[0])
+    one = weights(fit(data, TrainingSettings(**QUICK))[0])
     torch.rand(7)
-    two = weights(fit(images, masks, samples, TrainingSettings(**QUICK))[0])
+    two = weights(fit(data, TrainingSettings(**QUICK))[0])
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
-def test_in_a_job_of_a_cluster_a_training_is_one_process(images, masks, samples, monkeypatch, recwarn):
-    alone, _ = fit(images, masks, samples, TrainingSettings(**QUICK))
+def test_training_in_a_slurm_job_is_a_single_process(data, monkeypatch, recwarn):
+    alone, _ = fit(data, TrainingSettings(**QUICK))
     for name, value in {"NTASKS": "4", "JOB_ID": "1", "JOB_NAME": "array", "PROCID": "0", "LOCALID": "0"}.items():
         monkeypatch.setenv(f"SLURM_{name}", value)
     monkeypatch.setenv("SLURM_NODEID", "0")
-    inside, _ = fit(images, masks, samples, TrainingSettings(**QUICK))
+    inside, _ = fit(data, TrainingSettings(**QUICK))
     assert all(torch.equal(one, other) for one, other in zip(alone.parameters(), inside.parameters(), strict=True))
     assert not [warning for warning in recwarn if "srun" in str(warning.message)]
 
 
-def test_the_number_of_threads_is_that_of_its_own_training(images, masks, samples):
+def test_every_epoch_has_its_own_order_and_augmentation(data, monkeypatch):
+    sampled = []
+    sample_epoch = Trainer.sample_epoch
+
+    def record(self, epoch, train):
+        sampled.append(sample_epoch(self, epoch, train))
+        return sampled[-1]
+
+    monkeypatch.setattr(Trainer, "sample_epoch", record)
+    fit(data, TrainingSettings(**QUICK))
+    (first, first_parameters), (second, second_parameters) = sampled
+    assert sorted(first.tolist()) == sorted(second.tolist()) == list(range(10))
+    assert first.tolist() != second.tolist()
+    assert not torch.equal(first_parameters.theta, second_parameters.theta)
+
+
+def test_number_of_threads_applies_to_one_training_only(data):
     before = torch.get_num_threads()
-    fit(images, masks, samples, TrainingSettings(**QUICK, threads=before + 1))
+    fit(data, TrainingSettings(**QUICK, threads=before + 1))
     assert torch.get_num_threads() == before + 1
-    fit(images, masks, samples, TrainingSettings(**QUICK))
+    fit(data, TrainingSettings(**QUICK))
     assert torch.get_num_threads() == before
 
 
-def test_the_loss_falls(images, masks, samples):
+def test_training_reduces_the_loss(data):
     settings = TrainingSettings(
         **(QUICK | {"epochs": 12}), online_augmentation=OnlineAugmentationSettings(enabled=False)
     )
-    _, history = fit(images, masks, samples, settings)
+    _, history = fit(data, settings)
     assert history["train_loss"].iloc[-1] < 0.85 * history["train_loss"].iloc[0]
 
 
-def test_no_validation_cases_leave_no_validation_columns(images, masks, samples):
-    _, history = fit(images, masks, samples[samples["subset"] == "train"], TrainingSettings(**(QUICK | {"epochs": 1})))
+def test_history_has_no_validation_columns_without_validation_cases(data):
+    _, history = fit(data.select("train"), TrainingSettings(**(QUICK | {"epochs": 1})))
     assert not [name for name in history.columns if name.startswith("validation")]
 
 
-def test_scaling_is_that_of_the_training_samples(images, masks, samples):
-    network, _ = fit(images, masks, samples, TrainingSettings(**(QUICK | {"epochs": 1})))
-    train = np.stack([images[case_id] for case_id in samples.loc[samples["subset"] == "train", "sample_id"]])
+def test_scaling_is_measured_on_the_training_samples(data):
+    network, _ = fit(data, TrainingSettings(**(QUICK | {"epochs": 1})))
+    train = np.stack([data.images[case_id] for case_id in data.select("train").sample_ids])
     scaled = Scaling(network.metadata)(torch.tensor(train).permute(0, 3, 1, 2).float())
     assert scaled.mean(dim=(0, 2, 3)).abs().max() < 1e-3
     assert (scaled.std(dim=(0, 2, 3)) - 1).abs().max() < 1e-3
-    raw, _ = fit(images, masks, samples, TrainingSettings(**(QUICK | {"epochs": 1, "scaling": "raw"})))
+    raw, _ = fit(data, TrainingSettings(**(QUICK | {"epochs": 1, "scaling": "raw"})))
     assert torch.equal(Scaling(raw.metadata)(torch.ones(1, 3, 1, 1)), torch.ones(1, 3, 1, 1))
 
 
@@ -117,31 +135,32 @@ def test_scaling_is_that_of_the_training_samples(images, masks, samples):
     "changes",
     [
         {"loss": "bce", "optimizer": "sgd", "schedule": "inverse_time", "learning_rate": 0.05, "ema_decay": 0},
-        {"schedule": "cosine", "unpooling": "nearest"},
+        {"loss": "bce_dice", "unpooling": "nearest"},
     ],
 )
-def test_every_choice_learns(images, masks, samples, changes):
+def test_every_loss_optimizer_and_schedule_reduces_the_loss(data, changes):
     still = OnlineAugmentationSettings(enabled=False)
-    _, history = fit(
-        images, masks, samples, TrainingSettings(**(QUICK | changes | {"epochs": 12}), online_augmentation=still)
-    )
+    _, history = fit(data, TrainingSettings(**(QUICK | changes | {"epochs": 12}), online_augmentation=still))
     assert history["train_loss"].iloc[-1] < 0.85 * history["train_loss"].iloc[0]
 
 
-def test_mistakes_are_told(images, masks, samples):
+def test_fit_explains_wrong_settings(data):
     with pytest.raises(InputError, match="batch_size is 11, but there are only 10"):
-        fit(images, masks, samples, TrainingSettings(**(QUICK | {"batch_size": 11})))
+        fit(data, TrainingSettings(**(QUICK | {"batch_size": 11})))
     with pytest.raises(
         InputError, match=r"no longer finite in epoch 1 .* first on the batch of SYN0.*no checkpoint yet"
     ):
-        fit(images, masks, samples, TrainingSettings(**(QUICK | {"learning_rate": 1e30, "optimizer": "sgd"})))
+        fit(
+            data,
+            TrainingSettings(**(QUICK | {"learning_rate": 1e30, "optimizer": "sgd"})),
+        )
     if not torch.cuda.is_available():
         with pytest.raises(InputError, match="PyTorch finds no GPU"):
-            fit(images, masks, samples, TrainingSettings(**(QUICK | {"device": "cuda"})))
+            fit(data, TrainingSettings(**(QUICK | {"device": "cuda"})))
 
 
-def test_a_divergence_in_the_last_update_is_seen(images, masks, samples, monkeypatch):
-    """No loss comes after it that could tell."""
+def test_fit_detects_divergence_in_the_last_update(data, monkeypatch):
+    """No loss is computed after the last update that could show it."""
     run_epoch = Trainer.run_epoch
 
     def spoil(self: Trainer, epoch: int, *arguments: object) -> dict[str, float]:
@@ -152,7 +171,7 @@ def test_a_divergence_in_the_last_update_is_seen(images, masks, samples, monkeyp
 
     monkeypatch.setattr(Trainer, "run_epoch", spoil)
     with pytest.raises(InputError, match=r"diverged in its last update: 1 of the network's tensors"):
-        fit(images, masks, samples, TrainingSettings(**QUICK))
+        fit(data, TrainingSettings(**QUICK))
 
 
 @pytest.mark.parametrize(
@@ -161,19 +180,19 @@ def test_a_divergence_in_the_last_update_is_seen(images, masks, samples, monkeyp
      MemoryError()],
     ids=["card", "machine", "python"],
 )  # fmt: skip
-def test_a_want_of_memory_is_told_with_the_key_to_lower(images, masks, samples, monkeypatch, error):
+def test_out_of_memory_error_names_the_batch_size(data, monkeypatch, error):
     def fail(*_: object) -> None:
         raise error
 
     monkeypatch.setattr(Trainer, "step", fail)
-    with pytest.raises(InputError, match=r"not enough for 4 pictures at once\. Lower training\.batch_size"):
-        fit(images, masks, samples, TrainingSettings(**QUICK))
+    with pytest.raises(InputError, match=r"not sufficient for a batch of 4 images\. Reduce training\.batch_size"):
+        fit(data, TrainingSettings(**QUICK))
 
 
-def test_other_errors_are_not_taken_for_a_want_of_memory(images, masks, samples, monkeypatch):
+def test_other_errors_are_not_taken_for_out_of_memory(data, monkeypatch):
     def fail(*_: object) -> None:
         raise RuntimeError("shapes do not match")
 
     monkeypatch.setattr(Trainer, "step", fail)
     with pytest.raises(RuntimeError, match="shapes do not match"):
-        fit(images, masks, samples, TrainingSettings(**QUICK))
+        fit(data, TrainingSettings(**QUICK))

@@ -20,7 +20,7 @@ def generator(seed: int = 0) -> torch.Generator:
     seen=st.tuples(st.floats(0.01, 5), st.floats(0.01, 5)),
     seed=st.integers(0, 1000),
 )
-def test_each_picture_of_a_source_is_seen_about_equally_often(counts, seen, seed):
+def test_images_of_a_source_are_seen_equally_often(counts, seen, seed):
     sources = ["a"] * counts[0] + ["b"] * counts[1]
     wanted = dict(zip("ab", seen, strict=True))
     times = Counter(sample_order(sources, wanted, generator(seed)).tolist())
@@ -30,16 +30,16 @@ def test_each_picture_of_a_source_is_seen_about_equally_often(counts, seen, seed
         assert max(own) - min(own) <= 1
 
 
-def test_without_shares_the_order_is_a_plain_permutation():
+def test_order_without_source_rates_is_a_permutation():
     assert torch.equal(sample_order(SOURCES, {}, generator()), torch.randperm(120, generator=generator()))
 
 
-def test_what_is_drawn_changes_from_epoch_to_epoch():
+def test_sampled_images_change_between_epochs():
     one, same, other = (set(sample_order(SOURCES, {"ISIC 2018": 0.25}, generator(seed)).tolist()) for seed in (0, 0, 1))
     assert one == same != other
     assert len(one) == 20 + 25
 
 
-def test_unknown_sources_are_named():
+def test_unknown_source_is_refused():
     with pytest.raises(InputError, match="source_rates has ISIC, expected some of: ISIC 2018, PH2"):
         require_sources({"ISIC": 1, "PH2": 2}, SOURCES)

@@ -1,4 +1,4 @@
-"""Arrays by case."""
+"""Arrays by case in the catalog."""
 
 import base64
 import io
@@ -16,9 +16,9 @@ from lesion_segmentation.core.errors import InputError
 
 
 class CaseArrays(AtomicFile):
-    """A mapping from case_id (or sample_id) to an array, as one compressed .npz file.
+    """Mapping from case_id (or sample_id) to an array, in one compressed .npz file.
 
-    It loads as a mapping that reads each array when it is asked for: ten thousand cases need no memory of their own.
+    It loads as a mapping that reads an array on each access, so that ten thousand cases need little memory.
 
     Example:
         images:
@@ -30,18 +30,16 @@ class CaseArrays(AtomicFile):
         return ArraysOfFile(self._filepath)
 
     def save(self, data: Mapping[str, np.ndarray]) -> None:
-        """Write one array after the other; what stood there before is replaced only when that succeeded."""
         with atomic_write(self._filepath) as path, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, array in data.items():
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
                     np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
 
     def preview(self) -> ImagePreview:
-        """The first four arrays, at the size of the first, in two rows (the shape of kedro-viz's panel), as a PNG."""
+        """Return a PNG of the first four arrays at the size of the first, in two rows as kedro-viz shows them."""
         with np.load(self._filepath) as file:
-            pictures = [_to_picture(file[name]) for name in file.files[:4]]
-        size = pictures[0].size
-        pixels = [np.asarray(picture.resize(size)) for picture in pictures]
+            images = [_to_image(file[name]) for name in file.files[:4]]
+        pixels = [np.asarray(image.resize(images[0].size)) for image in images]
         rows = [np.concatenate(pixels[first : first + 2], axis=1) for first in (0, 2) if len(pixels) >= first + 2]
         buffer = io.BytesIO()
         Image.fromarray(np.concatenate(rows or pixels)).save(buffer, format="PNG")
@@ -49,10 +47,10 @@ class CaseArrays(AtomicFile):
 
 
 class ArraysOfFile(Mapping[str, np.ndarray]):
-    """The arrays of an .npz file, each read when it is asked for.
+    """Arrays of an .npz file, each read on access.
 
     Raises:
-        InputError: The file, or the array that is asked for, is missing or damaged.
+        InputError: The file or the requested array is missing, damaged or larger than the free memory.
     """
 
     def __init__(self, path: Path) -> None:
@@ -64,14 +62,14 @@ class ArraysOfFile(Mapping[str, np.ndarray]):
         if name not in self._file:
             raise KeyError(name)
         with readable(self._path):
-            self._require_room(name)
+            self._require_memory(name)
             array: np.ndarray = self._file[name]
             if array.dtype.kind not in "biuf":
-                raise ValueError(f"{name} is {array.dtype}, expected numbers")
+                raise ValueError(f"{name} has the type {array.dtype}, expected numbers")
             return array
 
-    def _require_room(self, name: str) -> None:
-        """Zeros pack a thousand to one, so that a small file may unpack to more than there is memory."""
+    def _require_memory(self, name: str) -> None:
+        """Raise an error for an array that does not fit: a file of zeros may unpack to a thousand times its size."""
         unpacked = self._file.zip.getinfo(f"{name}.npy").file_size
         if unpacked > (free := free_memory()):
             raise InputError(
@@ -86,6 +84,6 @@ class ArraysOfFile(Mapping[str, np.ndarray]):
         return len(self._file.files)
 
 
-def _to_picture(array: np.ndarray) -> Image.Image:
-    """Images as they are; masks (0 and 1) and probabilities as grey."""
+def _to_image(array: np.ndarray) -> Image.Image:
+    """Convert an RGB image, or a mask or probabilities in [0, 1] to grey levels."""
     return Image.fromarray(array if array.ndim == 3 else (array.astype(np.float32) * 255).astype(np.uint8))

@@ -1,4 +1,4 @@
-"""Catalog datasets of one file that is replaced as a whole."""
+"""Catalog datasets of one file that is written atomically: a failed save leaves the former file unchanged."""
 
 import pickle
 import re
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from kedro.io import AbstractDataset, DatasetError
+from kedro.io import AbstractDataset, DataCatalog, DatasetError
 from kedro_datasets._typing import HTMLPreview
 from kedro_datasets.json import JSONDataset
 from kedro_datasets.matplotlib import MatplotlibDataset
@@ -21,33 +21,39 @@ from lesion_segmentation.core.errors import InputError, first_line
 
 DAMAGED = (ValueError, OSError, EOFError, KeyError, SyntaxError, RuntimeError, OverflowError,
            zipfile.BadZipFile, zlib.error, pickle.UnpicklingError)  # fmt: skip
-"""What readers raise for files that are not what they should be."""
+"""Exceptions that readers raise for damaged files."""
 
 
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Turn what a missing, empty, cut or damaged file makes a reader raise into a sentence.
+    """Explain the exceptions of a reader.
 
     Raises:
-        InputError: It says which file, what was found, and how it is made again.
+        InputError: The file is missing, empty or damaged, or does not fit into memory.
     """
-    remedy = f"Make it again: rm -f {path} && kedro run --only-missing-outputs (with the --env of that run)"
+    remedy = f"Create it again: rm -f {path} && kedro run --only-missing-outputs (with the --env of that run)"
     if not path.is_file():
         raise InputError(f"{path} is missing. {remedy}")
     try:
         yield
     except MemoryError as error:
-        raise InputError(f"{path} needs more memory than there is just now. Free some memory.") from error
+        raise InputError(f"{path} needs more memory than is available. Free some memory.") from error
     except (*DAMAGED, DatasetError) as error:
-        found = error.__cause__ if isinstance(error, DatasetError) else error  # as Kedro's own loaders wrap it
+        found = error.__cause__ if isinstance(error, DatasetError) else error  # Kedro's loaders wrap it
         if isinstance(found, InputError) or not isinstance(found, DAMAGED):
             raise
         cause = first_line(found)
         raise InputError(f"{path} is empty or damaged ({cause}). {remedy}") from found
 
 
+def file_of(catalog: DataCatalog, name: str) -> Path | None:
+    """Return the path of a dataset's file, or None if the dataset is not stored in a file."""
+    filepath = getattr(catalog.get(name), "_filepath", None)
+    return Path(str(filepath)) if filepath else None
+
+
 class AtomicFile(AbstractDataset[Any, Any]):
-    """One file that is replaced as a whole."""
+    """Base of the datasets of one file."""
 
     def __init__(self, filepath: str, metadata: dict[str, Any] | None = None) -> None:
         self._filepath = Path(filepath)
@@ -61,11 +67,11 @@ class AtomicFile(AbstractDataset[Any, Any]):
 
 
 TEXTS = ("case_id", "sample_id", "split_hash", "data_hash", "mask_hash", "image_sha256", "mask_sha256")
-"""Columns that stay texts, whatever they look like: an id may read 001, NA or 1e5, a digest may have digits alone."""
+"""Columns that are read as text: an id may be 001, NA or 1e5, and a digest may consist of digits."""
 
 
 class Table(CSVDataset):
-    """pandas.CSVDataset, without an index, replaced as a whole; ids and digests are texts."""
+    """pandas.CSVDataset without an index, whose ids and digests are text."""
 
     DEFAULT_SAVE_ARGS = {"index": False}
 
@@ -81,7 +87,7 @@ class Table(CSVDataset):
 
 
 class Record(JSONDataset):
-    """json.JSONDataset, indented, replaced as a whole."""
+    """json.JSONDataset with indentation."""
 
     DEFAULT_SAVE_ARGS = {"indent": 2}
 
@@ -95,7 +101,7 @@ class Record(JSONDataset):
 
 
 class OptionalFile(AtomicFile):
-    """Bytes in a file, which is empty where there are none."""
+    """Bytes in a file, which is empty if a run makes none."""
 
     def load(self) -> bytes:
         with readable(self._filepath):
@@ -107,10 +113,10 @@ class OptionalFile(AtomicFile):
 
 
 class Text(AtomicFile):
-    """A text, UTF-8."""
+    """Text in UTF-8."""
 
     def preview(self) -> HTMLPreview:
-        """A page without its scripts; Markdown as HTML."""
+        """Return Markdown as HTML, and a page without its scripts and styles."""
         from markdown_it import MarkdownIt
 
         text = self.load()
@@ -128,7 +134,7 @@ class Text(AtomicFile):
 
 
 class Figure(MatplotlibDataset):
-    """matplotlib.MatplotlibDataset of one figure, replaced as a whole."""
+    """matplotlib.MatplotlibDataset of one figure."""
 
     def save(self, data: Any) -> None:
         with atomic_write(Path(self._filepath)) as path:

@@ -1,35 +1,34 @@
-"""A network and the checkpoint of its training in the catalog."""
+"""Networks, encoder weights and the training checkpoint in the catalog."""
 
 import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from kedro.io import AbstractDataset
 from kedro_datasets._typing import JSONPreview
 
 from lesion_project.datasets.atomic import AtomicFile, readable
+from lesion_project.datasets.read_only import ReadOnlyDataset
 
 
 class NetworkDataset(AtomicFile):
-    """A network with its metadata, as one safetensors file."""
+    """A network with its metadata in one safetensors file."""
 
     def load(self) -> Any:
-        """Build the network on the CPU, ready to predict."""
+        """Return the network on the CPU in evaluation mode."""
         from lesion_segmentation.model import load_network
 
         with readable(self._filepath):
             return load_network(self._filepath)
 
     def save(self, data: Any) -> None:
-        """Write weights and metadata; what stood there before is replaced only when that succeeded."""
         from lesion_segmentation.model import save_network
 
         save_network(data, self._filepath)
 
     def preview(self) -> JSONPreview:
-        """Its metadata, and the shapes of its tensors, without reading the weights."""
+        """Return the metadata and the shapes of the tensors, without reading the weights."""
         from safetensors import safe_open
 
         with readable(self._filepath), safe_open(self._filepath, framework="np") as file:
@@ -38,50 +37,32 @@ class NetworkDataset(AtomicFile):
         return JSONPreview(json.dumps({**described, "tensors": shapes}))
 
 
-class EncoderFolder(AbstractDataset[NoReturn, Any]):
-    """A folder of encoder weights, as a mapping from name to a function that reads them; empty where there is none."""
+class EncoderFolder(ReadOnlyDataset):
+    """Encoder weights, which `make encoders` downloads, as a mapping from name to a function that reads them."""
 
     def __init__(self, path: str, metadata: dict[str, Any] | None = None) -> None:
+        super().__init__(metadata)
         self._path = Path(path)
-        self.metadata = metadata
 
     def load(self) -> dict[str, Callable[[], Any]]:
         from lesion_segmentation.model.encoders import read_encoder
 
         return {file.stem: partial(read_encoder, file) for file in sorted(self._path.glob("*.safetensors"))}
 
-    def save(self, data: NoReturn) -> NoReturn:
-        """Not possible: `make encoders` brings them."""
-        raise NotImplementedError("encoder weights are fetched, not written by a node")
 
-    def _exists(self) -> bool:
-        return True
-
-    def _describe(self) -> dict[str, Any]:
-        return {"path": str(self._path)}
-
-
-class TrainingCheckpoint(AtomicFile):
-    """The place of a training's checkpoint, which the training itself reads and writes.
+class TrainingCheckpoint(ReadOnlyDataset):
+    """File of the training checkpoint, which the training itself reads and writes.
 
     Args:
-        filepath: Of the checkpoint.
-        seconds_between: So long after a checkpoint none is written, but for the last.
+        filepath: Path of the file, which need not exist.
+        seconds_between: Minimum time between two checkpoints, except for the last one.
     """
 
     def __init__(self, filepath: str, seconds_between: float = 0.0, metadata: dict[str, Any] | None = None) -> None:
-        super().__init__(filepath, metadata)
-        self._seconds_between = seconds_between
+        super().__init__(metadata)
+        self._filepath, self._seconds_between = Path(filepath), seconds_between
 
     def load(self) -> Any:
-        """Give the place, whether there is a file yet or not."""
         from lesion_segmentation.training.checkpoints import CheckpointFile
 
         return CheckpointFile(self._filepath, self._seconds_between)
-
-    def save(self, data: Any) -> None:
-        """Not possible: the training writes it itself."""
-        raise NotImplementedError("the training writes its checkpoint itself")
-
-    def _exists(self) -> bool:
-        return True

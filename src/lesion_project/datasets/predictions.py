@@ -1,76 +1,75 @@
-"""Anyone's pictures, the folder of their predictions, and true masks in the catalog; where they are, a command says."""
+"""Catalog datasets whose locations are arguments of `kedro predict`: input images, the target, and true masks."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple
 
-from kedro.io import AbstractDataset
-
+from lesion_project.datasets.read_only import ReadOnlyDataset
 from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.core.storage import Location, find_location
-from lesion_segmentation.prediction.tables import PredictionTables, read_tables
+from lesion_segmentation.prediction import PredictionStore
+from lesion_segmentation.prediction.input_images import SelectedImages, list_input_images, select_images
 
 
-class _Place(AbstractDataset[Any, Any]):
-    """What `kedro predict IN OUT` names.
+class PredictionTarget(NamedTuple):
+    """Target and settings of a prediction.
 
-    Args:
-        places: source, target, weights, part, truth, workers and scheduler, as `kedro predict` gives them.
+    Attributes:
+        store: The store in OUT.
+        weights: A weights file, the id of an MLflow run, or models:/name@alias.
+        workers, scheduler: Number of Dask workers to start, or address of a Dask scheduler; else None.
     """
 
-    def __init__(self, places: Mapping[str, Any] | None = None, metadata: dict[str, Any] | None = None) -> None:
-        self._places = dict(places or {})
-        self.metadata = metadata
+    store: PredictionStore
+    weights: str
+    workers: int | None
+    scheduler: str | None
 
-    def _place(self, name: str) -> str:
-        if not self._places.get(name):
-            raise InputError("Which pictures? They are predicted by: kedro predict IN OUT --weights <file>")
-        return str(self._places[name])
+
+class _Argument(ReadOnlyDataset):
+    """Base of the datasets that an argument names.
+
+    Args:
+        arguments: source, target, weights, shard, truth, workers and scheduler of `kedro predict`.
+        metadata: Metadata of the catalog entry.
+    """
+
+    def __init__(self, arguments: Mapping[str, Any] | None = None, metadata: dict[str, Any] | None = None) -> None:
+        super().__init__(metadata)
+        self._arguments = dict(arguments or {})
+
+    def _argument(self, name: str) -> str:
+        if not self._arguments.get(name):
+            raise InputError(f"There is no {name} to predict with. Run: kedro predict IN OUT --weights <file>")
+        return str(self._arguments[name])
 
     def _location(self, name: str) -> Location:
-        return find_location(self._place(name))
-
-    def _exists(self) -> bool:
-        return True
+        return find_location(self._argument(name))
 
     def _describe(self) -> dict[str, Any]:
-        return {}
+        return {}  # a log must not name the files of a user
 
 
-class Pictures(_Place):
-    """Loads as the pictures' files, and the name of the weights that are to predict them."""
+class InputImages(_Argument):
+    """The images in IN."""
 
-    def load(self) -> Any:
-        from lesion_segmentation.prediction.input_images import select_images
-
-        return select_images(self._location("source"), self._places.get("part")), self._place("weights")
-
-    def save(self, data: NoReturn) -> NoReturn:
-        """Not possible: they are the user's."""
-        raise NotImplementedError("pictures are read, not written")
+    def load(self) -> SelectedImages:
+        return select_images(self._location("source"), self._arguments.get("shard"))
 
 
-class TrueMasks(_Place):
-    """Loads as a mapping from a picture's name to the file of its true mask."""
+class TrueMasks(_Argument):
+    """The files of the true masks by image name."""
 
     def load(self) -> dict[str, Path]:
-        from lesion_segmentation.prediction.input_images import list_input_images
         from lesion_segmentation.prediction.truth import find_truth
 
-        return find_truth(Path(self._place("truth")), list_input_images(self._location("source")))
-
-    def save(self, data: NoReturn) -> NoReturn:
-        """Not possible: they are the user's."""
-        raise NotImplementedError("true masks are read, not written")
+        return find_truth(Path(self._argument("truth")), list_input_images(self._location("source")))
 
 
-class Predictions(_Place):
-    """A folder of predictions: saving streams them into it, loading gives its tables."""
+class Target(_Argument):
+    """The store in OUT, the weights and the workers."""
 
-    def load(self) -> PredictionTables:
-        return read_tables(self._location("target"))
-
-    def save(self, data: Any) -> None:
-        """Predict what is not there yet."""
-        workers = self._places.get("workers")
-        data.write_to(self._location("target"), int(workers) if workers else None, self._places.get("scheduler"))
+    def load(self) -> PredictionTarget:
+        workers, scheduler = self._arguments.get("workers"), self._arguments.get("scheduler")
+        store = PredictionStore(self._location("target"))
+        return PredictionTarget(store, self._argument("weights"), int(workers) if workers else None, scheduler)

@@ -1,25 +1,24 @@
-"""What an earlier run left in MLflow, in the catalog."""
+"""Artifacts of earlier MLflow runs in the catalog."""
 
 import tempfile
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 from kedro.io import AbstractDataset
 
+from lesion_project.datasets.read_only import ReadOnlyDataset
+from lesion_project.mlflow_files import download_run_file
 from lesion_segmentation.core.errors import InputError
 
 
-class RunArtifact(AbstractDataset[NoReturn, Any]):
-    """One artifact of an MLflow run, loaded as another dataset type loads its file.
-
-    The store is the one that the project's runs go to.
+class RunArtifact(ReadOnlyDataset):
+    """Artifact of an MLflow run, from the store to which the project logs, loaded by another dataset type.
 
     Args:
-        runs: Role to the run's id, as the parameter `comparison` gives them; a role that is missing fails only when
-            the artifact is asked for.
-        role: Whose artifact it is: baseline or candidate.
-        artifact: The file's name among the run's artifacts.
-        dataset: Type of the dataset that loads a file, e.g. `lesion_project.datasets.Table`.
+        runs: Maps roles to run ids, as the parameter `comparison` gives them. A missing role fails only on loading.
+        role: baseline or candidate.
+        artifact: Name of the file among the artifacts of the run.
+        dataset: Dataset type that loads the file, such as `lesion_project.datasets.Table`.
     """
 
     def __init__(
@@ -30,33 +29,27 @@ class RunArtifact(AbstractDataset[NoReturn, Any]):
         dataset: str,
         metadata: dict[str, Any] | None = None,
     ) -> None:
+        super().__init__(metadata)
         self._run, self._parameter = (runs or {}).get(role), f"comparison.{role}"
         self._artifact, self._dataset = artifact, dataset
-        self.metadata = metadata
 
     def load(self) -> Any:
-        from mlflow import MlflowClient
-        from mlflow.exceptions import MlflowException
+        """Download the artifact and return its content.
 
+        Raises:
+            InputError: The run is not given, or it has no such artifact.
+        """
         if not self._run:
-            raise InputError(f"Which run? Name it with --params {self._parameter}=<MLflow run id>")
+            raise InputError(f"{self._parameter} is not given. Use --params {self._parameter}=<MLflow run id>.")
         with tempfile.TemporaryDirectory() as folder:
             try:
-                path = MlflowClient().download_artifacts(self._run, self._artifact, folder)
-            except (MlflowException, OSError) as error:
+                path = download_run_file(self._run, self._artifact, folder)
+            except InputError as error:
                 raise InputError(
-                    f"{self._parameter} is {self._run}, but MLflow has no {self._artifact} of it. Expected the id "
-                    "of a run that scored cases (the page of the run shows it)."
+                    f"{self._parameter}: {error} Expected the id of a run that scored cases; the run's page shows it."
                 ) from error
-            loaded = AbstractDataset.from_config(self._artifact, {"type": self._dataset, "filepath": path}).load()
-            return dict(loaded) if isinstance(loaded, Mapping) else loaded  # all of it, before the folder goes
-
-    def save(self, data: NoReturn) -> NoReturn:
-        """Not possible: it is another run's."""
-        raise NotImplementedError("an artifact of another run is read, not written")
+            loaded = AbstractDataset.from_config(self._artifact, {"type": self._dataset, "filepath": str(path)}).load()
+            return dict(loaded) if isinstance(loaded, Mapping) else loaded  # read before the folder is removed
 
     def _exists(self) -> bool:
         return self._run is not None
-
-    def _describe(self) -> dict[str, Any]:
-        return {"run": self._run, "artifact": self._artifact}

@@ -1,14 +1,12 @@
-"""Cross-validation: five trials, one a fold, and what they say together."""
+"""Cross-validation: one trial per fold, and scores pooled over the folds."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from kedro.framework.startup import bootstrap_project
 
 from lesion_project.experiments.trials import Experiment, Trial, run_trials
-from lesion_project.tracking.signals import SignalGuard
 from lesion_segmentation.core.atomic_files import expand_home
 from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.core.workers import check_workers
@@ -23,52 +21,38 @@ def cross_validate(
     workers: int | None = None,
     scheduler: str | None = None,
 ) -> None:
-    """Run the folds that are not finished, each a child of one parent run in MLflow, then pool all that are.
+    """Run the unfinished folds as children of one MLflow run, then pool the scores of all finished folds.
 
     Args:
-        project: The Kedro project.
-        env: As `kedro run --env`.
-        folds: Which of the five; those finished earlier under the same parameters are not run again.
-        params: As `kedro run --params`, nested; folds stand below its data_root, by default
-            data/cross_validation/<env>.
-        workers: How many processes of this machine share the folds; None runs them one after the other.
-        scheduler: The address of a Dask cluster that shares them instead, over one file system.
+        project: The folder of the Kedro project.
+        env: Environment, as in `kedro run --env`.
+        folds: Numbers of the folds to run. Folds that were finished with the same parameters are not repeated.
+        params: Nested parameters, as in `kedro run --params`. Folds are written below its data_root, which is
+            data/cross_validation/<env> by default.
+        workers: Number of processes of this machine that run folds in parallel; None for one fold after the other.
+        scheduler: Address of a Dask cluster with the same file system that runs the folds instead.
 
     Raises:
-        InputError: The folds that would be pooled are not all of these parameters, or there is no such fold.
+        InputError: A fold does not exist, or folds that would be pooled have different parameters.
     """
-    wrong = [fold for fold in folds if not 0 <= fold < FOLDS]
-    if wrong:
-        raise InputError(f"There is no fold {wrong[0]}: expected some of 0 to {FOLDS - 1}")
+    if wrong := [fold for fold in folds if not 0 <= fold < FOLDS]:
+        raise InputError(f"There is no fold {wrong[0]}. Expected some of 0 to {FOLDS - 1}.")
     check_workers(workers, scheduler)
     bootstrap_project(project)
     root = expand_home(params.get("data_root", f"data/cross_validation/{env or 'base'}"))
     trials = list_folds(root)
     experiment = Experiment(project, env, params)
-    asked_for = [trials[fold] for fold in folds]
-    finished = experiment.find_finished(trials, [trial.name for trial in asked_for])
-    parent = experiment.open_parent(
-        "cross-validate", {"split": {"protocol": "folds", "fold": _list(folds)}}, _list(folds)
-    )
-    signals = SignalGuard(partial(parent.end, "KILLED"))
-    try:
-        left = [trial for trial in asked_for if trial.name not in finished]
-        run_trials(experiment, left, parent.run_id, workers, scheduler)
+    requested = [trials[fold] for fold in folds]
+    finished = experiment.find_finished(trials, [trial.name for trial in requested])
+    shown = ",".join(str(fold) for fold in folds)
+    with experiment.open_parent("cross-validate", {"split": {"protocol": "folds", "fold": shown}}, shown) as parent:
+        unfinished = [trial for trial in requested if trial.name not in finished]
+        run_trials(experiment, unfinished, parent.run_id, workers, scheduler)
         experiment.run_pipeline("cross_validation", root, parent)
-        parent.end("FINISHED")
-    except Exception:
-        parent.end("FAILED")
-        raise
-    finally:
-        signals.release()
-
-
-def _list(folds: Sequence[int]) -> str:
-    return ",".join(str(fold) for fold in folds)
 
 
 def list_folds(root: Path) -> list[Trial]:
-    """The five folds by diagnosis as trials below a data root."""
+    """Return a trial below `root` for each of the five folds, which are stratified by diagnosis."""
     return [
         Trial(f"fold_{fold}", {"split": {"protocol": "folds", "fold": fold}}, root / f"fold_{fold}")
         for fold in range(FOLDS)

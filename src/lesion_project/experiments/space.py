@@ -1,4 +1,4 @@
-"""What a search may draw: looked at before any work, since a trial that cannot be would end the search."""
+"""Search space of a sweep, which is validated before any work because an impossible trial would end the search."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -11,86 +11,90 @@ from lesion_segmentation.core.parameter_model import find_problems
 from lesion_segmentation.training.search_space import Choices, Range
 
 RECIPE = ("image_size", "augmentation", "training")
-"""Groups of parameters that may be searched."""
+"""Parameters that may be searched."""
 Space = Mapping[str, Range | Choices]
 
 
-def draw(drawn: Any, name: str, what: Range | Choices) -> Any:
-    """The value of an Optuna trial."""
-    if isinstance(what, Choices):
-        return drawn.suggest_categorical(name, what.choices)
-    if _is_whole(what):
-        return drawn.suggest_int(name, int(what.low), int(what.high), step=int(what.step or 1))
-    return drawn.suggest_float(name, what.low, what.high, log=what.log, step=what.step)
+def suggest(trial: Any, name: str, domain: Range | Choices) -> Any:
+    """Sample the value of a parameter for an Optuna trial."""
+    if isinstance(domain, Choices):
+        return trial.suggest_categorical(name, domain.choices)
+    if _is_integer(domain):
+        return trial.suggest_int(name, int(domain.low), int(domain.high), step=int(domain.step or 1))
+    return trial.suggest_float(name, domain.low, domain.high, log=domain.log, step=domain.step)
 
 
 def describe_space(space: Space) -> dict[str, str]:
-    """What of a space cannot change within a study: names, kinds of numbers, and choices."""
-    return {
-        f"sweep.space.{name}": json.dumps(what.choices)
-        if isinstance(what, Choices)
-        else "whole numbers"
-        if _is_whole(what)
-        else "numbers"
-        for name, what in space.items()
-    }
+    """Describe what must not change within a study: names, kinds of numbers, and choices."""
+
+    def describe(domain: Range | Choices) -> str:
+        if isinstance(domain, Choices):
+            return json.dumps(domain.choices)
+        return "whole numbers" if _is_integer(domain) else "numbers"
+
+    return {f"sweep.space.{name}": describe(domain) for name, domain in space.items()}
 
 
 def require_recipe(space: Space, given: Mapping[str, Mapping[str, Any]]) -> None:
-    """Refuse what is no parameter of a recipe, since a split or a score that is searched would be chosen, not measured.
+    """Check that a space has only valid parameters of a recipe.
+
+    Other parameters cannot be searched: a split or a score that is searched would be chosen, not measured.
 
     Args:
-        space: As the parameters `sweep` have it.
-        given: The groups RECIPE as they are where nothing is drawn.
+        space: The parameter `sweep.space`.
+        given: The parameters RECIPE with the values that are not searched.
 
     Raises:
-        InputError: It is empty, or something of it cannot be drawn or is refused by its group; all of it is named.
+        InputError: The space is empty, or has parameters that cannot be sampled or have invalid values. The message
+            lists all of them.
     """
     if not space:
-        raise InputError("sweep.space is empty. Name parameters such as training.learning_rate.")
-    problems = {name: list(_find_faults(name, what)) for name, what in space.items()}
-    sound = {name: what for name, what in space.items() if not problems[name]}
-    found = [problem for each in problems.values() for problem in each] + _find_refused(sound, given)
-    if found:
+        raise InputError("sweep.space is empty. Add parameters such as training.learning_rate.")
+    faults = {name: list(_find_faults(name, domain)) for name, domain in space.items()}
+    sound = {name: domain for name, domain in space.items() if not faults[name]}
+    problems = [fault for each in faults.values() for fault in each] + _find_invalid_values(sound, given)
+    if problems:
         raise InputError.from_problems(
-            "sweep.space cannot be searched", found, "Of whole numbers the step is named, too; docs/scaling.md has one."
+            "sweep.space cannot be searched",
+            problems,
+            "Whole numbers need a step. docs/scaling.md has an example of a space.",
         )
 
 
-def _find_faults(name: str, what: Range | Choices) -> Iterator[str]:
+def _find_faults(name: str, domain: Range | Choices) -> Iterator[str]:
     group, *rest = name.split(".")
     if group not in RECIPE or not rest or rest[0] not in SETTINGS[group].model_fields:
-        yield f"{name} is no part of a recipe, expected some of {', '.join(RECIPE)}"
-    if isinstance(what, Choices):
+        yield f"{name} is not part of a recipe, expected a parameter of {', '.join(RECIPE)}"
+    if isinstance(domain, Choices):
         return
-    if what.low > what.high:
-        yield f"{name} has low {what.low:g} over high {what.high:g}"
-    if what.log and what.low <= 0:
-        yield f"{name} has log, and low {what.low:g}, expected one above 0"
-    if what.log and what.step is not None:
-        yield f"{name} has log and step, expected one of them"
+    if domain.low > domain.high:
+        yield f"{name} has low {domain.low:g} above high {domain.high:g}"
+    if domain.log and domain.low <= 0:
+        yield f"{name} has log and low {domain.low:g}, expected low above 0"
+    if domain.log and domain.step is not None:
+        yield f"{name} has log and step, expected only one of them"
 
 
-def _find_refused(space: Space, given: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """What the groups say of drawn values, each beside the first ones of all others."""
-    first = {name: _list_examples(what)[0] for name, what in space.items()}
-    found: dict[str, None] = {}
-    for name, what in space.items():
+def _find_invalid_values(space: Space, given: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Validate example values of each parameter, combined with the first examples of all others."""
+    first = {name: _list_examples(domain)[0] for name, domain in space.items()}
+    problems: dict[str, None] = {}
+    for name, domain in space.items():
         group = name.split(".")[0]
-        for value in _list_examples(what):
-            whole = merge(given, nest({**first, name: value}))
-            found |= dict.fromkeys(find_problems(group, SETTINGS[group], whole[group]))
-    return list(found)
+        for value in _list_examples(domain):
+            combined = merge(given, nest({**first, name: value}))
+            problems |= dict.fromkeys(find_problems(group, SETTINGS[group], combined[group]))
+    return list(problems)
 
 
-def _list_examples(what: Range | Choices) -> list[Any]:
-    """Every choice; of numbers the ends, and one between."""
-    if isinstance(what, Choices):
-        return what.choices
-    if _is_whole(what):
-        return [int(what.low), int(what.high)]
-    return [what.low, what.low + (what.step or (what.high - what.low) / 3), what.high]
+def _list_examples(domain: Range | Choices) -> list[Any]:
+    """Return all choices, or both ends of a range and, for real numbers, one value in between."""
+    if isinstance(domain, Choices):
+        return domain.choices
+    if _is_integer(domain):
+        return [int(domain.low), int(domain.high)]
+    return [domain.low, domain.low + (domain.step or (domain.high - domain.low) / 3), domain.high]
 
 
-def _is_whole(what: Range) -> bool:
-    return all(float(value).is_integer() for value in (what.low, what.high, what.step or 0.5))
+def _is_integer(domain: Range) -> bool:
+    return all(float(value).is_integer() for value in (domain.low, domain.high, domain.step or 0.5))

@@ -1,4 +1,4 @@
-"""A search for a recipe: Optuna draws, every trial is one or two whole runs, and no test case is looked at."""
+"""Search for a recipe: Optuna samples parameters, each trial is one or two complete runs, and no test case is used."""
 
 import logging
 import warnings
@@ -12,32 +12,38 @@ from typing import Any
 import pandas as pd
 from kedro.framework.startup import bootstrap_project
 
-from lesion_project.experiments.space import RECIPE, describe_space, draw, require_recipe
-from lesion_project.experiments.trials import LOG, Experiment, Trial, log_changes
+from lesion_project.experiments.space import RECIPE, describe_space, require_recipe, suggest
+from lesion_project.experiments.trials import LOG, Experiment, Trial, describe_changes
 from lesion_project.tracking import nest
-from lesion_project.tracking.signals import SignalGuard
 from lesion_segmentation.core.atomic_files import expand_home
 from lesion_segmentation.core.errors import InputError, first_line
 from lesion_segmentation.core.extras import explain_missing_extras
-from lesion_segmentation.core.workers import check_workers, share_work, written_to
-from lesion_segmentation.training.callbacks import Row, StopTraining, watched_by
+from lesion_segmentation.core.workers import check_workers, redirect_output, share_work
+from lesion_segmentation.training.callbacks import EpochRow, StopTraining, observe_epochs
 from lesion_segmentation.training.search_space import FOLDS_FOR_CHOOSING, SweepSettings
 
 logger = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 10
-"""How often a trial says that it lives; one that was silent for six times as long is drawn anew."""
+"""Interval of a trial's heartbeat. Another worker repeats a trial whose heartbeat is missing for six intervals."""
 RETRIES = 3
 SCORE = "validation_dice"
-BEGUN_WITH = "begun_with"
-"""Of a study: what its trials have in common, without which their values could not be compared."""
+COMMON_SETTINGS = "begun_with"
+"""Attribute of a study with the settings that all of its trials share, without which they are not comparable."""
 OUTPUTS = {"validation": ("network", "training_history"), "folds": ("case_metrics",)}
-"""What of a run each objective needs."""
+"""Outputs of a run that each objective needs."""
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """What every trial needs to know, wherever it runs."""
+    """Search that is passed to each worker.
+
+    Attributes:
+        experiment: Environment and common parameters of all trials.
+        settings: The parameters `sweep`.
+        root: Folder of the study.
+        storage: URL of Optuna's storage.
+    """
 
     experiment: Experiment
     settings: SweepSettings
@@ -52,22 +58,22 @@ def run_sweep(
     workers: int | None = None,
     scheduler: str | None = None,
 ) -> pd.DataFrame:
-    """Run the trials that are wanted and not done yet, each a child of one parent run in MLflow.
+    """Run the trials that are not done yet, each as a child of one MLflow run.
 
     Args:
-        project: The Kedro project.
-        env: As `kedro run --env`.
-        params: As `kedro run --params`, nested; the trials stand below its data_root, by default data/sweep/<env>, in a
-            folder of their study.
-        workers: How many processes of this machine share the trials; None runs them one after the other.
-        scheduler: The address of a Dask cluster that shares them instead, over one file system.
+        project: The folder of the Kedro project.
+        env: Environment, as in `kedro run --env`.
+        params: Nested parameters, as in `kedro run --params`. Trials are written below its data_root, which is
+            data/sweep/<env> by default, in a folder named after the study.
+        workers: Number of processes of this machine that run trials in parallel; None for one trial after the other.
+        scheduler: Address of a Dask cluster with the same file system that runs the trials instead.
 
     Returns:
-        Every trial: number, state, value and what was drawn, the best first.
+        One row per trial with number, state, value and the sampled parameters, the best trial first.
 
     Raises:
-        InputError: Optuna or Dask is not there, the storage does not answer, the space is no recipe's, or the study was
-            begun with other parameters.
+        InputError: Optuna or Dask is not installed, the storage does not answer, the space is invalid, or the study was
+            started with other parameters.
     """
     _require_optuna()
     check_workers(workers, scheduler)
@@ -79,57 +85,49 @@ def run_sweep(
     root.mkdir(parents=True, exist_ok=True)
     sweep = Sweep(experiment, settings, root, settings.storage or f"sqlite:///{root.resolve() / 'optuna.db'}")
     study = _reach_study(sweep)
-    _require_same(study, sweep)
-    parent = experiment.open_parent("sweep", {})
-    signals = SignalGuard(partial(parent.end, "KILLED"))
-    try:
-        while left := settings.trials - _count_done(study):
-            begun = len(study.trials)
-            work = {f"draw {index}": (sweep, index, parent.run_id) for index in range(begun, begun + left)}
+    _require_same_settings(study, sweep)
+    with experiment.open_parent("sweep", {}) as parent:
+        while missing := settings.trials - _count_done(study):
+            first = len(study.trials)
+            work = {f"sample {index}": (sweep, index, parent.run_id) for index in range(first, first + missing)}
             for _, number in share_work(run_one, run_one_on_worker, work, workers, scheduler):
                 trial = study.trials[number]
                 value = "stopped" if trial.value is None or trial.state.name == "PRUNED" else f"{trial.value:.4f}"
                 logger.info("Trial %d: %s, %d of %d are done", number, value, _count_done(study), settings.trials)
-        parent.end("FINISHED")
-    except BaseException:
-        parent.end("FAILED")
-        raise
-    finally:
-        signals.release()
     table = list_trials(study)
     table.to_csv(root / "trials.csv", index=False)
     return table
 
 
 def run_one_on_worker(sweep: Sweep, index: int, parent_run: str) -> int:
-    """As run_one, in a worker's process."""
+    """Run one trial in a worker's process."""
     bootstrap_project(sweep.experiment.project)
     _require_optuna()
-    with written_to(sweep.root / f"worker_{index}_{LOG}"):
+    with redirect_output(sweep.root / f"worker_{index}_{LOG}"):
         return run_one(sweep, index, parent_run)
 
 
 def run_one(sweep: Sweep, index: int, parent_run: str) -> int:
-    """Let Optuna draw one trial, run it, and give its number."""
+    """Let Optuna sample one trial, run it, and return its number."""
     numbers: list[int] = []
     _open_study(sweep, index).optimize(
-        partial(_measure, sweep, parent_run), n_trials=1, callbacks=[lambda _, trial: numbers.append(trial.number)]
+        partial(_evaluate, sweep, parent_run), n_trials=1, callbacks=[lambda _, trial: numbers.append(trial.number)]
     )
     return numbers[0]
 
 
-def _measure(sweep: Sweep, parent_run: str, drawn: Any) -> float:
-    """The objective of one trial; where a worker died of it, the trial goes on from its checkpoint."""
+def _evaluate(sweep: Sweep, parent_run: str, sampled: Any) -> float:
+    """Return the objective of a trial of Optuna. A trial whose worker died resumes from its checkpoint."""
     from optuna import TrialPruned
     from optuna.storages import RetryHeartbeatStaleTrialCallback
 
-    first = RetryHeartbeatStaleTrialCallback.retried_trial_number(drawn.study.trials[drawn.number])
-    number = drawn.number if first is None else first
-    given = {name: draw(drawn, name, what) for name, what in sweep.settings.space.items()}
+    first = RetryHeartbeatStaleTrialCallback.retried_trial_number(sampled.study.trials[sampled.number])
+    number = sampled.number if first is None else first
+    given = {name: suggest(sampled, name, domain) for name, domain in sweep.settings.space.items()}
     runs = _list_runs(sweep, number, given)
     values = []
     for trial in runs:
-        with watched_by(partial(_report, drawn)) if len(runs) == 1 else nullcontext():
+        with observe_epochs(partial(_report, sampled)) if len(runs) == 1 else nullcontext():
             try:
                 sweep.experiment.run_once(trial, parent_run, OUTPUTS[sweep.settings.objective])
             except StopTraining as stop:
@@ -154,25 +152,27 @@ def _read_value(objective: str, trial: Trial) -> float:
     if objective == "validation":
         history = pd.read_csv(reporting / "training_history.csv")
         if SCORE not in history:
-            raise InputError("sweep.objective is validation, but there are no validation cases: split.validation_cases")
+            raise InputError(
+                "sweep.objective is validation, but there are no validation cases. Increase split.validation_cases."
+            )
         return float(history[SCORE].iloc[-1])
     cases = pd.read_csv(reporting / "case_metrics.csv")
     return float(cases.loc[cases["subset"] == "test", "dice"].mean())
 
 
-def _report(drawn: Any, row: Row) -> None:
-    """Tell Optuna of an epoch, and stop the training where it says so."""
+def _report(sampled: Any, row: EpochRow) -> None:
+    """Report an epoch to Optuna, and stop the training if Optuna prunes the trial."""
     if SCORE in row:
-        drawn.report(row[SCORE], int(row["epoch"]))
-        if drawn.should_prune():
-            raise StopTraining(f"under the median of the others in epoch {int(row['epoch'])}")
+        sampled.report(row[SCORE], int(row["epoch"]))
+        if sampled.should_prune():
+            raise StopTraining(f"below the median of the other trials in epoch {int(row['epoch'])}")
 
 
 def _require_optuna() -> None:
     with explain_missing_extras():
         import optuna
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    # Heartbeats and retries are called experimental since 2021.
+    # Optuna has marked heartbeats and retries as experimental since 2021.
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
 
 
@@ -184,27 +184,29 @@ def _reach_study(sweep: Sweep) -> Any:
         return _open_study(sweep, 0)
     except (ImportError, SQLAlchemyError, StorageInternalError) as error:
         raise InputError(
-            f"sweep.storage cannot be used ({first_line(error)}). Expected a URL that SQLAlchemy knows, whose driver "
-            "is installed and whose database answers, or null for a file beside the trials."
+            f"sweep.storage cannot be used ({first_line(error)}). Expected a URL of SQLAlchemy, an installed driver "
+            "and a database that answers, or null for a file beside the trials."
         ) from error
 
 
-def _require_same(study: Any, sweep: Sweep) -> None:
-    """Go on with a study only as it was begun; ranges, and how many trials are wanted, may be others."""
+def _require_same_settings(study: Any, sweep: Sweep) -> None:
+    """Resume a study only with the settings that it was started with. Ranges and the number of trials may differ."""
     space = describe_space(sweep.settings.space)
     fixed = {name: value for name, value in sweep.experiment.settings().items() if name not in sweep.settings.space}
     now = {**fixed, **space, "sweep.objective": sweep.settings.objective}
-    earlier = study.user_attrs.get(BEGUN_WITH)
+    earlier = study.user_attrs.get(COMMON_SETTINGS)
     if earlier is None:
-        study.set_user_attr(BEGUN_WITH, now)
-    elif changes := log_changes(earlier, now):
+        study.set_user_attr(COMMON_SETTINGS, now)
+    elif changes := describe_changes(earlier, now):
         raise InputError.from_problems(
-            f"The study {sweep.settings.study} was begun in another way", changes, "Name another one: sweep.study."
+            f"The study {sweep.settings.study} was started with other settings",
+            changes,
+            "Use the same settings, or name another study: sweep.study.",
         )
 
 
 def _open_study(sweep: Sweep, index: int) -> Any:
-    """The study, made where it is not there yet; `index` makes the draws of several workers differ."""
+    """Open or create the study. The samplers of several workers have different seeds through `index`."""
     import optuna
     from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 
@@ -230,7 +232,7 @@ def _count_done(study: Any) -> int:
 
 
 def list_trials(study: Any) -> pd.DataFrame:
-    """number, state, value and what was drawn, the best first."""
+    """Return one row per trial with number, state, value and the sampled parameters, the best trial first."""
     rows = [
         {"number": trial.number, "state": trial.state.name.lower(), "value": trial.value, **trial.params}
         for trial in study.trials

@@ -1,10 +1,12 @@
-"""A trial is one whole run under some overrides, with a data root of its own; a finished one is not run again."""
+"""Trials: complete runs with some parameters overridden, each in its own data root. Finished ones are not repeated."""
 
 import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,30 +24,36 @@ from lesion_project.tracking import (
     resolve_experiment,
     resolve_uri,
 )
+from lesion_project.tracking.signals import SignalGuard
+from lesion_project.tracking.store import PATIENCE_SECONDS
 from lesion_segmentation.core.atomic_files import atomic_write
 from lesion_segmentation.core.differences import find_differences
 from lesion_segmentation.core.errors import InputError
-from lesion_segmentation.core.workers import share_work, written_to
+from lesion_segmentation.core.renamed_keys import rename_keys
+from lesion_segmentation.core.workers import redirect_output, share_work
 
 logger = logging.getLogger(__name__)
 
 FINISHED = "finished.json"
 LOG = "log.txt"
-"""Of a trial that ran on a worker: what it said."""
+"""Output of a trial that ran on a worker."""
 FORMAT_VERSION = 1
-WITHOUT_EFFECT = ("data_root", "experiment", "training.resume", "training.device", "prediction.device")
-"""Parameters that what a trial finds does not depend on."""
-OF_OTHER_COMMANDS = ("sweep.", "inference.")
+WITHOUT_EFFECT = (
+    "data_root", "experiment", "training.resume", "training.device", "prediction.device", "prediction.batch_size",
+    "prediction.overlays", "prediction.probabilities",
+)  # fmt: skip
+"""Parameters that have no effect on the result of a trial."""
+OF_OTHER_COMMANDS = ("sweep.",)
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One run to be made.
+    """A planned run.
 
     Attributes:
-        name: Among its siblings, such as fold_0.
-        overrides: Parameters, nested as --params gives them; they go over the common ones.
-        data_root: Where its files stand, relative to the project or absolute.
+        name: Unique name among the trials of the experiment, such as fold_0.
+        overrides: Nested parameters, which take precedence over the common ones.
+        data_root: Folder of its files, relative to the project or absolute.
     """
 
     name: str
@@ -54,12 +62,12 @@ class Trial:
 
 
 class Experiment:
-    """Trials of one environment and common parameters.
+    """Trials with the same environment and common parameters.
 
     Args:
-        project: The Kedro project.
-        env: As `kedro run --env`.
-        params: As `kedro run --params`, nested; they hold for every trial.
+        project: The folder of the Kedro project.
+        env: Environment, as in `kedro run --env`.
+        params: Nested parameters of all trials, as in `kedro run --params`.
     """
 
     def __init__(self, project: Path, env: str | None, params: Mapping[str, Any]) -> None:
@@ -70,48 +78,49 @@ class Experiment:
         self._groups = loader["parameters"]
         self._parameters = flatten(self._groups)
 
-    def find_finished(self, trials: Sequence[Trial], asked_for: Sequence[str]) -> set[str]:
-        """The names of the trials that need not be run.
+    def find_finished(self, trials: Sequence[Trial], requested: Sequence[str]) -> set[str]:
+        """Return the names of the trials that are finished.
 
         Raises:
-            InputError: One was finished under other parameters, or was begun and is not asked for; all are named.
+            InputError: A trial was finished with other parameters, or is unfinished and not requested. The message
+                lists all such trials.
         """
         finished, problems = set(), []
         for trial in trials:
             mark = self.project / trial.data_root / FINISHED
             if mark.is_file():
                 finished.add(trial.name)
-                earlier = _read_mark(mark)
-                changes = log_changes(earlier, self.settings(trial.overrides))
+                changes = describe_changes(_read_mark(mark), self.settings(trial.overrides))
                 problems += [f"{trial.name}: {change}" for change in changes]
-            elif mark.parent.exists() and trial.name not in asked_for:
-                problems.append(f"{trial.name} was begun and not finished, and is not asked for")
+            elif mark.parent.exists() and trial.name not in requested:
+                problems.append(f"{trial.name} is unfinished and not requested")
         if problems:
             raise InputError.from_problems(
-                f"What stands in {trials[0].data_root.parent} does not belong together",
+                f"The trials in {trials[0].data_root.parent} do not belong together",
                 problems,
-                "Use the parameters of what is finished, ask for what is not, or remove these folders.",
+                "Use the parameters of the finished trials, request the unfinished ones, or remove these folders.",
             )
         return finished
 
     def group(self, name: str) -> dict[str, Any]:
-        """The parameters of a group."""
+        """Return the parameters under one top-level name, such as training."""
         return dict(self._groups[name])
 
     def settings(self, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """The parameters that the result of a trial with these overrides depends on, as JSON gives them back."""
+        """Return the flat parameters on which the result of a trial with these overrides depends, converted by JSON."""
         settings = {**self._parameters, **flatten(overrides or {})}
         kept = {name: value for name, value in settings.items() if _has_effect(name)}
         found: dict[str, Any] = json.loads(json.dumps(kept))
         return found
 
-    def open_parent(self, command: str, common: Mapping[str, Any], folds: str | None = None) -> TrackedRun:
-        """The run in MLflow whose children the trials are, with the parameters of all of them.
+    @contextmanager
+    def open_parent(self, command: str, common: Mapping[str, Any], folds: str | None = None) -> Iterator[TrackedRun]:
+        """Open the MLflow run that is the parent of all trials, and end it with the status of the `with` block.
 
         Args:
-            command: Kedro's.
-            common: What of the parameters all trials have otherwise, nested.
-            folds: As the command names them.
+            command: The Kedro command, such as sweep.
+            common: Nested parameters of all trials that differ from the configuration.
+            folds: The command's option --folds.
         """
         uri = resolve_uri(self._mlflow, self.project)
         probe(uri)
@@ -120,20 +129,30 @@ class Experiment:
         described = describe_run(command, given, parameters, self.project)
         experiment = resolve_experiment(self._mlflow, self.params)
         parent = begin_run(uri, experiment, self.project / "mlruns", described)
-        parent.log_parameters(parameters)
-        return parent
+        signals = SignalGuard(partial(parent.end, "KILLED"))
+        try:
+            parent.log_parameters(parameters)
+            yield parent
+            parent.end("FINISHED")
+        except BaseException:
+            parent.end("FAILED")
+            raise
+        finally:
+            if (lacking := parent.flush(PATIENCE_SECONDS)) is not None:
+                logger.warning("%s The trials have runs of their own.", lacking)
+            signals.release()
 
     def run_once(self, trial: Trial, parent_run: str, to_outputs: Sequence[str]) -> None:
-        """As run, as far as these outputs need, where the trial is not finished yet.
+        """Run a trial up to these outputs, unless it is finished.
 
         Raises:
-            InputError: It was finished under other parameters.
+            InputError: It was finished with other parameters.
         """
         if not self.find_finished([trial], [trial.name]):
             self.run(trial, parent_run, to_outputs)
 
     def run(self, trial: Trial, parent_run: str, to_outputs: Sequence[str] | None = None) -> None:
-        """Run a trial as a child of the run of this id, and mark it as finished."""
+        """Run a trial as a child of the MLflow run `parent_run`, and mark it as finished."""
         runtime = merge(self.params, trial.overrides)
         runtime |= {"data_root": str(trial.data_root), "parent_run": parent_run}
         with KedroSession.create(self.project, env=self.env, runtime_params=runtime) as session:
@@ -143,7 +162,7 @@ class Experiment:
             path.write_text(json.dumps(mark, indent=2))
 
     def run_pipeline(self, name: str, data_root: Path, tracked: TrackedRun) -> None:
-        """Run one pipeline on what the trials left below `data_root`, as part of a run that is open."""
+        """Run one pipeline on the files of the trials below `data_root`, as part of the open run `tracked`."""
         runtime = {**self.params, "data_root": str(data_root), "tracked_run": tracked.run_id}
         with KedroSession.create(self.project, env=self.env, runtime_params=runtime) as session:
             session.run(pipeline_names=[name])
@@ -156,51 +175,50 @@ def run_trials(
     workers: int | None = None,
     scheduler: str | None = None,
 ) -> None:
-    """Run whole trials, one after the other here or over workers, and tell in one line of each that it ended."""
+    """Run trials one after the other or on workers, and log a line when one has finished."""
     start = time.perf_counter()
     work = {trial.name: (experiment, trial, parent_run) for trial in trials}
-    ended = share_work(Experiment.run, run_on_worker, work, workers, scheduler)
-    for number, (name, _) in enumerate(ended, 1):
+    results = share_work(Experiment.run, run_on_worker, work, workers, scheduler)
+    for number, (name, _) in enumerate(results, 1):
         minutes = (time.perf_counter() - start) / 60
         logger.info("%s is finished, %d of %d after %.1f minutes", name, number, len(trials), minutes)
 
 
 def run_on_worker(experiment: Experiment, trial: Trial, parent_run: str) -> None:
-    """One trial in a worker's process; where another worker has died of it, it goes on from the checkpoint."""
+    """Run a trial in a worker's process. It resumes from the checkpoint if another worker died during it."""
     bootstrap_project(experiment.project)
-    goes_on = merge(trial.overrides, {"training": {"resume": True}})
-    with written_to(experiment.project / trial.data_root / LOG):
-        experiment.run(replace(trial, overrides=goes_on), parent_run)
+    resumed = merge(trial.overrides, {"training": {"resume": True}})
+    with redirect_output(experiment.project / trial.data_root / LOG):
+        experiment.run(replace(trial, overrides=resumed), parent_run)
 
 
-def log_changes(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """A sentence for each of the settings that is another now."""
-    changes = find_differences(earlier, now, _defaults())
-    return [f"{name}: {before} then, {after} now" for name, before, after in changes]
+def describe_changes(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Describe each difference between the settings of an earlier command and those of this one.
+
+    Parameters that an earlier version did not have count as their defaults of today.
+    """
+    defaults = flatten({name: group.model_construct().model_dump(mode="json") for name, group in SETTINGS.items()})
+    defaults |= {"prediction.test_time_augmentation": "four", "prediction.keep_largest_component": True}
+    changes = find_differences(rename_keys(earlier), now, defaults | {"training.calibrate": False})
+    return [f"{name} was {before}, and is {after} now" for name, before, after in changes]
 
 
 def _read_mark(path: Path) -> dict[str, Any]:
-    """The parameters in a mark.
+    """Return the parameters of a finished trial.
 
     Raises:
-        InputError: It is damaged, of another version, or holds what is unknown.
+        InputError: The file is damaged, of another version, or has unknown keys.
     """
     try:
         mark = dict(json.loads(path.read_text()))
         version, parameters = mark.pop("format_version"), dict(mark.pop("parameters"))
     except (ValueError, TypeError, KeyError) as error:
-        raise InputError(f"{path} is damaged, or of an older version ({error}). Remove that fold's folder.") from error
+        raise InputError(f"{path} is damaged, or of an older version ({error}). Remove its folder.") from error
     if version != FORMAT_VERSION or mark:
-        unknown = f"unknown {', '.join(mark)}" if mark else f"format {version}"
-        raise InputError(f"{path}: a newer version of this project wrote it ({unknown}).")
+        reason = f"unknown {', '.join(mark)}" if mark else f"format {version}"
+        raise InputError(f"{path} is of a newer version of this project ({reason}). Update the project.")
     return {name: value for name, value in parameters.items() if _has_effect(name)}
 
 
 def _has_effect(name: str) -> bool:
     return name not in WITHOUT_EFFECT and not name.startswith(OF_OTHER_COMMANDS)
-
-
-def _defaults() -> dict[str, Any]:
-    """What parameters were before they could be set: what conf/base and the settings say today."""
-    today = flatten({name: group.model_construct().model_dump(mode="json") for name, group in SETTINGS.items()})
-    return today | {"training.calibrate": False}

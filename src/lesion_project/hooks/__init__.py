@@ -1,1 +1,1 @@
-"""What happens around a run, MLflow apart (lesion_project.tracking)."""
+"""Kedro hooks: checks before a run, run lock, progress, gitignore and closing words."""

@@ -1,4 +1,4 @@
-"""What is refused before any work is done."""
+"""Checks of parameters, inputs and outputs before a run does any work."""
 
 import os
 import shutil
@@ -11,26 +11,30 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Pipeline
 
-from lesion_project.datasets.file_paths import file_of
+from lesion_project.datasets.atomic import file_of
 from lesion_project.parameters import RUNTIME_PARAMETERS, SETTINGS
 from lesion_project.tracking.store import resolve_uri
 from lesion_segmentation.core.atomic_files import existing_parent
 from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.core.parameter_model import find_problems
+from lesion_segmentation.core.renamed_keys import RENAMED_KEYS
 from lesion_segmentation.data.annotations import parse_annotations
 from lesion_segmentation.data.cases import ImageSize
 from lesion_segmentation.data.splits import DEVELOPMENT, SplitSettings, split_cases
 from lesion_segmentation.training.settings import TrainingSettings
 
 RAW = ("ph2_images", "ph2_masks", "ph2_annotations")
-_OURS = "lesion_project.datasets."
+_OWN_TYPES = "lesion_project.datasets."
 MIN_FREE_MIB = 300
-"""Less is refused: a run at a quarter of the width writes about 150. One at width 1.0 writes up to 900; if the disk
-fills up on the way, the file that did not fit is named and the former one kept."""
+"""Free disk space that a run requires. A run with a quarter of the width writes about 150 MiB.
+
+A run with width 1.0 writes up to 900 MiB. If the disk fills up, an error names the file that did not fit, and the
+previous version of the file is kept.
+"""
 
 
 class InputHooks:
-    """Refuses unknown parameters, missing PH2, folders that cannot be written and splits that leave too little."""
+    """Refuses impossible parameters, missing data, folders without write permission, and too small training sets."""
 
     def __init__(self) -> None:
         self._parameters: Mapping[str, Any] = {}
@@ -39,109 +43,109 @@ class InputHooks:
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        """Remember the parameters, and refuse impossible ones at once: Kedro would, but in its own words."""
-        import lesion_project.pipelines  # noqa: F401 (it makes names known that parameters may have)
+        """Check the parameters before Kedro does, whose messages are less specific."""
+        import lesion_project.pipelines  # noqa: F401 (registers names that parameters may have)
 
         self._parameters = context.config_loader["parameters"]
         self._project = Path(context.project_path)
         self._store = lambda: resolve_uri(context.config_loader["mlflow"], self._project)
-        _require_on_the_command_line(self._parameters, context.config_loader.runtime_params or {})
+        _refuse_ineffective_parameters(self._parameters, context.config_loader.runtime_params or {})
         check_parameters(self._parameters)
 
     @hook_impl
     def after_catalog_created(self, conf_catalog: Mapping[str, Any]) -> None:
-        """Refuse versions of data sets that would not keep any."""
-        asked_for = [
+        """Refuse `versioned: true` for dataset types of this project, which do not keep versions."""
+        versioned = [
             name
             for name, entry in conf_catalog.items()
-            if isinstance(entry, Mapping) and entry.get("versioned") and str(entry["type"]).startswith(_OURS)
+            if isinstance(entry, Mapping) and entry.get("versioned") and str(entry["type"]).startswith(_OWN_TYPES)
         ]
-        if asked_for:
+        if versioned:
             raise InputError(
-                f"versioned: true cannot be at {', '.join(asked_for)} of the catalog: this project's types keep no "
-                "versions. Leave it out: MLflow keeps the files of every run, and --params data_root=<folder> gives "
-                "a run a place of its own."
+                f"versioned: true is set for {', '.join(versioned)} in the catalog, but this project's dataset types "
+                "keep no versions. Remove it: MLflow keeps the files of every run, and a run gets its own folder with "
+                "--params data_root=<folder>."
             )
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
-        """Look at the runner, the names of the parameters, the raw data that this run reads, and where it writes."""
+        """Check the runner, the names of the parameters, the raw data that this run reads, and its output folders."""
         if "ParallelRunner" in str(run_params.get("runner")):
             raise InputError(
-                "ParallelRunner cannot be used: its processes could not tell MLflow what they made. Leave out "
-                "--runner, or take ThreadRunner."
+                "ParallelRunner cannot be used: its processes cannot log their outputs to the MLflow run. "
+                "Omit --runner, or use ThreadRunner."
             )
         known = (*SETTINGS, *RUNTIME_PARAMETERS)
-        unknown = [name for name in self._parameters if name not in {*known, *_asked_for_by_pipelines()}]
+        unknown = [name for name in self._parameters if name not in {*known, *_list_pipeline_parameters()}]
         if unknown:
-            raise InputError(f"Unknown parameters: {', '.join(unknown)}. Expected one of: {', '.join(known)}")
+            raise InputError(f"Unknown parameters: {', '.join(unknown)}. Expected one of: {', '.join(known)}.")
         missing = [name for name in RAW if name in pipeline.inputs() and not catalog.exists(name)]
         if missing:
             raise InputError(
-                f"PH2 is not in place: {', '.join(missing)} not found in data/01_raw/ph2.\n"
-                "Bring it in with: make ph2 FROM=<folder or zip of PH2> (the README says where PH2 comes from),\n"
+                f"PH2 is missing: {', '.join(missing)} not found in data/01_raw/ph2.\n"
+                "Import it with: make ph2 FROM=<folder or zip of PH2> (the README says where to get PH2),\n"
                 "or run on synthetic cases: kedro run --env demo"
             )
-        _require_in_reach(pipeline, catalog)
+        _require_inputs(pipeline, catalog)
         files = [file_of(catalog, name) for name in pipeline.all_outputs()]
-        store = {self._project} if self._store().startswith("sqlite:") else set()  # a server's is not written here
+        store = {self._project} if self._store().startswith("sqlite:") else set()  # a server has its own disk
         _check_folders({path.parent for path in files if path is not None} | store)
         _check_hardware(pipeline.inputs(), self._parameters)
         _check_export(pipeline, self._parameters)
-        if "params:inference" in pipeline.inputs():
-            _open_store(self._store())
+        if "trained_networks" in pipeline.inputs():
+            import mlflow
+
+            mlflow.set_tracking_uri(self._store())  # earlier runs are read from the store that this run will use
         if "params:training" in pipeline.inputs():
-            settings, size = (
-                TrainingSettings(**self._parameters["training"]),
-                ImageSize(**self._parameters["image_size"]),
-            )
-            if settings.init_from is not None:
-                _open_store(self._store())
-            _check_network(settings, size, catalog)
+            settings = TrainingSettings(**self._parameters["training"])
+            _check_network(settings, ImageSize(**self._parameters["image_size"]), catalog)
         if set(RAW) <= pipeline.inputs():
-            catalog.load("ph2_images")  # a folder of one's own that is not there is told at once
-        if set(RAW) <= pipeline.inputs() and "network" in pipeline.all_outputs():
-            _check_batch(catalog, self._parameters)
+            catalog.load("ph2_images")  # reports a missing folder of the user's own data
+            if "network" in pipeline.all_outputs():
+                _check_batch(catalog, self._parameters)
 
 
 def check_parameters(parameters: Mapping[str, Any]) -> None:
-    """Check the values of all groups of parameters.
+    """Validate all parameters.
 
     Raises:
-        InputError: Values are impossible or keys unknown; all of them are in one report.
+        InputError: Values are impossible, or keys are unknown. One report lists all of them.
     """
     given = {name: parameters.get(name) or {} for name in SETTINGS}
-    problems = [problem for name, group in SETTINGS.items() for problem in find_problems(name, group, given[name])]
+    renamed = [name for name in parameters if name in RENAMED_KEYS and name not in SETTINGS]
+    problems = [f"{name} was renamed. Use {RENAMED_KEYS[name]}." for name in renamed]
+    problems += [problem for name, group in SETTINGS.items() for problem in find_problems(name, group, given[name])]
     if problems:
-        raise InputError.from_problems("These parameters cannot be", problems, "conf/base shows all parameters.")
+        raise InputError.from_problems("Invalid parameters", problems, "conf/base has all parameters.")
 
 
-def _require_in_reach(pipeline: Pipeline, catalog: DataCatalog) -> None:
-    """Refuse to begin behind a node whose output is kept in memory only."""
+def _require_inputs(pipeline: Pipeline, catalog: DataCatalog) -> None:
+    """Refuse a selection of nodes that omits a node whose output exists only in memory."""
     from kedro.framework.project import pipelines
 
     inputs = sorted(name for name in pipeline.inputs() if not name.startswith("params:"))
     missing = [name for name in inputs if isinstance(catalog.get(name), MemoryDataset) and not catalog.exists(name)]
     if missing:
         makers = [node.name for node in pipelines["__default__"].nodes if missing[0] in node.outputs]
-        begin = f"Begin there: --from-nodes={makers[0]}" if makers else "Select the node that makes it, too."
-        raise InputError(f"{missing[0]} is kept in memory only, and what makes it is not selected. {begin}")
+        remedy = f"Start there: --from-nodes={makers[0]}" if makers else "Select that node, too."
+        raise InputError(f"{missing[0]} is kept in memory only, and the node that makes it is not selected. {remedy}")
 
 
-def _require_on_the_command_line(parameters: Mapping[str, Any], runtime: Mapping[str, Any]) -> None:
-    """Refuse parameters of a file that would have no effect there: the catalog is made from the command line's."""
+def _refuse_ineffective_parameters(parameters: Mapping[str, Any], runtime: Mapping[str, Any]) -> None:
+    """Refuse parameters in a file that have an effect only on the command line, from which the catalog takes them."""
     idle = [name for name in RUNTIME_PARAMETERS if name in parameters and name not in runtime]
-    given, asked_for = parameters.get("data") or {}, runtime.get("data") or {}
-    idle += [f"data.{name}" for name in ("images", "masks", "table") if given.get(name) and name not in asked_for]
+    given, on_command_line = parameters.get("data") or {}, runtime.get("data") or {}
+    by_catalog = ("images", "masks", "table", "leave_out")
+    idle += [f"data.{name}" for name in by_catalog if given.get(name) and name not in on_command_line]
     if idle:
         raise InputError(
-            f"{', '.join(idle)}: this is given on the command line (--params {idle[0]}=...), but stands in a "
-            "parameters file, where it would have no effect. Take it out there."
+            f"{', '.join(idle)} in a parameters file has no effect. Remove it there, and set it on the command line: "
+            f"--params {idle[0]}=..."
         )
 
 
-def _asked_for_by_pipelines() -> set[str]:
-    """Groups of parameters that any registered pipeline takes, one of the user's own, too, but for the run's own."""
+def _list_pipeline_parameters() -> set[str]:
+    """List the top-level parameters that registered pipelines use, including pipelines that the user added."""
     from kedro.framework.project import pipelines
 
     inputs = {name for pipeline in pipelines.values() for name in pipeline.inputs()}
@@ -155,75 +159,72 @@ def _check_folders(folders: set[Path]) -> None:
         parent = existing_parent(folder / "file")
         free = shutil.disk_usage(parent).free / 1024**2
         if not parent.is_dir():
-            problems.append(f"{folder}: {parent} is a file, expected a folder")
+            problems.append(f"{folder}: {parent} is a file, but a folder is needed")
         elif not os.access(parent, os.W_OK | os.X_OK):
             problems.append(f"{folder}: no permission to write in {parent}")
         elif free < MIN_FREE_MIB:
-            problems.append(f"{folder}: {free:.0f} MiB free, {MIN_FREE_MIB} expected")
+            problems.append(f"{folder}: {free:.0f} MiB free, but {MIN_FREE_MIB} MiB are needed")
     if problems:
         raise InputError.from_problems(
             "The outputs cannot be written",
             problems,
-            "Nothing was begun. Free some space or get permission; all of a run's files can stand elsewhere: "
-            "--params data_root=<folder>",
+            "Free some space, get write permission, or choose another folder: --params data_root=<folder>",
         )
 
 
 def _check_hardware(inputs: set[str], parameters: Mapping[str, Any]) -> None:
-    """Refuse at once a device that is not there."""
-    asked_for = [name for name in ("training", "prediction") if f"params:{name}" in inputs]
-    if not asked_for:
+    """Refuse CUDA on a machine without a GPU."""
+    used = [name for name in ("training", "prediction") if f"params:{name}" in inputs]
+    if not used:
         return
     import torch
 
-    for name in asked_for:
+    for name in used:
         if parameters[name]["device"] == "cuda" and not torch.cuda.is_available():
-            raise InputError(f"{name}.device is cuda, but PyTorch finds no GPU. Ask for auto or cpu.")
+            raise InputError(f"{name}.device is cuda, but PyTorch finds no GPU. Use auto or cpu.")
 
 
 def _check_export(pipeline: Pipeline, parameters: Mapping[str, Any]) -> None:
-    """Refuse at once to export what resizes in a way that the file could not."""
-    asked_for = "network" in pipeline.all_outputs() and "exported_network" in pipeline.all_outputs()
-    if asked_for and parameters["reporting"]["export"] and parameters["image_size"]["resizing"] == "lanczos":
-        raise InputError("reporting.export is true, but image_size.resizing is lanczos, which ONNX does not know.")
-
-
-def _open_store(tracking_uri: str) -> None:
-    """Let earlier runs be looked for where this one will go to, before it has begun."""
-    import mlflow
-
-    mlflow.set_tracking_uri(tracking_uri)
+    """Refuse to export a network whose images are resized in a way that ONNX does not support."""
+    exports = "network" in pipeline.all_outputs() and "exported_network" in pipeline.all_outputs()
+    if exports and parameters["reporting"]["export"] and parameters["image_size"]["resizing"] == "lanczos":
+        raise InputError(
+            "reporting.export is true, but image_size.resizing is lanczos, which ONNX does not support. "
+            "Use another resizing, or reporting.export=false."
+        )
 
 
 def _check_network(settings: TrainingSettings, image_size: ImageSize, catalog: DataCatalog) -> None:
-    """Refuse at once a network that cannot be built, and weights that are not there or not for it."""
+    """Refuse a network that cannot be built, and initial weights that are missing or do not fit it."""
     import torch
 
     from lesion_segmentation.model import NetworkMetadata, build_network
-    from lesion_segmentation.model.layers import require_maps
+    from lesion_segmentation.model.layers import require_heads
     from lesion_segmentation.training.initialization import choose_initialization
 
-    with torch.device("meta"):  # its shapes alone
+    with torch.device("meta"):  # builds only the shapes
         network = build_network(NetworkMetadata(settings.architecture, settings.network_options))
-    require_maps(network, image_size.height, image_size.width)
+    require_heads(network, image_size.height, image_size.width)
     if settings.encoder_learning_rate is not None and not hasattr(network, "encoder"):
-        raise InputError(f"training.encoder_learning_rate is set, but {settings.architecture} has no encoder.")
+        raise InputError(
+            f"training.encoder_learning_rate is set, but {settings.architecture} has no encoder. Use null."
+        )
     initialization = choose_initialization(catalog.load("encoders"), catalog.load("trained_networks"), settings)
     if initialization.encoder is not None:
         network.load_encoder(initialization.encoder.tensors)
 
 
 def _check_batch(catalog: DataCatalog, parameters: Mapping[str, Any]) -> None:
-    """Draw the split from the annotations alone, to refuse at once one that leaves less than a batch for training."""
+    """Split the cases by their annotations alone, and refuse a split with less than a batch of training samples."""
     from lesion_segmentation.training.source_sampling import require_sources
 
     try:
         loaded = catalog.load("ph2_annotations")
         annotations = parse_annotations(loaded) if isinstance(loaded, str) else loaded
     except InputError:
-        return  # the check of the cases names this, and all other faults with it
+        return  # reading the cases reports this together with all other problems
     if not set(annotations["case_id"]) == set(catalog.load("ph2_images")) == set(catalog.load("ph2_masks")):
-        return  # the same
+        return  # reading the cases reports this, too
     if "source" not in annotations:
         annotations = annotations.assign(source=parameters["data"]["name"])
     require_sources(parameters["training"]["source_rates"], list(annotations["source"]))
@@ -232,5 +233,5 @@ def _check_batch(catalog: DataCatalog, parameters: Mapping[str, Any]) -> None:
     batch_size = parameters["training"]["batch_size"]
     if batch_size > seen:
         raise InputError(
-            f"training.batch_size is {batch_size}, but there are only {seen} training samples. Choose a smaller batch."
+            f"training.batch_size is {batch_size}, but there are only {seen} training samples. Use at most {seen}."
         )

@@ -1,4 +1,4 @@
-"""The project's hooks, imported when a run or kedro-viz needs them, so that `kedro --help` starts fast."""
+"""Lazy registration of the project's hooks, so that `kedro --help` starts fast."""
 
 from functools import cache
 from typing import Any
@@ -8,13 +8,13 @@ from kedro.framework.hooks import hook_impl
 
 
 class LazyHooks:
-    """Brings all others with the context; they are the same ones for all sessions of a process."""
+    """Imports and registers all other hooks with the context. All sessions of a process share them."""
 
     @hook_impl(tryfirst=True)
     def after_context_created(self, context: KedroContext) -> None:
-        """Register the others, and tell them of the context, since this call goes round without them."""
+        """Register the others and call them, because pluggy has already collected the hooks for this call."""
         for hooks in _hooks():
-            if context._hook_manager.is_registered(hooks):  # a session's second context tells them by itself
+            if context._hook_manager.is_registered(hooks):  # a second context of the session calls them itself
                 continue
             context._hook_manager.register(hooks)
             if hasattr(hooks, "after_context_created"):

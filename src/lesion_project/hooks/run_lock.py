@@ -1,4 +1,4 @@
-"""One run at a time in a data root: two would mix their files."""
+"""Run lock: one run at a time per data root, because two would mix their files."""
 
 import hashlib
 import tempfile
@@ -14,7 +14,7 @@ from lesion_segmentation.core.errors import InputError
 
 
 class RunLockHooks:
-    """Holds a lock on the data root while a run lasts; a killed process lets go of it by itself."""
+    """Holds a file lock for the data root during a run. The operating system releases it if the process is killed."""
 
     def __init__(self) -> None:
         self._root = Path()
@@ -26,7 +26,7 @@ class RunLockHooks:
 
     @hook_impl(wrapper=True, tryfirst=True)
     def before_pipeline_run(self, run_params: dict[str, Any]) -> Generator[None, Any, Any]:
-        """Refuse to begin while another process writes to the same place; let go where anything else is refused."""
+        """Refuse a run while another one uses the same data root. Release the lock if another check refuses the run."""
         self._acquire()
         try:
             return (yield)
@@ -35,13 +35,13 @@ class RunLockHooks:
             raise
 
     def _acquire(self) -> None:
-        self._release()  # of a run in this process that was interrupted, in a notebook say
+        self._release()  # an earlier run of this process may have been interrupted, for example in a notebook
         lock = FileLock(lock_file_of(self._root))
         try:
             lock.acquire(timeout=0)
         except Timeout:
             raise InputError(
-                f"Another run is writing to {self._root} just now. Wait for it, or give this one a place of its own: "
+                f"Another run is writing to {self._root}. Wait for it to finish, or use another data root: "
                 "--params data_root=<folder>"
             ) from None
         self._lock = lock
@@ -61,6 +61,6 @@ class RunLockHooks:
 
 
 def lock_file_of(root: Path) -> Path:
-    """Beside no data: in the folder for temporary files, by the root's place."""
+    """Return the path of the lock file, which is a temporary file named by a hash of the data root's path."""
     digest = hashlib.sha256(str(root).encode()).hexdigest()[:16]
     return Path(tempfile.gettempdir()) / f"lesion-segmentation-{digest}.lock"

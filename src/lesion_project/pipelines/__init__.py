@@ -1,7 +1,7 @@
-"""What runs: one folder a pipeline.
+"""The pipelines, one package each.
 
-Protocols, copies and scores of single data sets and of the paper are known by name once this package was imported;
-those of the paper unless somebody who needs no paper has deleted its room.
+Importing this package registers the split protocol and the reserved cases of ISIC 2018 and, unless the package
+`lesion_segmentation.paper` was deleted, the protocols, copies and scores of the paper.
 """
 
 from functools import partial
@@ -15,6 +15,6 @@ PROTOCOLS |= {"isic2018": ISIC2018}
 RESERVED_CASES |= {"ISIC 2018": partial(read_list, RESERVED_LIST)}
 
 _paper = find_spec("lesion_segmentation.paper")
-HAS_PAPER = _paper is not None and _paper.origin is not None  # a folder with old bytecode alone has no origin
+HAS_PAPER = _paper is not None and _paper.origin is not None  # a folder with only stale bytecode has no origin
 if HAS_PAPER:
-    import lesion_segmentation.paper  # noqa: F401 (it makes its names known)
+    import lesion_segmentation.paper  # noqa: F401 (registers its names)

@@ -1,4 +1,4 @@
-"""MLflow: where runs are kept, one run from begin to end, what of a run goes there and when, and the model."""
+"""Tracking with MLflow: the store, one run per `kedro run`, its contents, and the logged model."""
 
 from lesion_project.tracking.description import Description, describe_run, flatten, merge, nest
 from lesion_project.tracking.hooks import TrackingHooks

@@ -1,4 +1,4 @@
-"""What a run is, in words: its name, its tags and its description in MLflow."""
+"""Name, tags, test scores and description of a run in MLflow."""
 
 import getpass
 import json
@@ -12,44 +12,49 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from lesion_project.parameters import RUNTIME_PARAMETERS
 from lesion_segmentation.core.storage import hide_passwords
+from lesion_segmentation.data.splits import leaks, split_hash
+from lesion_segmentation.data.summary import data_hash
+from lesion_segmentation.evaluation.tables import SCORES, at_network_threshold
 
 UNKNOWN = "unknown"
 
 _NAMED_APART = ("training.seed", "split.fold", "split.protocol", *RUNTIME_PARAMETERS)
-"""Parameters that stand in a run's name in words of their own, or not at all."""
+"""Parameters that a run's name mentions in words of its own or omits."""
 
 _SELECTIONS = ("node_names", "tags", "namespaces", "from_nodes", "to_nodes", "from_inputs", "to_outputs")
-"""What of Kedro's run parameters chooses a part of a pipeline."""
+"""Options of `kedro run` that select a part of a pipeline."""
 
-_FREE = ("training.source_rates.", "training.options.")
-"""Groups whose keys say nothing by themselves."""
-_BY_US = ("parent_run", "tracked_run")
-"""Parameters that a user's command never has."""
+_OPEN_MAPPINGS = ("training.source_rates.", "training.options.")
+"""Parameters whose keys users choose. A key alone is not informative, so the name shows the parameter, too."""
+_INTERNAL = ("parent_run", "tracked_run")
+"""Parameters that this project sets, and a user's command never has."""
 
 
 @dataclass(frozen=True)
 class Description:
-    """A run's name, and its tags, those with which MLflow knows source, user and description among them."""
+    """A run's name and tags, including MLflow's own tags for source, user and description."""
 
     name: str
     tags: dict[str, str]
 
 
 def describe_run(command: str, run_params: Mapping[str, Any], parameters: Mapping[str, Any], root: Path) -> Description:
-    """What tells a run from others; what differs comes first in its name.
+    """Describe a run so that it can be distinguished from others. Its name starts with what differs between runs.
 
     Args:
-        command: Of Kedro, such as run.
-        run_params: As Kedro's hooks get them.
-        parameters: The groups that the run takes.
-        root: Of the project, for its commit.
+        command: The Kedro command, such as run.
+        run_params: Run parameters in the form that Kedro passes to hooks.
+        parameters: The parameter models that the run uses, as nested mappings.
+        root: The project's folder, for its commit.
     """
     environment = "base" if run_params.get("env") in (None, "local") else str(run_params["env"])
     selection = _selection(run_params)
     given = dict(run_params.get("runtime_params") or {})
-    if given.pop("places", None):  # names of a user's files stand in no record
+    if given.pop("predict_arguments", None):  # the names of a user's files are not recorded
         command = "predict IN OUT"
         given = {name: value for name, value in given.items() if name != "data_root"}
     runtime = {
@@ -67,42 +72,76 @@ def describe_run(command: str, run_params: Mapping[str, Any], parameters: Mappin
         "mlflow.user": _user(),
         "mlflow.source.name": Path(sys.argv[0]).name or "python",
         "mlflow.source.type": "LOCAL",
-        "mlflow.note.content": f"`{kedro_command}`\n\nat commit {commit}{'' if clean else ', with changes'}",
+        "mlflow.note.content": f"`{kedro_command}`\n\nat commit {commit}{'' if clean else ' with uncommitted changes'}",
     }
     if commit != UNKNOWN:
         tags["mlflow.source.git.commit"] = commit
     if "training" in parameters:
         tags["seed"] = str(parameters["training"]["seed"])
-    what = [word for word in (command.split()[0], selection) if word not in ("run", "all")]
-    words = [*_differences(parameters, runtime), environment, *what]
+    parts = [word for word in (command.split()[0], selection) if word not in ("run", "all")]
+    words = [*_differences(parameters, runtime), environment, *parts]
     return Description(f"{' '.join(words)} {datetime.now():%m-%d %H:%M}", tags)
 
 
+def describe_dataset(name: str, data: Any) -> dict[str, str]:
+    """Return the tags that identify the cases, the split or the network of a run; none for other datasets."""
+    match name:
+        case "cases":
+            return {"data_hash": data_hash(data)}
+        case "split":
+            protocol = str(data["protocol"].iloc[0])
+            return {"split_hash": split_hash(data), "protocol": protocol, "leak": str(leaks(protocol)).lower()}
+        case "network":
+            return {"trained_by": data.metadata.mlflow_run_id, "network": data.title}
+    return {}
+
+
+def describe_device(training: Mapping[str, Any]) -> str:
+    """Name the device and the precision that these training parameters select on this machine."""
+    import torch
+
+    from lesion_segmentation.core.hardware import choose_hardware
+
+    device, precision = choose_hardware(training["device"], training["precision"])
+    return f"{torch.cuda.get_device_name() if device == 'cuda' else device} {precision}"
+
+
+def select_test_scores(table_ii: pd.DataFrame) -> dict[str, float]:
+    """Return test_dice, test_dice_pooled and so on at the network's threshold; none if no test case was scored."""
+    test = at_network_threshold(table_ii[table_ii["subset"] == "test"])
+    suffixes = {"per_image": "", "pooled": "_pooled"}
+    return {
+        f"test_{score}{suffixes[str(row.average)]}": float(getattr(row, score))
+        for row in test.itertuples()
+        for score in SCORES
+    }
+
+
 def _differences(parameters: Mapping[str, Any], runtime: Mapping[str, Any]) -> list[str]:
-    """Fold or protocol, seed and what the command changed, by the last part of its name."""
+    """List fold or protocol, seed, and each parameter of the command line under the last part of its name."""
     split = parameters.get("split", {})
     protocol = split.get("protocol", "")
     words = [f"fold {split['fold']}"] if protocol == "folds" and "fold" in split else []
     words += [f"seed {parameters['training']['seed']}"] if "training" in parameters else []
     changed = {name: value for name, value in runtime.items() if name not in _NAMED_APART}
-    shown = {name: ".".join(name.split(".")[-2 if name.startswith(_FREE) else -1 :]) for name in changed}
+    shown = {name: ".".join(name.split(".")[-2 if name.startswith(_OPEN_MAPPINGS) else -1 :]) for name in changed}
     ends = Counter(shown.values())
     for name, value in changed.items():
         end = shown[name]
-        short = f"{value:.4g}" if isinstance(value, float) else value  # a search draws sixteen digits
+        short = f"{value:.4g}" if isinstance(value, float) else value  # a search samples sixteen digits
         words.append(f"{end if ends[end] == 1 else name}={short}")
     return words if protocol in ("", "folds") else [*words, protocol]
 
 
 def _selection(run_params: Mapping[str, Any]) -> str:
-    """Which part of which pipelines, as the command chose it; all is the whole default pipeline."""
+    """Name the pipelines and the options that select a part of them, or "all" for the whole default pipeline."""
     pipelines = [",".join(run_params.get("pipeline_names") or [])]
     parts = [f"{name.replace('_', ' ')} {','.join(run_params[name])}" for name in _SELECTIONS if run_params.get(name)]
     return " ".join(filter(None, [*pipelines, *parts])) or "all"
 
 
 def _kedro_command(command: str, run_params: Mapping[str, Any], runtime: Mapping[str, Any]) -> str:
-    """The command that makes this run, also where it was begun from Python; lists cannot be given on a command line."""
+    """Return the command that repeats this run, even if it was started from Python. Lists have no command-line form."""
     words = ["kedro", *command.split()]
     if run_params.get("env"):
         words += ["--env", str(run_params["env"])]
@@ -116,26 +155,26 @@ def _kedro_command(command: str, run_params: Mapping[str, Any], runtime: Mapping
         words += ["--runner", "ThreadRunner"]
     if "folds" in run_params:
         words += ["--folds", run_params["folds"]]
-    given = [f"{name}={'null' if value is None else value}" for name, value in runtime.items() if name not in _BY_US]
+    given = [f"{name}={'null' if value is None else value}" for name, value in runtime.items() if name not in _INTERNAL]
     return shlex.join([*words, *(["--params", ",".join(given)] if given else [])])
 
 
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (OSError, KeyError):  # a container's user without a name
+    except (OSError, KeyError):  # the user of a container may have no name
         return UNKNOWN
 
 
 def _git(root: Path, *arguments: str) -> str:
     try:
         return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):  # no git, or a project that is no repository
+    except (OSError, subprocess.CalledProcessError):  # git is not installed, or the project is not a repository
         return UNKNOWN
 
 
 def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """{"a.b": 1} to {"a": {"b": 1}}, as --params does."""
+    """Convert {"a.b": 1} to {"a": {"b": 1}}, like Kedro's --params."""
     nested: dict[str, Any] = {}
     for key, value in flat.items():
         *parents, last = key.split(".")
@@ -147,7 +186,7 @@ def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def merge(common: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested parameters, with those that go over them."""
+    """Merge nested parameters. Values of `over` take precedence."""
     merged = dict(common)
     for name, value in over.items():
         both = isinstance(value, Mapping) and isinstance(merged.get(name), Mapping)
@@ -156,7 +195,7 @@ def merge(common: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"a": {"b": 1}} to {"a.b": 1}; lists become JSON."""
+    """Convert {"a": {"b": 1}} to {"a.b": 1}, and lists to JSON."""
     flat: dict[str, Any] = {}
     for key, value in nested.items():
         if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""MLflow's system metrics, for those who ask for them as MLflow's users do."""
+"""MLflow's system metrics, enabled by MLflow's own environment variable."""
 
 import importlib.util
 import logging
@@ -8,21 +8,21 @@ from lesion_segmentation.core.errors import InputError
 
 
 def require_monitor() -> None:
-    """What MLflow measures with must be there where it is asked to.
+    """Check that psutil is installed if system metrics are enabled.
 
     Raises:
-        InputError: MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING is true, and psutil is not installed.
+        InputError: MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING is true, but psutil is not installed.
     """
-    if _asked_for() and importlib.util.find_spec("psutil") is None:
+    if _is_enabled() and importlib.util.find_spec("psutil") is None:
         raise InputError(
-            "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING is set, but psutil, with which MLflow measures, is not installed. "
+            "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING is set, but MLflow measures with psutil, which is not installed. "
             "Install it (python -m pip install psutil), or unset the variable."
         )
 
 
 def start_monitor(tracking_uri: str, run_id: str) -> Any | None:
-    """A monitor that is running, where it is asked for; its `finish` ends it."""
-    if not _asked_for():
+    """Start a monitor if system metrics are enabled. Its `finish` method ends it."""
+    if not _is_enabled():
         return None
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
@@ -32,7 +32,7 @@ def start_monitor(tracking_uri: str, run_id: str) -> Any | None:
     return monitor
 
 
-def _asked_for() -> bool:
+def _is_enabled() -> bool:
     from mlflow.environment_variables import MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING
 
     return bool(MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING.get())

@@ -1,4 +1,4 @@
-"""Which run made which file: a note beside the outputs, so that a mixture of runs shows."""
+"""Provenance of output files: provenance.json in each folder names the MLflow run that wrote each file."""
 
 import json
 import threading
@@ -6,26 +6,24 @@ from pathlib import Path
 
 from lesion_segmentation.core.atomic_files import atomic_write
 
-ORIGINS = "provenance.json"
+PROVENANCE = "provenance.json"
 _LOCK = threading.Lock()
 
 
-def record_origin(path: Path, run_id: str) -> None:
-    """Note in the file's folder that this run made it."""
-    note = path.parent / ORIGINS
+def record_provenance(path: Path, run_id: str) -> None:
+    """Record in the file's folder that this run wrote it."""
+    file = path.parent / PROVENANCE
     with _LOCK:
-        origins = read_origins(path.parent) | {path.name: run_id}
-        with atomic_write(note) as temporary:
-            temporary.write_text(json.dumps(origins, indent=2, sort_keys=True))
+        records = read_provenance(path.parent) | {path.name: run_id}
+        with atomic_write(file) as temporary:
+            temporary.write_text(json.dumps(records, indent=2, sort_keys=True))
 
 
-def read_origins(folder: Path) -> dict[str, str]:
-    """File name to the MLflow id of the run that made it; files that are gone are left out."""
-    note = folder / ORIGINS
-    if not note.is_file():
-        return {}
+def read_provenance(folder: Path) -> dict[str, str]:
+    """Return a mapping from file name to the id of the MLflow run that wrote it, for files that still exist."""
+    file = folder / PROVENANCE
     try:
-        origins: dict[str, str] = dict(json.loads(note.read_text()))
-    except (ValueError, TypeError):  # damaged by hand: the next save begins it anew
+        records: dict[str, str] = dict(json.loads(file.read_text()))
+    except (FileNotFoundError, ValueError, TypeError):  # a damaged record is replaced by the next save
         return {}
-    return {name: str(run_id) for name, run_id in origins.items() if (folder / name).is_file()}
+    return {name: str(run_id) for name, run_id in records.items() if (folder / name).is_file()}

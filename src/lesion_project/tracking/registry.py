@@ -1,14 +1,14 @@
-"""A run's network as a version in MLflow's registry, and which version is the champion."""
+"""Registration of a run's network in MLflow's registry, and choice of the champion version."""
 
 import logging
 import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from lesion_project.datasets import Table
+from lesion_project.mlflow_files import download_run_file
 from lesion_project.tracking.model import quiet
 from lesion_segmentation.core.errors import InputError, first_line
 from lesion_segmentation.evaluation.comparison import compare_runs, pair_cases
@@ -22,10 +22,10 @@ METRIC = "dice"
 def register_network(
     client: Any, run_id: str, name: str, metrics: Mapping[str, float], case_metrics: pd.DataFrame
 ) -> None:
-    """Make the network that a run logged a version of `name`, with its scores as tags.
+    """Register the network that a run logged as a version of `name`, with its scores as tags.
 
-    The alias `champion` goes to the first version, and then to whichever is better than the champion on the same cases:
-    the 95% interval of the mean paired difference in Dice lies above 0.
+    The first version receives the alias `champion`. A later version takes it over if it is better on the same cases:
+    the 95% CI of the mean paired difference in Dice lies above 0.
     """
     import mlflow
 
@@ -34,14 +34,15 @@ def register_network(
         version = mlflow.register_model(f"models:/{logged.model_id}", name, tags={"run_id": run_id})
     for key, value in metrics.items():
         client.set_model_version_tag(name, version.version, key, f"{value:.6g}")
-    reason = _why_champion(client, name, case_metrics)
-    if reason.startswith("better") or reason.startswith("the first"):
+    is_better, verdict = _compare_with_champion(client, name, case_metrics)
+    if is_better:
         client.set_registered_model_alias(name, CHAMPION, version.version)
-    client.set_model_version_tag(name, version.version, "compared_with_champion", reason)
-    logger.info("models:/%s/%s is registered: %s", name, version.version, reason)
+    client.set_model_version_tag(name, version.version, "compared_with_champion", verdict)
+    logger.info("models:/%s/%s is registered: %s", name, version.version, verdict)
 
 
-def _why_champion(client: Any, name: str, case_metrics: pd.DataFrame) -> str:
+def _compare_with_champion(client: Any, name: str, case_metrics: pd.DataFrame) -> tuple[bool, str]:
+    """Return whether the new version becomes the champion, and the reason in words."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -50,19 +51,19 @@ def _why_champion(client: Any, name: str, case_metrics: pd.DataFrame) -> str:
         missing = error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
         if not missing or "alias" not in str(error).lower():
             raise
-        return "the first of its name"
+        return True, "the first of its name"
     earlier = client.get_model_version(name, champion.version).tags.get("run_id") or champion.run_id
     try:
         with tempfile.TemporaryDirectory() as folder:
-            path = client.download_artifacts(earlier, "case_metrics.csv", folder)
-            baseline = Table(filepath=str(Path(path))).load()
+            baseline = Table(filepath=str(download_run_file(earlier, "case_metrics.csv", folder))).load()
         table = compare_runs(pair_cases(baseline, case_metrics)).set_index(["subset", "metric"])
         row = table.loc[(headline_subset(case_metrics), METRIC)]
     except (InputError, MlflowException, OSError, KeyError) as error:
-        return f"not comparable with version {champion.version}, which stays the champion ({first_line(error)})"
-    told = (
-        f"Dice {100 * row['difference']:+.2f} ({100 * row['low']:+.2f} to {100 * row['high']:+.2f}) on {row['n']} cases"
+        return False, f"not comparable with version {champion.version}, which stays the champion ({first_line(error)})"
+    difference = (
+        f"Dice {100 * row['difference']:+.2f} percentage points "
+        f"(95% CI {100 * row['low']:+.2f} to {100 * row['high']:+.2f}) on {row['n']} cases"
     )
     if row["low"] > 0:
-        return f"better than version {champion.version}: {told}"
-    return f"not shown to be better than version {champion.version}, which stays the champion: {told}"
+        return True, f"better than version {champion.version}: {difference}"
+    return False, f"not shown to be better than version {champion.version}, which stays the champion: {difference}"

@@ -1,4 +1,4 @@
-"""MLflow: exactly one run per `kedro run`, through a client with an explicit run id.
+"""One MLflow run per `kedro run`, through a client with an explicit run id.
 
 The fluent API is thread-local and ends every run as FINISHED, so it is not used. mlflow is imported when a run starts.
 """
@@ -18,20 +18,28 @@ import pandas as pd
 from lesion_project.tracking.description import Description, flatten
 from lesion_project.tracking.model import log_model, quiet
 from lesion_project.tracking.monitor import require_monitor, start_monitor
-from lesion_project.tracking.pending import Message, PendingCalls, read_unsent, without_retries, write_unsent
-from lesion_project.tracking.store import PATIENCE_SECONDS, TRIES, ask, explain, probe
+from lesion_project.tracking.pending import PendingCalls, without_retries
+from lesion_project.tracking.store import ATTEMPTS, PATIENCE_SECONDS, ask, explain, probe
 from lesion_segmentation.core.atomic_files import is_alive
 from lesion_segmentation.core.display_names import name_source
-from lesion_segmentation.core.errors import InputError
+from lesion_segmentation.core.errors import InputError, first_line
 from lesion_segmentation.core.storage import hide_passwords
 from lesion_segmentation.data.summary import data_hash
 
-MARK = "begun_as"
-"""The tag by which a run is found whose making was not answered."""
+CREATION_TOKEN = "creation_token"
+"""Tag by which a run is found if the store created it, but its answer was lost."""
 
 
 class TrackedRun:
-    """One run in MLflow, from RUNNING to exactly one of FINISHED, FAILED and KILLED."""
+    """A run in MLflow, from RUNNING to exactly one of FINISHED, FAILED and KILLED.
+
+    Args:
+        tracking_uri: The store.
+        experiment: Name of the MLflow experiment, which is created if it does not exist.
+        artifacts: Folder for artifacts if the store is a SQLite file; a server has its own.
+        described: Name and tags of the run.
+        run_id: An existing run to continue, instead of creating one.
+    """
 
     def __init__(
         self,
@@ -44,110 +52,127 @@ class TrackedRun:
         import mlflow
         from mlflow import MlflowClient
 
-        mlflow.set_tracking_uri(tracking_uri)  # for what has no client of its own: models, artifacts of other runs
+        mlflow.set_tracking_uri(tracking_uri)  # models and artifacts of other runs are read without this client
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         require_monitor()
         self.client = MlflowClient(tracking_uri)
-        place = artifacts.as_uri() if tracking_uri.startswith("sqlite:") else None
-        self.experiment_id = ask(tracking_uri, partial(self._experiment, experiment, place))
+        location = artifacts.as_uri() if tracking_uri.startswith("sqlite:") else None
+        self.experiment_id = ask(tracking_uri, partial(self._find_experiment, experiment, location))
         ask(tracking_uri, self._end_stale_runs)
-        if run_id is None:  # else a run goes on that was begun earlier
-            tags = {"host": _host(), "pid": str(os.getpid()), MARK: uuid.uuid4().hex, **described.tags}
-            child = "mlflow.parentRunId" in tags  # one of several that a variable would give the same name
-            name = described.name if child else os.environ.get("MLFLOW_RUN_NAME") or described.name
+        if run_id is None:
+            tags = {"host": _host(), "pid": str(os.getpid()), CREATION_TOKEN: uuid.uuid4().hex, **described.tags}
+            is_child = "mlflow.parentRunId" in tags  # the variable would give all trials the same name
+            name = described.name if is_child else os.environ.get("MLFLOW_RUN_NAME") or described.name
             run_id = self._create(tracking_uri, name, tags)
         self.run_id = run_id
         self.tracking_uri = tracking_uri
-        self.pending = PendingCalls(partial(send, self.client, run_id))
+        self.pending = PendingCalls()
         self.ended = False
         self._monitor = start_monitor(tracking_uri, run_id)
         atexit.register(self.end, "KILLED")
 
     def end(self, status: str) -> None:
-        """Set the status, once: what was said first stands."""
+        """Set the final status. Only the first call has an effect."""
         if not self.ended:
             self.ended = True
             atexit.unregister(self.end)
-            self.pending.put({"kind": "status", "status": status, "time": _now()})
-            if self._monitor is not None and status != "KILLED":  # which has no time for it
+            self.pending.put(partial(self.client.set_terminated, self.run_id, status, _now()))
+            if self._monitor is not None and status != "KILLED":  # a killed process must not wait for its monitor
                 with without_retries():
                     self._monitor.finish()
 
     def discard(self) -> None:
-        """Take the run back: nothing was done in it."""
+        """Delete the run from MLflow, because it did nothing."""
         self.end("FINISHED")
         self.client.delete_run(self.run_id)
 
     @property
     def page(self) -> str:
-        """Where MLflow shows it: on the store's own server, or on one that `mlflow ui` starts here."""
+        """Address of the run's page: on the store's own server, or on the one that `mlflow ui` starts locally."""
         server = self.tracking_uri if self.tracking_uri.startswith("http") else "http://127.0.0.1:5000"
         return f"{server}/#/experiments/{self.experiment_id}/runs/{self.run_id}?workflowType=machine_learning"
 
-    def keep_unsent(self, folder: Path) -> Path | None:
-        """Try once more to send what waits; what cannot be sent is put into a file, which is given back."""
-        if self.pending.flush() is None:
-            return None
-        path = folder / f"unsent_{self.run_id}.json"
-        write_unsent(path, self.tracking_uri, self.run_id, self.pending.waiting)
-        return path
+    def flush(self, patience: float) -> str | None:
+        """Send all pending calls, and wait up to `patience` seconds for a store that does not answer.
+
+        Returns:
+            A sentence about what MLflow lacks, or None if it has everything.
+        """
+        for _ in range(ATTEMPTS):
+            if (error := self.pending.flush()) is None:
+                return None
+            try:
+                probe(self.tracking_uri, patience)
+            except InputError:
+                break
+        entries = "1 entry" if len(self.pending) == 1 else f"{len(self.pending)} entries"
+        return f"MLflow lacks {entries} of run {self.run_id} ({first_line(error)})."
 
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:
-        """Nested parameters as `a.b.c`."""
-        flat = {key: hide_passwords(str(value)) for key, value in flatten(parameters).items()}
-        self.pending.put({"kind": "parameters", "parameters": flat})
+        """Log nested parameters under dotted names such as `training.seed`."""
+        from mlflow.entities import Param
+
+        params = [Param(key, hide_passwords(str(value))) for key, value in flatten(parameters).items()]
+        self.pending.put(partial(self.client.log_batch, self.run_id, params=params))
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        """All at once, on one step."""
-        values = {key: float(value) for key, value in metrics.items()}
-        self.pending.put({"kind": "metrics", "metrics": values, "step": step, "time": _now()})
+        """Log metrics in one request, all with the same step."""
+        from mlflow.entities import Metric
+
+        values = [Metric(key, float(value), _now(), step) for key, value in metrics.items()]
+        self.pending.put(partial(self.client.log_batch, self.run_id, metrics=values))
 
     def log_epoch(self, row: Mapping[str, float]) -> None:
-        """A row of the training history, on the epoch as its step."""
+        """Log a row of the training history, with its epoch as the step."""
         self.log_metrics({key: value for key, value in row.items() if key != "epoch"}, step=int(row["epoch"]))
 
     def set_tags(self, tags: Mapping[str, Any]) -> None:
-        self.pending.put({"kind": "tags", "tags": {key: str(value) for key, value in tags.items()}})
+        from mlflow.entities import RunTag
+
+        values = [RunTag(key, str(value)) for key, value in tags.items()]
+        self.pending.put(partial(self.client.log_batch, self.run_id, tags=values))
 
     def log_dataset(self, cases: pd.DataFrame) -> None:
-        """The cases as MLflow's dataset input, with the digest of their pixels."""
+        """Log the cases as MLflow's dataset input, with the hash of their pixels as its digest."""
         from mlflow.data.pandas_dataset import from_pandas
+        from mlflow.entities import DatasetInput
 
         with quiet():
             digest = data_hash(cases)
             dataset = from_pandas(cases, source="03_primary/cases.csv", name=name_source(cases), digest=digest)
-            self.pending.put({"kind": "dataset", "dataset": dict(dataset._to_mlflow_entity())})
+            inputs = [DatasetInput(dataset._to_mlflow_entity())]
+        self.pending.put(partial(self.client.log_inputs, self.run_id, datasets=inputs))
 
     def log_artifact(self, path: Path) -> None:
-        self.pending.put({"kind": "artifact", "path": str(path)})
+        self.pending.put(partial(self.client.log_artifact, self.run_id, str(path)))
 
     def log_model(self, weights: Path) -> None:
-        """A weights file as a pyfunc model that gives masks for images, with this package's code."""
-        self.pending.put({"kind": "model", "path": str(weights)})
+        """Log a weights file as a pyfunc model that predicts masks for images."""
+        self.pending.put(partial(log_model, self.client, self.run_id, str(weights)))
 
-    def _create(self, tracking_uri: str, name: str, tags: Mapping[str, str], tries: int = TRIES) -> str:
-        """A run, once: where only the answer was lost it is there, and MLflow's own retries would make another."""
+    def _create(self, tracking_uri: str, name: str, tags: Mapping[str, str], attempts: int = ATTEMPTS) -> str:
+        """Create one run. If only the answer was lost, find the run; MLflow's own retries would create a second one."""
         from mlflow.exceptions import MlflowException
 
         try:
             with without_retries():
                 return str(self.client.create_run(self.experiment_id, run_name=name, tags=dict(tags)).info.run_id)
         except MlflowException:
-            if tries == 1:
+            if attempts == 1:
                 raise
         probe(tracking_uri, PATIENCE_SECONDS)
-        mine = f"tags.{MARK} = '{tags[MARK]}'"
-        made = ask(tracking_uri, partial(self.client.search_runs, [self.experiment_id], mine))
-        return str(made[0].info.run_id) if made else self._create(tracking_uri, name, tags, tries - 1)
+        mine = f"tags.{CREATION_TOKEN} = '{tags[CREATION_TOKEN]}'"
+        created = ask(tracking_uri, partial(self.client.search_runs, [self.experiment_id], mine))
+        return str(created[0].info.run_id) if created else self._create(tracking_uri, name, tags, attempts - 1)
 
-    def _experiment(self, name: str, place: str | None) -> str:
+    def _find_experiment(self, name: str, location: str | None) -> str:
         from mlflow.exceptions import MlflowException
 
         found = self.client.get_experiment_by_name(name)
         if found is None:
             try:
-                return str(self.client.create_experiment(name, artifact_location=place))
-            except MlflowException:  # another run made it in the meantime
+                return str(self.client.create_experiment(name, artifact_location=location))
+            except MlflowException:  # another run created it in the meantime
                 found = self.client.get_experiment_by_name(name)
                 if found is None:
                     raise
@@ -156,16 +181,16 @@ class TrackedRun:
                 f"MLflow's experiment {name!r} is deleted. Restore it (mlflow experiments restore --experiment-id "
                 f"{found.experiment_id}), or name another: --params experiment=<name>"
             )
-        if place is not None and found.artifact_location != place:
+        if location is not None and found.artifact_location != location:
             raise InputError(
-                f"The files of MLflow's experiment {name!r} stand in {found.artifact_location}, this project's in "
-                f"{place}: was it moved or copied? Move it back, name another experiment (--params experiment=<name>), "
-                "or take away mlflow.db to begin a new store."
+                f"MLflow's experiment {name!r} keeps its files in {found.artifact_location}, but this project keeps "
+                f"them in {location}. If the project was moved or copied, move it back, name another experiment "
+                "(--params experiment=<name>), or remove mlflow.db to start a new store."
             )
         return str(found.experiment_id)
 
     def _end_stale_runs(self) -> None:
-        """Runs of this machine whose process was ended by SIGKILL could not say so themselves."""
+        """Set runs of this machine to KILLED if SIGKILL ended their process, which could not do so itself."""
         mine = f"attributes.status = 'RUNNING' and tags.host = '{_host()}'"
         for run in self.client.search_runs([self.experiment_id], mine):
             pid = int(run.data.tags.get("pid", os.getpid()))
@@ -176,10 +201,10 @@ class TrackedRun:
 def begin_run(
     tracking_uri: str, experiment: str, artifacts: Path, described: Description, run_id: str | None = None
 ) -> TrackedRun:
-    """A run, or why the store does not take one.
+    """Start a `TrackedRun`, which takes the same arguments.
 
     Raises:
-        InputError: In MLflow's words and with its remedy.
+        InputError: The store refuses the run. The message has MLflow's reason and a remedy.
     """
     from mlflow.exceptions import MlflowException
 
@@ -189,54 +214,11 @@ def begin_run(
         raise InputError(explain(tracking_uri, error)) from error
 
 
-def send(client: Any, run_id: str, message: Message) -> None:
-    """Tell MLflow one thing of a run."""
-    from mlflow.entities import Dataset, DatasetInput, Metric, Param, RunTag
-
-    match message:
-        case {"kind": "parameters", "parameters": values}:
-            client.log_batch(run_id, params=[Param(key, value) for key, value in values.items()])
-        case {"kind": "metrics", "metrics": values, "step": step, "time": when}:
-            client.log_batch(run_id, metrics=[Metric(key, value, when, step) for key, value in values.items()])
-        case {"kind": "tags", "tags": values}:
-            client.log_batch(run_id, tags=[RunTag(key, value) for key, value in values.items()])
-        case {"kind": "dataset", "dataset": values}:
-            client.log_inputs(run_id, datasets=[DatasetInput(Dataset(**values))])
-        case {"kind": "artifact", "path": path}:
-            client.log_artifact(run_id, path)
-        case {"kind": "model", "path": path}:
-            log_model(client, run_id, path)
-        case {"kind": "status", "status": status, "time": when}:
-            client.set_terminated(run_id, status, when)
-        case _:
-            raise ValueError(f"{message.get('kind')} is nothing that can be told to MLflow")
-
-
-def send_unsent(path: Path) -> str:
-    """Send what a run could not send, and remove its file; says what was sent.
-
-    Raises:
-        InputError: The store cannot be reached still, or the file is none of a run's.
-    """
-    from mlflow import MlflowClient
-
-    tracking_uri, run_id, messages = read_unsent(path)
-    probe(tracking_uri)
-    pending = PendingCalls(partial(send, MlflowClient(tracking_uri), run_id))
-    for message in messages:
-        pending.put(message)
-    if (error := pending.flush()) is not None:
-        write_unsent(path, tracking_uri, run_id, pending.waiting)
-        raise InputError(f"{len(pending.waiting)} of {len(messages)} messages are still not sent ({error}).") from error
-    path.unlink()
-    return f"Sent: {len(messages)} messages of run {run_id} to {tracking_uri}"
-
-
 def _now() -> int:
-    """In milliseconds, as MLflow counts."""
+    """Return the time in milliseconds, MLflow's unit."""
     return int(time.time() * 1000)
 
 
 def _host() -> str:
-    """Name this machine, told from others of the same name by its network address."""
+    """Name this machine. The network address distinguishes machines with the same host name."""
     return f"{socket.gethostname()}-{uuid.getnode():x}"

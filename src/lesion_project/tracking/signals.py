@@ -1,4 +1,4 @@
-"""A signal ends the run, whatever it hits, and the run says so."""
+"""Signal handling: SIGTERM and Ctrl-C end a run reliably and set its status in MLflow to KILLED."""
 
 import os
 import signal
@@ -12,23 +12,23 @@ from typing import Any, ClassVar
 from lesion_segmentation.core.atomic_files import discard_unfinished
 
 PATIENCE_SECONDS = 2.0
-"""For the last words to MLflow: what the signal hit may hold a lock that they need."""
+"""Time limit for the last request to MLflow: the interrupted code may hold a lock that the request needs."""
 
 Handler = Callable[[int, FrameType | None], Any] | int | None
 
 
 class SignalGuard:
-    """While a run lasts, SIGTERM and Ctrl-C say that it was killed and then do what they do by default.
+    """Handler of SIGTERM and Ctrl-C during a run: report the run as killed, then apply the signal's default action.
 
-    An exception raised by a handler may be swallowed by whatever it hits, a weak reference's callback say, and the run
-    would go on. In a notebook Ctrl-C stays an exception, since it must not end the kernel. Guards may be nested, as the
-    runs of a cross-validation are: all of them speak.
+    An exception from a handler would not be reliable: the interrupted code, such as the callback of a weak reference,
+    may swallow it, and the run would continue. In a notebook Ctrl-C stays an exception, since it must not end the
+    kernel. Guards may be nested, like the runs of a cross-validation: each of them reports.
     """
 
     _guards: ClassVar[list["SignalGuard"]] = []
 
-    def __init__(self, say_killed: Callable[[], None]) -> None:
-        self._say_killed = say_killed
+    def __init__(self, report_killed: Callable[[], None]) -> None:
+        self._report_killed = report_killed
         self._former: dict[int, Handler] = {}
         if threading.current_thread() is not threading.main_thread():
             return
@@ -39,7 +39,7 @@ class SignalGuard:
         self._guards.append(self)
 
     def release(self) -> None:
-        """Give the signals back to whoever had them."""
+        """Restore the previous handlers."""
         for number, handler in self._former.items():
             signal.signal(number, handler)
         self._former = {}
@@ -47,13 +47,13 @@ class SignalGuard:
             self._guards.remove(self)
 
     def _end(self, number: int, frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
-        speakers = [threading.Thread(target=guard._say_killed, daemon=True) for guard in self._guards]
-        for speaker in speakers:
-            speaker.start()
+        signal.signal(number, signal.SIG_DFL)  # a second signal ends the process immediately
+        reports = [threading.Thread(target=guard._report_killed, daemon=True) for guard in self._guards]
+        for report in reports:
+            report.start()
         deadline = time.monotonic() + PATIENCE_SECONDS
-        for speaker in speakers:
-            speaker.join(max(0.0, deadline - time.monotonic()))
+        for report in reports:
+            report.join(max(0.0, deadline - time.monotonic()))
         discard_unfinished()
         os.kill(os.getpid(), number)
 

@@ -1,4 +1,4 @@
-"""Where MLflow keeps runs, and whether it can be reached."""
+"""Location of MLflow's store, and checks that it answers."""
 
 import logging
 import os
@@ -9,99 +9,101 @@ from typing import Any, TypeVar
 
 from lesion_project.tracking.pending import without_retries
 from lesion_segmentation.core.errors import InputError
+from lesion_segmentation.core.storage import hide_passwords
 
 logger = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 600.0
-"""Of a trial: its siblings are running, and what they tell is kept until the store is back."""
+"""Time that a trial waits for the store, since the other trials of the search are running meanwhile."""
 PAUSE_SECONDS = 3.0
-TRIES = 3
-"""Of what a store is asked, or told to make, while it comes and goes."""
+ATTEMPTS = 3
+"""Attempts for one request while the store is unreliable."""
 Answer = TypeVar("Answer")
 
 
 def resolve_uri(config: Mapping[str, str], root: Path) -> str:
-    """The store: MLFLOW_TRACKING_URI, or else the configuration's."""
+    """Return the store's URI: MLFLOW_TRACKING_URI, or the configuration's."""
     return os.environ.get("MLFLOW_TRACKING_URI") or absolute_uri(config["tracking_uri"], root)
 
 
 def resolve_experiment(config: Mapping[str, str], runtime: Mapping[str, Any]) -> str:
-    """The experiment: --params experiment, or else MLFLOW_EXPERIMENT_NAME, or else the configuration's."""
-    asked_for = config["experiment"] if "experiment" in runtime else os.environ.get("MLFLOW_EXPERIMENT_NAME")
-    return asked_for or config["experiment"]
+    """Return the experiment's name: --params experiment, MLFLOW_EXPERIMENT_NAME, or the configuration's."""
+    chosen = config["experiment"] if "experiment" in runtime else os.environ.get("MLFLOW_EXPERIMENT_NAME")
+    return chosen or config["experiment"]
 
 
 def absolute_uri(tracking_uri: str, root: Path) -> str:
-    """SQLite files of the configuration stand in the project, wherever the command was called.
+    """Resolve a SQLite file relative to the project, independently of the current folder.
 
     Raises:
-        InputError: MLflow would read the path as another one.
+        InputError: The project's path has a character that MLflow would interpret.
     """
     prefix = "sqlite:///"
     if not tracking_uri.startswith(prefix):
         return tracking_uri
     if found := set("%?") & set(str(root)):
         raise InputError(
-            f"MLflow cannot keep its store in {root}: of {' and '.join(sorted(found))} in a path it makes something "
-            "else. Rename that folder, or set MLFLOW_TRACKING_URI to a store elsewhere."
+            f"MLflow cannot keep its store in {root}: it misreads {' and '.join(sorted(found))} in a path. "
+            "Rename that folder, or set MLFLOW_TRACKING_URI to a store elsewhere."
         )
     return f"{prefix}{root / tracking_uri.removeprefix(prefix)}"
 
 
 def probe(tracking_uri: str, patience: float = 0.0) -> None:
-    """Ask the store for one experiment, without the minutes of retries that MLflow makes by default.
+    """Request one experiment from the store, without the minutes of retries that MLflow makes by default.
 
     Args:
         tracking_uri: The store.
-        patience: Seconds for which it is asked again: a trial in the middle of others waits for a server to be back.
+        patience: Seconds during which the request is repeated until the store answers.
 
     Raises:
-        InputError: It does not answer; in MLflow's words and with its remedy.
+        InputError: The store does not answer. The message has MLflow's reason and a remedy.
     """
     from mlflow import MlflowClient
 
-    deadline, told = time.monotonic() + patience, False
+    deadline, warned = time.monotonic() + patience, False
     while True:
         try:
             with without_retries():
                 MlflowClient(tracking_uri).search_experiments(max_results=1)
             return
-        except Exception as error:  # whatever the store is, the user needs to hear what is wrong with it
+        except Exception as error:  # stores and their drivers raise errors of many kinds
             if time.monotonic() >= deadline:
                 raise InputError(explain(tracking_uri, error)) from error
-        if not told:
-            logger.warning("MLflow's store does not answer. It is waited for, %.0f minutes at most.", patience / 60)
-            told = True
+        if not warned:
+            logger.warning("MLflow's store does not answer. This run waits at most %.0f seconds.", patience)
+            warned = True
         time.sleep(PAUSE_SECONDS)
 
 
-def ask(tracking_uri: str, question: Callable[[], Answer]) -> Answer:
-    """What may be asked twice, asked again where the store went away in the middle of its answer.
+def ask(tracking_uri: str, request: Callable[[], Answer]) -> Answer:
+    """Make a request that may be repeated, and repeat it if the store disappears before it has answered.
 
     Raises:
-        MlflowException: The answer of a store that is there.
-        InputError: It is not back in time.
+        MlflowException: The store answered with an error.
+        InputError: The store did not come back in time.
     """
     from mlflow.exceptions import MlflowException
 
-    for _ in range(TRIES - 1):
+    for _ in range(ATTEMPTS - 1):
         try:
-            return question()
+            return request()
         except MlflowException:
             probe(tracking_uri, PATIENCE_SECONDS)
-    return question()
+    return request()
 
 
 def explain(tracking_uri: str, error: Exception) -> str:
-    """What is wrong with a store, and what mends it: one sentence, with MLflow's own remedy where it has one."""
-    own = "unset MLFLOW_TRACKING_URI (or mend conf/<environment>/mlflow.yml) to use the project's own store"
-    text = " ".join(str(error).split())
+    """Say in one sentence what is wrong with a store, and in another how to repair it."""
+    own = "unset MLFLOW_TRACKING_URI (or correct conf/<environment>/mlflow.yml) to use the project's own store"
+    text = " ".join(hide_passwords(str(error)).split())
+    store = hide_passwords(tracking_uri)
     if tracking_uri.startswith(("http:", "https:")):
-        return f"MLflow's store {tracking_uri} cannot be reached ({type(error).__name__}). Start that server, or {own}."
+        return f"MLflow's store {store} cannot be reached ({type(error).__name__}). Start that server, or {own}."
     if "out-of-date database schema" in text:
-        return f"MLflow's store is of an older MLflow. Back it up, then: mlflow db upgrade {tracking_uri}"
+        return f"MLflow's store is of an older MLflow. Back it up, then run: mlflow db upgrade {store}"
     if "not a database" in text or "malformed" in text:
-        return f"MLflow's store {tracking_uri} is damaged. Put a back-up in its place, or move it away to begin anew."
+        return f"MLflow's store {store} is damaged. Restore a back-up, or move it away to start a new one."
     if "readonly" in text or "unable to open" in text:
-        return f"MLflow's store {tracking_uri} cannot be opened or written. Get permission to write there, or {own}."
-    return f"MLflow's store {tracking_uri} cannot be used ({text[:200]}). Name another one, or {own}."
+        return f"MLflow's store {store} cannot be opened or written. Get permission to write there, or {own}."
+    return f"MLflow's store {store} cannot be used ({text[:200]}). Name another one, or {own}."

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside, then renamed over what an earlier run left."""
+"""Atomic file writes, and small helpers for paths, processes and memory."""
 
 import errno
 import itertools
@@ -14,21 +14,21 @@ from lesion_segmentation.core.errors import InputError
 
 _COUNTER = itertools.count()
 _UNFINISHED: set[Path] = set()
-_USERS_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
+_USER_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 
 
 @contextmanager
 def atomic_write(path: Path, beside: Path | None = None) -> Iterator[Path]:
-    """A temporary file beside `path` that takes its place only when all was written.
+    """Yield a temporary file that replaces `path` when the block ends without an error.
 
     Args:
-        path: Of the file.
-        beside: The temporary file, in the same file system; whoever names one removes what a kill leaves of it.
+        path: The final file. Its folder is created if necessary.
+        beside: The temporary file, on the same file system. A caller who names one has to remove it after a kill. By
+            default, its name is unique, and the next writer of `path` removes what a killed process left.
 
     Raises:
-        InputError: There is no space or no permission; what stood at `path` is as it was.
+        InputError: There is no space or no permission. The existing file is unchanged.
     """
-    # A name of its own, so that two writers do not meet; what a kill left is swept by the next one.
     temporary = beside or path.with_name(f".{path.stem}.{os.getpid()}-{next(_COUNTER)}.partial{path.suffix}")
     _UNFINISHED.add(temporary)
     try:
@@ -38,7 +38,7 @@ def atomic_write(path: Path, beside: Path | None = None) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, path)
     except Exception as error:
-        cause = _users_error(error)
+        cause = _find_user_error(error)
         if cause is None:
             raise
         raise InputError(_explain(path, cause)) from error
@@ -47,13 +47,13 @@ def atomic_write(path: Path, beside: Path | None = None) -> Iterator[Path]:
 
 
 def discard_unfinished() -> None:
-    """Remove the temporary files of this process: it is about to be ended."""
+    """Remove the temporary files of this process before it is ended."""
     for temporary in list(_UNFINISHED):
         _remove(temporary)
 
 
 def is_alive(pid: int) -> bool:
-    """Whether there is a process of this number on this machine."""
+    """Return whether a process with this id runs on this machine."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -64,10 +64,10 @@ def is_alive(pid: int) -> bool:
 
 
 def expand_home(path: object) -> Path:
-    """The path with ~ as the user's home.
+    """Return the path with a leading ~ replaced by the home folder.
 
     Raises:
-        InputError: It begins with ~ and the name of nobody.
+        InputError: The path starts with ~ and an unknown user name.
     """
     try:
         return Path(str(path)).expanduser()
@@ -75,10 +75,15 @@ def expand_home(path: object) -> Path:
         raise InputError(f"{path}: there is no such user. Write the path without ~.") from error
 
 
+def existing_parent(path: Path) -> Path:
+    """Return the nearest folder above `path` that exists and that this user can see."""
+    return next(folder for folder in path.absolute().parents if os.path.exists(folder))
+
+
 def free_memory() -> int:
-    """Bytes that a process may still take on this machine, as far as it says so."""
+    """Return the available memory of this machine in bytes, or `sys.maxsize` if it is unknown."""
     meminfo = Path("/proc/meminfo")
-    if not meminfo.is_file():  # no Linux
+    if not meminfo.is_file():  # not Linux
         return sys.maxsize
     found = re.search(r"MemAvailable:\s+(\d+) kB", meminfo.read_text())
     return int(found[1]) * 1024 if found else sys.maxsize
@@ -91,7 +96,7 @@ def _remove(temporary: Path) -> None:
 
 
 def _sweep(path: Path) -> None:
-    """Remove what writers of this file left that were killed."""
+    """Remove the temporary files that killed writers of this file left."""
     pattern = re.compile(rf"\.{re.escape(path.stem)}\.(\d+)-\d+\.partial{re.escape(path.suffix)}")
     for left in path.parent.glob(".*.partial*"):
         found = pattern.fullmatch(left.name)
@@ -99,15 +104,10 @@ def _sweep(path: Path) -> None:
             _remove(left)
 
 
-def existing_parent(path: Path) -> Path:
-    """The nearest folder above `path` that exists, as far as may be seen."""
-    return next(folder for folder in path.absolute().parents if os.path.exists(folder))
-
-
-def _users_error(error: BaseException | None) -> OSError | None:
-    """The cause that a user can mend; Kedro's datasets wrap it."""
+def _find_user_error(error: BaseException | None) -> OSError | None:
+    """Return the cause that a user can fix, if there is one. Kedro's datasets wrap it."""
     while error is not None:
-        if isinstance(error, OSError) and error.errno in _USERS_ERRORS:
+        if isinstance(error, OSError) and error.errno in _USER_ERRORS:
             return error
         error = error.__cause__ or error.__context__
     return None
@@ -117,5 +117,5 @@ def _explain(path: Path, error: OSError) -> str:
     remedy = "Get permission to write there."
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         free = shutil.disk_usage(existing_parent(path)).free / 1024**2
-        remedy = f"{free:.1f} MiB are free there: free some space."
-    return f"{path} cannot be written: {error.strerror}. What an earlier run left there is unchanged. {remedy}"
+        remedy = f"Only {free:.1f} MiB are free there. Free some space."
+    return f"{path} cannot be written: {error.strerror}. An existing file is unchanged. {remedy}"

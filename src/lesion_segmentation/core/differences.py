@@ -1,4 +1,4 @@
-"""What files say of how they were made, compared with how things stand now."""
+"""Comparison of the settings that a file records with the current ones."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,12 +9,13 @@ MISSING = "nothing"
 def find_differences(
     earlier: Mapping[str, Any], now: Mapping[str, Any], defaults: Mapping[str, Any]
 ) -> list[tuple[str, Any, Any]]:
-    """Name, earlier value and present value of everything that differs.
+    """Return (name, earlier value, current value) of each setting that differs, sorted by name.
 
     Args:
-        earlier: As a file has it; a key that it lacks, since it is older than the key, has its default.
-        now: The same names today.
-        defaults: What keys were before they could be set.
+        earlier: The settings that the file records.
+        now: The current settings.
+        defaults: The values of settings that one side lacks, such as a file older than the setting. Without a default,
+            the value is MISSING.
     """
     names = sorted({*earlier, *now})
     rows = [

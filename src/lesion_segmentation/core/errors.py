@@ -1,19 +1,22 @@
-"""The one error that is the user's to mend, and what others say."""
+"""The error for everything that the user can fix."""
 
 from collections.abc import Sequence
 
 
 class InputError(ValueError):
-    """Data or settings that cannot be used; its text says what was found, what was expected and what to do.
+    """Data or settings that cannot be used. The message says what is wrong, what was expected and what to do.
 
-    The command line shows the text alone, without a stack trace. `problems` has the single ones of a report.
+    The command line shows only the message, without a stack trace.
+
+    Attributes:
+        problems: The single problems of a report by `from_problems`, else empty.
     """
 
     problems: Sequence[str] = ()
 
     @classmethod
     def from_problems(cls, title: str, problems: Sequence[str], remedy: str, count: int | None = None) -> "InputError":
-        """All problems of one input in one report; `count` where only the first of them are listed."""
+        """Report all problems of one input together. Pass their `count` if `problems` lists only the first ones."""
         count = len(problems) if count is None else count
         lines = [f"{title}: {count} problem{'s' if count > 1 else ''}"]
         lines += [f"  - {problem}" for problem in problems]
@@ -24,5 +27,5 @@ class InputError(ValueError):
 
 
 def first_line(error: object) -> str:
-    """What an error of a library says, as far as it fits into a sentence."""
+    """Return at most 200 characters of the first line of a message, without a final period, to quote it in another."""
     return (str(error).splitlines() or [type(error).__name__])[0][:200].rstrip(".")

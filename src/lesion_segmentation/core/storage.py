@@ -1,7 +1,7 @@
-"""Where pictures are and predictions go: paths of this machine, and places such as s3:// that fsspec reaches.
+"""Local paths and fsspec addresses such as s3://bucket/folder.
 
-Keys are fsspec's business: they stand in its configuration (Kedro's side fills it from credentials.yml), in the
-driver's variables or files, and travel to workers within the file system.
+Credentials stay in fsspec's configuration (the Kedro project fills it from credentials.yml) or in the variables and
+files of the driver; the file system carries them to workers.
 """
 
 import re
@@ -19,19 +19,21 @@ from lesion_segmentation.core.atomic_files import expand_home
 from lesion_segmentation.core.errors import InputError, first_line
 from lesion_segmentation.core.extras import explain_missing_extras
 
-TOGETHER = 500
-"""Files that are fetched at once, where a file system does that."""
-_MARKS = ("ETag", "etag", "md5Hash", "LastModified", "last_modified", "updated", "mtime", "modified", "created")
+FETCHED_TOGETHER = 500
+"""Number of files per request batch on file systems that fetch concurrently."""
+_MARKS_OF_CHANGE = (
+    "ETag", "etag", "md5Hash", "LastModified", "last_modified", "updated", "mtime", "modified", "created",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A file or folder of a file system that fsspec knows.
+class StoragePath:
+    """A file or folder on a file system that fsspec supports, local disks included.
 
     Attributes:
-        fs: The file system, with its keys, which are never shown.
-        path: As the file system names it.
-        url: As the user names it: of some kinds the path has no host.
+        fs: The file system with its credentials, which are never shown.
+        path: The path in the notation of the file system.
+        url: The address as the user wrote it. On some file systems `path` lacks the host.
     """
 
     fs: Any = field(repr=False, compare=False)
@@ -41,8 +43,8 @@ class Place:
     def __str__(self) -> str:
         return hide_passwords(self.url)
 
-    def __truediv__(self, name: str) -> "Place":
-        return Place(self.fs, f"{self.path}/{name}", f"{self.url}/{name}")
+    def __truediv__(self, name: str) -> "StoragePath":
+        return StoragePath(self.fs, f"{self.path}/{name}", f"{self.url}/{name}")
 
     @property
     def is_local(self) -> bool:
@@ -53,52 +55,52 @@ class Place:
         return self.path.rpartition("/")[2]
 
     def exists(self) -> bool:
-        with reaching(self):
+        with explain_storage_errors(self):
             return bool(self.fs.exists(self.path))
 
     def read(self) -> bytes:
-        """All of a file.
+        """Return the content of a file.
 
         Raises:
-            FileNotFoundError, PermissionError: Of this file.
-            InputError: The place cannot be reached.
+            FileNotFoundError, PermissionError: The file does not exist or may not be read.
+            InputError: The storage cannot be used.
         """
-        with reaching(self, FileNotFoundError, PermissionError):
+        with explain_storage_errors(self, FileNotFoundError, PermissionError):
             return bytes(self.fs.cat_file(self.path))
 
-    def write(self, content: bytes, once: bool = False) -> None:
-        """All of a file, which object stores show when it is whole; `once` leaves one that is there as it is."""
-        with reaching(self), suppress(FileExistsError):
-            self.fs.pipe_file(self.path, content, **({"mode": "create"} if once else {}))
+    def write(self, content: bytes, exclusive: bool = False) -> None:
+        """Write a whole file. Object stores show it only when it is complete.
 
-    def remove(self) -> None:
-        """Of a file; one that is not there is no error."""
-        with reaching(self), suppress(FileNotFoundError):
-            self.fs.rm_file(self.path)
+        Args:
+            content: The new content.
+            exclusive: Keep an existing file unchanged instead of replacing it, also if two processes write at once.
+        """
+        with explain_storage_errors(self), suppress(FileExistsError):
+            self.fs.pipe_file(self.path, content, **({"mode": "create"} if exclusive else {}))
 
     def list(self) -> dict[str, Mapping[str, Any]]:
-        """Every file below this folder, at any depth: its path from here, and what the file system knows of it.
+        """Map the relative path of every file below this folder, at any depth, to its metadata.
 
-        Of a single file its path from here is empty.
+        The result is empty for a missing folder. For a single file, the only key is the empty string.
         """
-        with reaching(self):
+        with explain_storage_errors(self):
             self.fs.invalidate_cache()
             try:
                 found = self.fs.find(self.path, detail=True)
             except FileNotFoundError:
                 return {}
         below = self.path.rstrip("/") + "/"
-        files = {path: known for path, known in found.items() if not path.endswith("/")}  # others only mark folders
-        return {"" if path == self.path else path.removeprefix(below): known for path, known in files.items()}
+        files = {path: info for path, info in found.items() if not path.endswith("/")}  # the rest only mark folders
+        return {"" if path == self.path else path.removeprefix(below): info for path, info in files.items()}
 
     def read_all(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-        """Files below this folder, several at once; those that are gone are left out."""
-        for first in range(0, len(names), TOGETHER):
-            some = names[first : first + TOGETHER]
-            paths = [f"{self.path}/{name}" for name in some]
-            with reaching(self):
-                found = self.fs.cat_ranges(paths, [None] * len(some), [None] * len(some), on_error="return")
-                for name, content in zip(some, found, strict=True):
+        """Yield name and content of files below this folder, fetched concurrently. Missing files are skipped."""
+        for first in range(0, len(names), FETCHED_TOGETHER):
+            batch = names[first : first + FETCHED_TOGETHER]
+            paths = [f"{self.path}/{name}" for name in batch]
+            with explain_storage_errors(self):
+                found = self.fs.cat_ranges(paths, [None] * len(batch), [None] * len(batch), on_error="return")
+                for name, content in zip(batch, found, strict=True):
                     if isinstance(content, FileNotFoundError):
                         continue
                     if isinstance(content, Exception):
@@ -106,11 +108,11 @@ class Place:
                     yield name, content
 
 
-Location = Path | Place
+Location = Path | StoragePath
 
 
 def find_location(text: str) -> Location:
-    """The path or place that a user names.
+    """Return the local path or the storage path that a user names.
 
     Raises:
         InputError: No installed package supports this protocol, or the address cannot be used.
@@ -120,27 +122,27 @@ def find_location(text: str) -> Location:
     try:
         with explain_missing_extras():
             fs, path = fsspec.core.url_to_fs(text)
-    except InputError:  # the extra is missing
+    except InputError:  # an extra is missing
         raise
-    except Exception as error:  # some packages connect at once, each with its own errors
+    except Exception as error:  # some drivers connect immediately, and each has its own errors
         raise InputError(
-            f"{hide_passwords(text)} cannot be used ({first_line(error)}). Look at its address and keys, and whether "
-            "the package for such places is installed."
+            f"{hide_passwords(text)} cannot be used ({first_line(error)}). Check the address and the credentials, and "
+            "that the package for this kind of storage is installed."
         ) from error
-    place = Place(fs, str(path).rstrip("/"), text.rstrip("/"))
-    return Path(place.path) if place.is_local else place
+    found = StoragePath(fs, str(path).rstrip("/"), text.rstrip("/"))
+    return Path(found.path) if found.is_local else found
 
 
-def place_of(location: Location) -> Place:
-    """A location as fsspec names it."""
-    if isinstance(location, Place):
+def to_storage_path(location: Location) -> StoragePath:
+    """Return a location as a path of fsspec. Local paths become absolute, since workers have other working folders."""
+    if isinstance(location, StoragePath):
         return location
     path = location.absolute().as_posix()
-    return Place(LocalFileSystem(), path, path)
+    return StoragePath(LocalFileSystem(), path, path)
 
 
 def is_within(location: Location, folder: Location) -> bool:
-    """Whether it is the folder, or lies in it."""
+    """Return whether the location is the folder itself or lies in it."""
     if isinstance(location, Path) and isinstance(folder, Path):
         return location.resolve().is_relative_to(folder.resolve())
     if isinstance(location, Path) or isinstance(folder, Path) or location.fs != folder.fs:
@@ -148,30 +150,34 @@ def is_within(location: Location, folder: Location) -> bool:
     return f"{location.path}/".startswith(f"{folder.path}/")
 
 
-def fingerprint(known: Mapping[str, Any]) -> tuple[int, int]:
-    """What tells a file from another one of its name: bytes, and a sum of what its file system says of the change."""
-    marks = [f"{name}={known[name]}" for name in _MARKS if known.get(name) is not None]
-    return int(known.get("size") or 0), zlib.crc32(" ".join(marks).encode())
+def fingerprint(info: Mapping[str, Any]) -> tuple[int, int]:
+    """Return size in bytes and a checksum of the marks of change in a file's metadata, such as its ETag.
+
+    Files with the same name but different content differ in at least one of the two.
+    """
+    marks = [f"{name}={info[name]}" for name in _MARKS_OF_CHANGE if info.get(name) is not None]
+    return int(info.get("size") or 0), zlib.crc32(" ".join(marks).encode())
 
 
 def hide_passwords(text: str) -> str:
-    """An address without the password that may stand in it."""
+    """Replace the password in an address by three asterisks, or the token in front of the host of a web address."""
+    text = re.sub(r"(https?://)[^:/@\s]+@", r"\1***@", text)
     return re.sub(r"(://[^:/@\s]*):[^@/\s]*@", r"\1:***@", text)
 
 
 @contextmanager
-def reaching(place: Place, *own: type[Exception]) -> Iterator[None]:
-    """What a file system raises, in a sentence, but for its own errors that the caller knows.
+def explain_storage_errors(location: object, *passed: type[Exception]) -> Iterator[None]:
+    """Turn any error of a file system into one sentence, except the types in `passed`.
 
     Raises:
-        InputError: Of whatever else is wrong: each driver has its own errors.
+        InputError: The storage cannot be used. All exceptions are caught, because each driver has its own.
     """
     try:
         yield
     except Exception as error:
-        if isinstance(error, (InputError, *own)):
+        if isinstance(error, (InputError, *passed)):
             raise
         raise InputError(
-            f"{place} cannot be reached ({first_line(error)}). Look at its address and keys; what is done is kept, "
-            "and the same command goes on."
+            f"{location} cannot be used ({first_line(error)}). Check the address, the permissions and the credentials. "
+            "Finished work is kept: rerun the same command to resume."
         ) from error

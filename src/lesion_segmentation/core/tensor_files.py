@@ -1,4 +1,4 @@
-"""Safetensors with metadata: the one place that reads and writes them, for weights and checkpoints alike."""
+"""Safetensors files with metadata, the format of weights and checkpoints."""
 
 import json
 from collections.abc import Mapping
@@ -14,8 +14,8 @@ from lesion_segmentation.core.errors import InputError
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-    """Write tensors, and metadata of plain JSON values, to one file that is replaced as a whole."""
-    # Layouts are changed on the device: a GPU does it many times faster than the copy to the host would.
+    """Write tensors and metadata, whose values must be serializable as JSON, atomically to one file."""
+    # contiguous() runs before the copy to the host, since a GPU changes layouts many times faster.
     stored = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
     described = {name: json.dumps(value) for name, value in metadata.items()}
     with atomic_write(path) as temporary:
@@ -23,25 +23,25 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return the tensors of a file, on the CPU, and the metadata that write_tensors wrote.
+    """Return the tensors of a file, on the CPU, and the metadata that `write_tensors` wrote.
 
-    Each tensor is copied to memory of its own: in the file it may begin at any address, and where the address
-    is no multiple of 64, oneDNN takes other kernels, which add in another order and give other last bits.
+    Each tensor is copied to memory of its own. In the file it may begin at any address, and if the address is not a
+    multiple of 64, oneDNN selects other kernels, which add in another order and return other last bits.
 
     Raises:
-        InputError: The file is damaged or no such file.
+        InputError: The file is damaged or not a safetensors file.
     """
     try:
         with safe_open(path, framework="pt") as file:
             described = file.metadata() or {}
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: damaged, or no file of tensors ({error}).") from error
+        raise InputError(f"{path} is damaged or not a safetensors file ({error}).") from error
     return tensors, {name: _parse(text) for name, text in described.items()}
 
 
 def find_mismatches(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
-    """The names of the tensors that are missing, more, or of another type or shape, sorted."""
+    """Return the sorted names of the tensors that are missing, unexpected, or of another shape or data type."""
     return [
         name
         for name in sorted(expected.keys() | found.keys())
@@ -51,7 +51,7 @@ def find_mismatches(expected: Mapping[str, Tensor], found: Mapping[str, Tensor])
 
 
 def _parse(text: str) -> Any:
-    """JSON; what is none, as in files of others or of former formats, stays a text."""
+    """Parse JSON. Text that is not JSON, as in files of other programs or earlier formats, is returned as it is."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

@@ -1,6 +1,6 @@
-"""Dask's workers, which run trials and shards: processes of this machine, or a cluster that is there already.
+"""Dask workers that run trials and shards, as processes of this machine or on an existing cluster.
 
-Dask comes with the extra scale, so it is imported only where workers are asked for.
+Dask is imported only when workers are requested, since it belongs to the extra `scale`.
 """
 
 import contextlib
@@ -17,18 +17,21 @@ from lesion_segmentation.core.errors import InputError, first_line
 from lesion_segmentation.core.extras import explain_missing_extras
 
 SECONDS_TO_CONNECT = 20
-DEATHS = 3
-"""Of workers under one piece of work, until it is given up."""
+MAX_DEATHS = 3
+"""A task is given up when more workers than this have died during it."""
 
 
 def check_workers(workers: int | None, scheduler: str | None) -> None:
-    """Refuse what cannot be before any work.
+    """Check the two options before any work.
 
     Raises:
-        InputError: Both are asked for, or Dask is not there.
+        InputError: Both are given, or Dask is not installed.
     """
     if workers is not None and scheduler is not None:
-        raise InputError("--workers and --scheduler are both given: workers of this machine, or those of a cluster?")
+        raise InputError(
+            "--workers and --scheduler are both given. Use --workers for processes of this machine, or --scheduler for "
+            "a cluster."
+        )
     if workers is None and scheduler is None:
         return
     with explain_missing_extras():
@@ -37,7 +40,7 @@ def check_workers(workers: int | None, scheduler: str | None) -> None:
 
 @contextmanager
 def open_workers(workers: int | None, scheduler: str | None) -> Iterator[Any]:
-    """A client of so many processes of this machine, each with its share of the cores and its GPU, or of a cluster.
+    """Yield a Dask client of a cluster, or of new processes of this machine that share its cores and GPUs.
 
     Raises:
         InputError: The cluster does not answer.
@@ -46,19 +49,22 @@ def open_workers(workers: int | None, scheduler: str | None) -> Iterator[Any]:
     from distributed import Client, LocalCluster
 
     _quieten()
-    config = {"distributed.scheduler.allowed-failures": DEATHS, "distributed.nanny.pre-spawn-environ": {}}
-    with dask.config.set(config), _environment_kept():
+    config = {"distributed.scheduler.allowed-failures": MAX_DEATHS, "distributed.nanny.pre-spawn-environ": {}}
+    with dask.config.set(config), _restored_environment():
         if scheduler is not None:
             try:
                 client = Client(scheduler, timeout=SECONDS_TO_CONNECT)
             except (OSError, ValueError) as error:
-                raise InputError(f"No Dask scheduler answers at {scheduler} ({first_line(error)}).") from error
+                raise InputError(
+                    f"No Dask scheduler answers at {scheduler} ({first_line(error)}). Check the address given to "
+                    "--scheduler."
+                ) from error
             with client:
                 yield client
             return
         assert workers is not None
-        # Processes are begun with their share, since a network's threads are counted when torch is imported; Dask would
-        # set them to one by the environment that its workers begin with.
+        # Each process binds itself to its cores before it imports torch, which counts its threads then. The empty
+        # pre-spawn-environ keeps Dask from limiting them to one.
         with (
             LocalCluster(n_workers=0, threads_per_worker=1, dashboard_address=None) as cluster,
             Client(cluster) as client,
@@ -69,15 +75,16 @@ def open_workers(workers: int | None, scheduler: str | None) -> Iterator[Any]:
 
 
 def map_over(client: Any, function: Callable[..., Any], work: Mapping[str, Sequence[Any]]) -> Iterator[tuple[str, Any]]:
-    """Names and results as they come; the work of a worker that dies is done by another one.
+    """Yield the name and result of each task in order of completion. If a worker dies, another one repeats its task.
 
     Args:
-        client: Of open_workers.
-        function: Importable by the workers.
-        work: Name to the function's arguments.
+        client: The client of `open_workers`.
+        function: A function that the workers can import.
+        work: The name of each task and its arguments of `function`.
 
     Raises:
-        InputError: A piece raised one, several workers died of it, or the cluster is not as this machine.
+        InputError: A task raised one, more than MAX_DEATHS workers died during one task, or the cluster has another
+            environment or other files than this machine.
     """
     from distributed import KilledWorker, as_completed
 
@@ -88,12 +95,14 @@ def map_over(client: Any, function: Callable[..., Any], work: Mapping[str, Seque
                 yield futures[future], future.result()
             except KilledWorker as error:
                 raise InputError(
-                    f"{futures[future]}: {DEATHS + 1} workers died of it, of too little memory?"
+                    f"{futures[future]}: {MAX_DEATHS + 1} workers died during this task, probably of too little "
+                    "memory. Use fewer workers or machines with more memory, and rerun the same command to resume."
                 ) from error
             except (ImportError, OSError, CancelledError) as error:
                 raise InputError(
-                    f"{futures[future]}: it could not be done ({first_line(error)}). Workers need the environment of "
-                    "this machine and see the same files, and the scheduler has to stay; the same command goes on."
+                    f"{futures[future]}: the task failed on a worker ({first_line(error)}). Workers need the same "
+                    "packages and files as this machine, and the scheduler must keep running. Rerun the same command "
+                    "to resume."
                 ) from error
     finally:
         client.cancel(list(futures))
@@ -106,10 +115,10 @@ def share_work(
     workers: int | None,
     scheduler: str | None,
 ) -> Iterator[tuple[str, Any]]:
-    """Names and results as they come: of `here` one after the other, or of `there` over workers that are asked for.
+    """Yield the name and result of each task, of `here` in this process or, if workers are requested, of `there`.
 
     Raises:
-        InputError: As open_workers and map_over.
+        InputError: For the same reasons as `open_workers` and `map_over`.
     """
     if workers is None and scheduler is None:
         for name, given in work.items():
@@ -120,8 +129,8 @@ def share_work(
 
 
 @contextmanager
-def written_to(path: Path) -> Iterator[None]:
-    """What this process says goes to a file: of several at once nobody could tell whose word it is."""
+def redirect_output(path: Path) -> Iterator[None]:
+    """Append the output of this process to a file. In a shared terminal, the lines of several workers would mix."""
     path.parent.mkdir(parents=True, exist_ok=True)
     streams = [stream for stream in (sys.stdout, sys.stderr) if stream is not None]
     with path.open("ab") as file, contextlib.ExitStack() as stack:
@@ -138,8 +147,8 @@ def written_to(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _environment_kept() -> Iterator[None]:
-    """Dask sets variables of this process for the workers that it begins; what is begun later shall not find them."""
+def _restored_environment() -> Iterator[None]:
+    """Restore the environment at the end, since Dask sets variables that processes started later would inherit."""
     before = dict(os.environ)
     try:
         yield
@@ -153,7 +162,7 @@ def _make_pinning(workers: int) -> Any:
     from distributed import WorkerPlugin
 
     class Pinning(WorkerPlugin):
-        """A worker's share: every `workers`-th core from its number on, and the GPU of its number."""
+        """Plugin that binds each worker to its share of the cores and GPUs."""
 
         def setup(self, worker: Any) -> None:
             _quieten()
@@ -163,15 +172,15 @@ def _make_pinning(workers: int) -> Any:
 
 
 def _quieten() -> None:
-    """Dask tells of every connection, between the lines that say which piece of work is done."""
+    """Silence Dask's messages about connections, which would hide the progress of the tasks."""
     logging.getLogger("distributed").setLevel(logging.WARNING)
 
 
 def take_share(number: int, workers: int) -> None:
-    """Bind this process to its share of the cores, and show it one GPU alone where there are several."""
+    """Bind this process to every `workers`-th core from `number` on, and to one GPU if there are several."""
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, cores[number % len(cores) :: workers])
-    import torch  # by now, so that its threads are as many as the cores of the share
+    import torch  # torch counts the cores on import, so it is imported after the process is bound
 
     visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(torch.cuda.device_count())))
     if "," in visible:

@@ -1,1 +1,1 @@
-"""Cases: reading, checking, resizing, splitting, copying. Imports neither torch nor Kedro."""
+"""Reading, checking, splitting and copying of cases. This package does not import torch."""

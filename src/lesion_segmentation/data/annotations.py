@@ -1,4 +1,4 @@
-"""PH2_dataset.txt: the ten columns of PH2's own annotation table, its legends decoded to words."""
+"""PH2_dataset.txt, the annotation table of PH2, with its codes translated to words."""
 
 import re
 
@@ -11,7 +11,7 @@ _DIAGNOSIS = {"0": "common nevus", "1": "atypical nevus", "2": "melanoma"}
 _ASYMMETRY = {"0": "fully symmetric", "1": "symmetric in one axis", "2": "fully asymmetric"}
 _COLOR = {"1": "white", "2": "red", "3": "light brown", "4": "dark brown", "5": "blue gray", "6": "black"}
 
-# In the order of the file; the second value decodes one cell, None leaves the text as it is.
+# The columns in the order of the file, each with its legend. Cells of a column without a legend stay unchanged.
 _LEGENDS: dict[str, dict[str, str] | None] = {
     "case_id": None,
     "histological_diagnosis": None,
@@ -36,31 +36,31 @@ def parse_annotations(text: str) -> pd.DataFrame:
     """Read PH2's annotation table.
 
     Args:
-        text: The content of PH2_dataset.txt; cells may be empty (PH2 leaves 159 histological diagnoses empty,
-            and a copy without annotations leaves all of them so).
+        text: The content of PH2_dataset.txt. Cells may be empty: PH2 has 159 cases without a histological diagnosis,
+            and in a copy without annotations, all cells except case_id are empty.
 
     Returns:
-        One row a case with the columns ANNOTATION_COLUMNS, words instead of codes; several colours are joined
-        by ", "; empty cells are empty strings.
+        One row per case with the columns ANNOTATION_COLUMNS, in words. Several colours are joined by ", ", and empty
+        cells are empty strings.
 
     Raises:
-        InputError: A line has not ten cells, a code is not in its legend, or a case stands there twice.
+        InputError: Lists every line that does not have ten cells, unknown code, and repeated case.
     """
     lines = [line for line in text.splitlines() if line.startswith("||") and "Name" not in line]
     problems: list[str] = []
     rows = [row for line in lines if (row := _parse_line(line, problems))]
     table = pd.DataFrame(rows, columns=list(ANNOTATION_COLUMNS), dtype=str)
     repeated = table["case_id"][table["case_id"].duplicated()]
-    problems += [f"{case_id}: stands there twice" for case_id in repeated]
+    problems += [f"{case_id}: it is listed twice" for case_id in repeated]
     if problems:
         raise InputError.from_problems(
-            "PH2_dataset.txt", problems, "Take the file from an unchanged copy of PH2 (make ph2 FROM=...)."
+            "PH2_dataset.txt", problems, "Copy the file from the original PH2 (make ph2 FROM=...)."
         )
     return table
 
 
 def format_annotations(codes: pd.DataFrame) -> str:
-    """Write codes (columns ANNOTATION_COLUMNS, as in PH2's legends) as a table that parse_annotations reads."""
+    """Format codes of PH2's legends, in the columns ANNOTATION_COLUMNS, as text that `parse_annotations` reads."""
     lines = [HEADER]
     for row in codes.itertuples(index=False):
         name, histology, diagnosis, *middle, colors = (str(cell) for cell in row)
@@ -71,7 +71,7 @@ def format_annotations(codes: pd.DataFrame) -> str:
 def _parse_line(line: str, problems: list[str]) -> list[str] | None:
     cells = [cell.strip() for cell in re.split(r"\|\|?", line.strip().strip("|"))]
     if len(cells) != len(ANNOTATION_COLUMNS):
-        problems.append(f"{line.strip()[:40]}...: {len(cells)} cells found, {len(ANNOTATION_COLUMNS)} expected")
+        problems.append(f"{line.strip()[:40]}...: the line has {len(cells)} cells, expected {len(ANNOTATION_COLUMNS)}")
         return None
     return [_decode(cells[0], column, cell, problems) for column, cell in zip(ANNOTATION_COLUMNS, cells, strict=True)]
 

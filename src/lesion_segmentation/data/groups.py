@@ -1,10 +1,16 @@
-"""Groups of cases that never straddle a split: a patient, a lesion, near-duplicates."""
+"""Random selection of whole groups of cases, such as the images of a patient or near-duplicates."""
+
+import logging
 
 import pandas as pd
 
+from lesion_segmentation.core.errors import InputError
+
+logger = logging.getLogger(__name__)
+
 
 def join_near_duplicates(table: pd.DataFrame, near_duplicates: pd.DataFrame) -> pd.DataFrame:
-    """Cases (indexed by case_id) whose groups are one where a picture of one looks like a picture of the other."""
+    """Return the cases (indexed by case_id) with the groups merged that contain near-duplicates of each other."""
     pairs = near_duplicates[near_duplicates["near_duplicate"].astype(bool)]
     if pairs.empty:
         return table
@@ -21,15 +27,85 @@ def join_near_duplicates(table: pd.DataFrame, near_duplicates: pd.DataFrame) -> 
     return table.assign(group=first[joined[numbers]].to_numpy())
 
 
-def as_groups(table: pd.DataFrame) -> pd.DataFrame:
-    """A row a group with its most frequent diagnosis; the cases themselves where each is one of its own."""
+def draw_cases(table: pd.DataFrame, count: int, seed: int, stratify: bool) -> list[str]:
+    """Draw about `count` cases, or exactly that many if there are no groups.
+
+    Args:
+        table: The cases, indexed by case_id, with diagnosis and, optionally, group.
+        count: The number of cases.
+        seed: Seed of the random selection.
+        stratify: Keep the proportions of the diagnoses.
+
+    Raises:
+        InputError: There are too few cases, overall or of a diagnosis, or some have no diagnosis.
+    """
+    from sklearn.model_selection import train_test_split
+
+    if count == 0:
+        return []
+    groups = _list_groups(table)
+    strata = _get_strata(groups, needed=2) if stratify else None
+    size = count if len(groups) == len(table) else max(1, round(count / len(table) * len(groups)))
+    try:
+        _, chosen = train_test_split(list(groups.index), test_size=size, random_state=seed, stratify=strata)
+    except ValueError as error:
+        raise InputError(
+            f"{len(table)} cases cannot be split: {error}. Use more cases or another split.protocol."
+        ) from error
+    return _list_members(table, list(chosen))
+
+
+def draw_fold(table: pd.DataFrame, folds: int, fold: int, seed: int) -> list[str]:
+    """Return the cases of one of `folds` folds, stratified by diagnosis.
+
+    Raises:
+        InputError: There are too few groups, overall or of a diagnosis, or some cases have no diagnosis.
+    """
+    from sklearn.model_selection import KFold, StratifiedKFold
+
+    groups = _list_groups(table)
+    if len(groups) < folds:
+        raise InputError(
+            f"There are {len(groups)} groups of cases, but {folds} folds. Use more cases or another split.protocol."
+        )
+    strata = _get_strata(groups, needed=folds)
+    splitter = KFold if strata is None else StratifiedKFold
+    splits = splitter(n_splits=folds, shuffle=True, random_state=seed).split(groups, strata)
+    _, test = list(splits)[fold]
+    return _list_members(table, list(groups.index[test]))
+
+
+def _list_groups(table: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per group with its most frequent diagnosis, or the cases if each is a group of its own."""
     if "group" not in table or table["group"].is_unique:
         return table
     return table.groupby("group")[["diagnosis"]].agg(lambda column: column.mode().iloc[0])
 
 
-def members_of(table: pd.DataFrame, drawn: list[str]) -> list[str]:
-    """The cases of the groups that were drawn."""
+def _list_members(table: pd.DataFrame, chosen: list[str]) -> list[str]:
+    """Return the cases of the chosen rows of `_list_groups`."""
     if "group" not in table or table["group"].is_unique:
-        return drawn
-    return list(table.index[table["group"].isin(drawn)])
+        return chosen
+    return list(table.index[table["group"].isin(chosen)])
+
+
+def _get_strata(groups: pd.DataFrame, needed: int) -> pd.Series | None:
+    """Return the diagnoses, each of which at least `needed` groups must have, or None if no case has a diagnosis."""
+    diagnoses = groups["diagnosis"].fillna("")
+    if (diagnoses == "").all():
+        logger.warning("No case has a diagnosis, so the split is not stratified.")
+        return None
+    if (diagnoses == "").any():
+        raise InputError(
+            f"{(diagnoses == '').sum()} cases have no diagnosis, but this split.protocol stratifies by diagnosis. "
+            "Import PH2 with its annotations (the official layout has PH2_dataset.txt) or choose another "
+            "split.protocol."
+        )
+    rare = diagnoses.value_counts()[lambda counts: counts < needed]
+    if len(rare):
+        counts = ", ".join(f"{name}: {count}" for name, count in rare.items())
+        raise InputError(
+            f"Some diagnoses have too few cases to stratify by ({counts}); expected at least {needed} of each. Use "
+            "more cases or another split.protocol."
+        )
+    return diagnoses

@@ -1,4 +1,4 @@
-"""The leak guard: no training sample may show a case, or its near-duplicate, that validation or test is scored on."""
+"""The leak guard, which refuses training samples that show a validation or test case, or a near-duplicate of one."""
 
 import logging
 from typing import NamedTuple
@@ -13,17 +13,17 @@ from lesion_segmentation.data.splits import PROTOCOLS, leaks, split_hash
 
 logger = logging.getLogger(__name__)
 
-_SHOWN = 20
+_MAX_LISTED = 20
 
 
 class LeakGuardSettings(ParameterModel):
     """The parameters `leak_guard`.
 
     Attributes:
-        allow_leak: Let the leak between training and validation of a protocol that deals samples through, with a
-            warning; no other.
-        max_distance: Two pictures whose perceptual hashes differ in at most so many of 256 bits are near-duplicates.
-            docs/leak_guard.md has the distances within PH2 that the default rests on.
+        allow_leak: Allow, with a warning, leaks between training and validation under a protocol that assigns samples
+            instead of cases. All other leaks are refused in any case.
+        max_distance: Two images are near-duplicates if their perceptual hashes differ in at most this number of 256
+            bits. docs/leak_guard.md lists the distances within PH2 on which the default is based.
     """
 
     allow_leak: bool = False
@@ -31,9 +31,9 @@ class LeakGuardSettings(ParameterModel):
 
 
 class Leak(NamedTuple):
-    """A pair that training and scoring share, in words, and whether a test case is one of the two."""
+    """A leak from training into validation or test: its description, and whether a test case is concerned."""
 
-    words: str
+    description: str
     concerns_test: bool
 
 
@@ -43,44 +43,44 @@ def guard_samples(
     near_duplicates: pd.DataFrame,
     settings: LeakGuardSettings,
 ) -> pd.DataFrame:
-    """Pass on the samples only if nothing leaks from training into validation or test.
+    """Check that nothing leaks from training into validation or test.
 
     Args:
-        samples: sample_id, case_id, transform, subset.
-        split: case_id, subset, protocol.
-        near_duplicates: case_id, other_case_id, differing_bits, near_duplicate.
-        settings: Whether a leak is meant.
+        samples: Columns sample_id, case_id, transform, subset.
+        split: Columns case_id, subset, protocol.
+        near_duplicates: Columns case_id, other_case_id, differing_bits, near_duplicate.
+        settings: The setting `allow_leak` is used.
 
     Returns:
-        The samples with the hash of the split that they were checked against: training and reporting take these.
+        The samples with the column split_hash, the hash of the split with which they were compared.
 
     Raises:
-        InputError: Names the pairs that leak. `allow_leak` lets none through but those of a protocol that deals
-            samples, between training and validation.
+        InputError: Lists the pairs that leak.
     """
-    found = find_siblings(samples, split)
-    found += find_near_duplicates(samples, split, near_duplicates)
+    found = find_shared_case_leaks(samples, split)
+    found += find_near_duplicate_leaks(samples, split, near_duplicates)
     meant = settings.allow_leak and leaks(split["protocol"].iloc[0])
-    refused = [leak.words for leak in found if leak.concerns_test or not meant]
+    refused = [leak.description for leak in found if leak.concerns_test or not meant]
     if refused:
-        more = [f"... and {len(refused) - _SHOWN} more"] if len(refused) > _SHOWN else []
+        more = [f"... and {len(refused) - _MAX_LISTED} more"] if len(refused) > _MAX_LISTED else []
+        leaky = ", ".join(name for name in PROTOCOLS if leaks(name)) or "no registered one"
         raise InputError.from_problems(
-            "Training would see what it is scored on",
-            refused[:_SHOWN] + more,
-            "Choose another split.protocol, or remove one of each pair. A leak between training and validation that "
-            f"belongs to the protocol ({_leaky_protocols()}) is let through by leak_guard.allow_leak=true.",
+            "Validation or test cases leak into training",
+            refused[:_MAX_LISTED] + more,
+            "Choose another split.protocol, or remove one case of each pair. leak_guard.allow_leak=true allows leaks "
+            f"between training and validation under protocols that leak by definition ({leaky}).",
             count=len(refused),
         )
     if found:
-        logger.warning("LEAK, allowed by leak_guard.allow_leak: %d pairs, such as %s", len(found), found[0].words)
+        logger.warning("LEAK, allowed by leak_guard.allow_leak: %d pairs, such as %s", len(found), found[0].description)
     return samples.assign(split_hash=split_hash(split))
 
 
-def find_siblings(samples: pd.DataFrame, split: pd.DataFrame) -> list[Leak]:
-    """Each validation sample and test case that a training sample derives from, with one such training sample."""
+def find_shared_case_leaks(samples: pd.DataFrame, split: pd.DataFrame) -> list[Leak]:
+    """Return a leak for each validation sample and test case whose case a training sample shows."""
     train = samples[samples["subset"] == "train"].drop_duplicates("case_id").set_index("case_id")["sample_id"]
     validation = samples[samples["subset"] == "validation"]
-    # The split says what the test cases are, whatever the samples say.
+    # The test cases are taken from the split, which the samples may contradict.
     test = split[split["subset"] == "test"].assign(sample_id=lambda table: table["case_id"])
     scored = pd.concat([validation, test])
     return [
@@ -92,21 +92,17 @@ def find_siblings(samples: pd.DataFrame, split: pd.DataFrame) -> list[Leak]:
     ]
 
 
-def find_near_duplicates(samples: pd.DataFrame, split: pd.DataFrame, near_duplicates: pd.DataFrame) -> list[Leak]:
-    """Pairs of different cases in different subsets whose pictures look alike, turned or mirrored ones included."""
+def find_near_duplicate_leaks(samples: pd.DataFrame, split: pd.DataFrame, near_duplicates: pd.DataFrame) -> list[Leak]:
+    """Return a leak for each pair of near-duplicates in different subsets."""
     test = split[split["subset"] == "test"]
     subsets = pd.concat([samples, test]).groupby("case_id")["subset"].apply(set).to_dict()
     pairs = near_duplicates[near_duplicates["near_duplicate"].astype(bool)]
     return [
         Leak(
-            f"{a} ({'/'.join(sorted(subsets[a]))}) and {b} ({'/'.join(sorted(subsets[b]))}) look alike: "
-            f"{bits} of {HASH_BITS} bits differ, more than leak_guard.max_distance expected",
+            f"{a} ({'/'.join(sorted(subsets[a]))}) and {b} ({'/'.join(sorted(subsets[b]))}) are "
+            f"near-duplicates: {bits} of {HASH_BITS} bits differ, expected more than leak_guard.max_distance",
             "test" in subsets[a] | subsets[b],
         )
         for a, b, bits in pairs[["case_id", "other_case_id", "differing_bits"]].itertuples(index=False)
         if len(subsets[a] | subsets[b]) > 1
     ]
-
-
-def _leaky_protocols() -> str:
-    return ", ".join(name for name in PROTOCOLS if leaks(name)) or "none here"

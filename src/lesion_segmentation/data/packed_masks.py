@@ -1,4 +1,4 @@
-"""Masks in little memory: a bit a pixel."""
+"""Masks in memory, packed to one bit per pixel."""
 
 from collections.abc import Iterator, Mapping
 
@@ -6,13 +6,13 @@ import numpy as np
 
 
 class PackedMasks(Mapping[str, np.ndarray]):
-    """case_id to uint8 (H, W), 0 or 1; each is unpacked when it is asked for."""
+    """Mapping from case_id to uint8 (H, W), 0 or 1. A mask is unpacked at each access."""
 
     def __init__(self) -> None:
         self._packed: dict[str, tuple[np.ndarray, tuple[int, int]]] = {}
 
     def add(self, case_id: str, mask: np.ndarray) -> None:
-        """Keep a boolean mask (H, W)."""
+        """Add a boolean mask (H, W)."""
         self._packed[case_id] = np.packbits(mask), (mask.shape[0], mask.shape[1])
 
     def __getitem__(self, case_id: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""How alike two pictures are: perceptual hashes, whatever the size, the compression, the turn or the mirroring."""
+"""Perceptual hashes, whose distance hardly depends on size, compression, rotation by 90 degrees and mirroring."""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,31 +9,32 @@ from lesion_segmentation.images.resize import resize_image
 
 HASH_SIZE = 16
 HASH_BITS = HASH_SIZE**2
-"""Of the lowest 16 x 16 frequencies. Half of the bits are set, so distances are even numbers."""
-_HASHED_AT = (192, 256)
-"""Height and width; docs/leak_guard.md was measured at it."""
+"""One bit per frequency, of the lowest 16 x 16. Half of the bits are set, so distances are even numbers."""
+_HASHED_SIZE = (192, 256)
+"""Height and width in pixels, as in the measurements of docs/leak_guard.md."""
 _BLOCK = 512
-"""Pictures that are compared with all others at once."""
+"""Number of images that are compared with all others in one step, to limit the memory."""
 
 
 def hash_image(image: np.ndarray) -> np.ndarray:
-    """The hashes of a picture as it comes, uint8 (H, W, 3) of any size, whatever it is trained at: boolean (8, 256).
+    """Return the hashes of a native image, uint8 (H, W, 3), as boolean (8, 256).
 
-    It is stretched to one size, so that a picture turned by 90 degrees looks like itself.
+    The image is stretched to a fixed size, so that the hashes match those of the same image rotated by 90 degrees.
     """
-    return hash_views(resize_image(image, *_HASHED_AT))
+    return hash_views(resize_image(image, *_HASHED_SIZE))
 
 
 def hash_views(image: np.ndarray) -> np.ndarray:
-    """The hashes of all eight turned and mirrored views of uint8 (H, W, 3): boolean (8, 256)."""
+    """Return the hashes of all eight rotated and mirrored views of uint8 (H, W, 3) as boolean (8, 256)."""
     grey = np.asarray(Image.fromarray(image).convert("L").resize((64, 64), Image.Resampling.LANCZOS))
     return np.stack([hash_square(np.rot90(side, turns)) for side in (grey, grey[:, ::-1]) for turns in range(4)])
 
 
 def hash_square(square: np.ndarray) -> np.ndarray:
-    """Which of the lowest 16 x 16 frequencies of a square grey picture lie above their median: (256,) boolean.
+    """Return which of the lowest 16 x 16 frequencies of a square grey image are above their median, boolean (256,).
 
-    After Zauner, "Implementation and benchmarking of perceptual image hash functions" (2010), with 256 bits for 64.
+    The method is by Zauner, "Implementation and benchmarking of perceptual image hash functions" (2010), but with 256
+    bits instead of 64.
     """
     from scipy.fft import dctn
 
@@ -42,16 +43,16 @@ def hash_square(square: np.ndarray) -> np.ndarray:
 
 
 def hash_distances(hashes: Sequence[np.ndarray]) -> np.ndarray:
-    """(N, N) numbers of differing bits of N hashes (8, 256), the least over the views of either picture."""
+    """Return the numbers of differing bits (N, N) of N hashes (8, 256), each the minimum over the views."""
     return np.concatenate([rows for _, rows in _distances_by_block(_as_signs(hashes), upper=False)])
 
 
 def find_similar_pairs(hashes: Sequence[np.ndarray], max_distance: int) -> list[tuple[int, int, int]]:
-    """Which pictures are alike, in memory that grows with N alone.
+    """Find the pairs with the most similar hashes, in memory that grows linearly with the number of images.
 
     Returns:
-        First, second and number of differing bits of each pair of at most `max_distance`, and of the nearest pair of
-        all, whatever its distance; none of fewer than two pictures.
+        The indices of both images and the number of differing bits, for each pair with at most `max_distance` differing
+        bits, or for the nearest pair if there is none. With fewer than two images, the list is empty.
     """
     found: list[tuple[int, int, int]] = []
     nearest: tuple[int, int, int] | None = None
@@ -72,17 +73,17 @@ def _as_signs(hashes: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _distances_by_block(signs: np.ndarray, upper: bool) -> Iterator[tuple[int, np.ndarray]]:
-    """The number of a block's first picture, and (n, M) distances of the block's from all, or from all after it."""
+    """Yield for each block the index of its first image and its distances (n, M) to all or all following images."""
     for first in range(0, len(signs), _BLOCK):
         block, others = signs[first : first + _BLOCK], signs[first if upper else 0 :]
-        # The median of a turned picture's frequencies may differ a little, so the two ways round are not quite equal.
+        # Both directions are compared, since the median of the frequencies may differ slightly between rotated views.
         nearest = np.maximum(_agreement(block, others), _agreement(others, block).T)
         yield first, ((HASH_BITS - nearest) / 2).astype(int)
 
 
-def _agreement(upright: np.ndarray, turned: np.ndarray) -> np.ndarray:
-    """(n, m) of the upright views of n pictures with the view of each of m that agrees best."""
-    best = upright[:, 0] @ turned[:, 0].T
-    for view in range(1, turned.shape[1]):
-        np.maximum(best, upright[:, 0] @ turned[:, view].T, out=best)
+def _agreement(upright: np.ndarray, rotated: np.ndarray) -> np.ndarray:
+    """Return the agreement (n, m) of the first views of n images with the most similar views of m images."""
+    best = upright[:, 0] @ rotated[:, 0].T
+    for view in range(1, rotated.shape[1]):
+        np.maximum(best, upright[:, 0] @ rotated[:, view].T, out=best)
     return best

@@ -1,4 +1,4 @@
-"""Samples: what a network is trained on and scored on. A sample is a case as it is, or a copy of one."""
+"""Samples for training and scoring. A sample is an original case or an augmented copy of one."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -8,30 +8,30 @@ import pandas as pd
 from pydantic import field_validator
 
 from lesion_segmentation.core.parameter_model import ParameterModel, Seed
-from lesion_segmentation.data.splits import DEVELOPMENT, check_origin, find_protocol, leaks
+from lesion_segmentation.data.splits import DEVELOPMENT, find_protocol, leaks, require_same_split
 from lesion_segmentation.data.summary import data_hash
 
 ORIGINAL = "original"
 
 
 class Sample(NamedTuple):
-    """An image, uint8 (H, W, 3), and its mask, uint8 (H, W), 0 or 1."""
+    """Image, uint8 (H, W, 3), and its mask, uint8 (H, W), 0 or 1."""
 
     image: np.ndarray
     mask: np.ndarray
 
 
 COPIES: dict[str, Callable[[Sample, np.random.Generator], Sample]] = {}
-"""Name of a kind of copy to what makes it; none are known here, lesion_segmentation.paper adds its own."""
+"""Functions that make copies, by name. Other modules register theirs here, as lesion_segmentation.paper does."""
 
 
 class AugmentationSettings(ParameterModel):
     """The parameters `augmentation`.
 
     Attributes:
-        copies: Which copies of each training case are made (keys of COPIES), in this order; none where training changes
-            its pictures on the fly.
-        seed: Of what is random in them.
+        copies: The copies of each training case (keys of COPIES), in this order. None are needed with online
+            augmentation.
+        seed: Seed of the random parameters of the copies.
     """
 
     copies: tuple[str, ...] = ()
@@ -43,7 +43,7 @@ class AugmentationSettings(ParameterModel):
         unknown = [name for name in copies if name not in COPIES]
         if unknown:
             known = ", ".join(COPIES) or "none"
-            raise ValueError(f"augmentation.copies has {', '.join(unknown)}, expected some of: {known}")
+            raise ValueError(f"augmentation.copies contains {', '.join(unknown)}, expected some of: {known}")
         return copies
 
 
@@ -53,20 +53,20 @@ def make_samples(
     split: pd.DataFrame,
     settings: AugmentationSettings,
 ) -> tuple[pd.DataFrame, dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Put everything together that is trained on and scored: each case once, and copies of training cases.
+    """Make the samples: each case once, and copies of the training cases.
 
-    Where the protocol deals samples, all development cases are copied, and then samples, not cases, come into training
-    and validation.
+    If the protocol assigns samples instead of cases, all development cases are copied before the samples are assigned
+    to training and validation.
 
     Args:
         images: case_id to uint8 (H, W, 3).
         masks: case_id to uint8 (H, W), 0 or 1.
-        split: case_id, subset, protocol.
-        settings: Which copies.
+        split: Columns case_id, subset, protocol.
+        settings: The copies and their seed.
 
     Returns:
-        The sample table (sample_id, case_id, transform, subset, source; first the originals of training and validation,
-        then their copies, one kind after the other, last the test cases), sample_id to image, sample_id to mask.
+        The sample table with sample_id, case_id, transform, subset, source, the images by sample_id, and the masks by
+        sample_id. The rows are the originals of training and validation, then each kind of copy, then the test cases.
     """
     table = _list_samples(split, settings)
     generator = np.random.default_rng(settings.seed)
@@ -79,15 +79,15 @@ def make_samples(
 
 
 def list_scored(guarded_samples: pd.DataFrame, split: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
-    """What is scored: each case once; where samples are dealt, as in the paper, each copy too.
+    """List the samples to score: each case once, and the copies too if the protocol assigns samples.
 
     Returns:
-        sample_id, case_id, subset, split_hash, protocol, source, image_sha256, data_hash.
+        Columns sample_id, case_id, subset, split_hash, protocol, source, image_sha256, data_hash.
 
     Raises:
-        InputError: The samples were guarded under another split.
+        InputError: The leak guard compared the samples with another split.
     """
-    check_origin(guarded_samples, split)
+    require_same_split(guarded_samples, split)
     protocol = split["protocol"].iloc[0]
     chosen = guarded_samples if leaks(protocol) else guarded_samples[guarded_samples["transform"] == ORIGINAL]
     table = chosen[["sample_id", "case_id", "subset", "split_hash"]].assign(protocol=protocol)
@@ -98,12 +98,12 @@ def list_scored(guarded_samples: pd.DataFrame, split: pd.DataFrame, cases: pd.Da
 def _list_samples(split: pd.DataFrame, settings: AugmentationSettings) -> pd.DataFrame:
     known = [name for name in ("case_id", "subset", "source") if name in split]
     ordered = split[known].sort_values("case_id").assign(transform=ORIGINAL)
-    seen, test = ordered[ordered["subset"] != "test"], ordered[ordered["subset"] == "test"]
-    copied = seen[seen["subset"] != "validation"]
-    table = pd.concat([seen, *(copied.assign(transform=copy) for copy in settings.copies)], ignore_index=True)
-    deal = find_protocol(split["protocol"].iloc[0]).deal_samples
-    if deal is not None and (table["subset"] == DEVELOPMENT).any():
-        table["subset"] = deal(table)
+    rest, test = ordered[ordered["subset"] != "test"], ordered[ordered["subset"] == "test"]
+    copied = rest[rest["subset"] != "validation"]
+    table = pd.concat([rest, *(copied.assign(transform=copy) for copy in settings.copies)], ignore_index=True)
+    assign = find_protocol(split["protocol"].iloc[0]).assign_samples
+    if assign is not None and (table["subset"] == DEVELOPMENT).any():
+        table["subset"] = assign(table)
     table = pd.concat([table, test], ignore_index=True)
     names = np.where(table["transform"] == ORIGINAL, table["case_id"], table["case_id"] + "_" + table["transform"])
     columns = ["sample_id", "case_id", "transform", "subset", *known[2:]]

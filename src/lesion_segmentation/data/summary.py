@@ -1,4 +1,4 @@
-"""The dataset passport: what a reader should know of the data before reading any score."""
+"""The dataset summary, which the catalog calls `dataset_passport`."""
 
 import hashlib
 from typing import Any
@@ -10,11 +10,11 @@ from lesion_segmentation.data.perceptual_hash import HASH_BITS
 
 
 def describe_dataset(cases: pd.DataFrame, near_duplicates: pd.DataFrame) -> dict[str, Any]:
-    """Counts, sizes, lesion areas (fractions of the picture), border contact, and the two pictures most alike.
+    """Summarize a data set: counts, sizes, lesion areas (fractions of the image), border contact and near-duplicates.
 
     Args:
-        cases: As read_cases gives them, which refuses pictures that are equal in every pixel.
-        near_duplicates: case_id, other_case_id, differing_bits, near_duplicate.
+        cases: The table of `read_cases`, which refuses identical images.
+        near_duplicates: Columns case_id, other_case_id, differing_bits, near_duplicate.
     """
     sizes = (cases["width"].astype(str) + " x " + cases["height"].astype(str)).value_counts()
     area = cases["lesion_area"]
@@ -28,19 +28,19 @@ def describe_dataset(cases: pd.DataFrame, near_duplicates: pd.DataFrame) -> dict
         "lesion_area": {name: float(getattr(area, name)()) for name in ("min", "median", "mean", "max")},
         "touches_border": int(cases["touches_border"].sum()),
         "near_duplicates": int(near_duplicates["near_duplicate"].sum()),
-        "most_alike": _most_alike(near_duplicates),
+        "nearest_pair": _find_nearest_pair(near_duplicates),
     }
 
 
 def _histology(cases: pd.DataFrame) -> dict[str, int]:
-    """How many cases have no histological diagnosis, where the data know of such."""
+    """Count the cases without a histological diagnosis, if the data have this column."""
     if "histological_diagnosis" not in cases:
         return {}
     return {"histological_diagnosis_missing": int((cases["histological_diagnosis"].fillna("") == "").sum())}
 
 
 def data_hash(cases: pd.DataFrame) -> str:
-    """A digest of every pixel of every case: equal where two runs saw the same images and masks."""
+    """Return a hash of the pixels of all images and masks, by which runs on the same data are recognized."""
     ordered = cases.sort_values("case_id")
     text = "\n".join(ordered["case_id"] + ordered["image_sha256"] + ordered["mask_sha256"])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -50,8 +50,8 @@ def _counts(column: pd.Series) -> dict[str, int]:
     return {str(name) or "unknown": int(count) for name, count in column.fillna("").value_counts().items()}
 
 
-def _most_alike(pairs: pd.DataFrame) -> dict[str, Any]:
-    """The pair of cases with the least distance of perceptual hashes: a duplicate is near 0. One case has no other."""
+def _find_nearest_pair(pairs: pd.DataFrame) -> dict[str, Any]:
+    """Return the pair with the smallest distance of perceptual hashes, or nothing if there is only one case."""
     if pairs.empty:
         return {}
     nearest = pairs.loc[pairs["differing_bits"].idxmin()]

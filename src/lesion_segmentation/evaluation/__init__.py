@@ -1,4 +1,4 @@
-"""Scores of predictions against masks, their intervals, and what published scores can be."""
+"""Scores of predicted masks, their confidence intervals, calibration, and audits of published scores."""
 
 from lesion_segmentation.evaluation.cases import score_case
 from lesion_segmentation.evaluation.scores import count_pixels, score_counts

@@ -1,20 +1,20 @@
-"""What happens at the border: boundary IoU, the distance of annotation_styles, and how much of the error lies there."""
+"""Scores of the border: boundary IoU, distances between contours, and the share of errors near the border."""
 
 import numpy as np
 
 BORDER_METRICS = ("boundary_iou", "border_error_share")
 DISTANCE_METRICS = ("hd95", "asd", "hd95_percent", "asd_percent")
 BOUNDARY_WIDTH = 0.02
-"""Of the picture's diagonal: how far inside its border a mask's boundary region reaches."""
+"""Depth of a mask's boundary region inside its border, as a fraction of the image diagonal."""
 BORDER_PIXELS = 2
 
 
 def score_border(prediction: np.ndarray, mask: np.ndarray) -> dict[str, float]:
-    """BORDER_METRICS of two boolean arrays (H, W), as fractions.
+    """Return the BORDER_METRICS of two boolean arrays (H, W), as fractions.
 
-    boundary_iou: the IoU of the pixels that lie within 2% of the diagonal of the border, inside each mask (Cheng et
-    al., "Boundary IoU", 2021); 1 where both masks are empty. border_error_share: of the wrong pixels those within two
-    pixels of the expert's border; 0 where nothing is wrong.
+    boundary_iou is the IoU of the two boundary regions: the pixels of each mask within 2% of the image diagonal of its
+    border (Cheng et al., "Boundary IoU", 2021). It is 1 if both masks are empty. border_error_share is the share of
+    wrong pixels that lie within two pixels of the expert's border. It is 0 if no pixel is wrong.
     """
     width = max(1, round(BOUNDARY_WIDTH * float(np.hypot(*mask.shape))))
     inside = [_boundary(region, width) for region in (prediction, mask)]
@@ -28,9 +28,9 @@ def score_border(prediction: np.ndarray, mask: np.ndarray) -> dict[str, float]:
 
 
 def distance_to_border(mask: np.ndarray) -> np.ndarray:
-    """Pixels from each pixel's centre to the nearest pixel of the other kind, (H, W): 1 on both sides of the border.
+    """Return the distance of each pixel of a boolean mask to the nearest pixel of the other class, in pixels, (H, W).
 
-    Infinite where the mask is empty or full: it has no border inside the picture.
+    Pixels on both sides of the border have distance 1. All distances are infinite if the mask is empty or full.
     """
     if mask.all() or not mask.any():
         return np.full(mask.shape, np.inf)
@@ -40,11 +40,11 @@ def distance_to_border(mask: np.ndarray) -> np.ndarray:
 
 
 def score_distances(prediction: np.ndarray, mask: np.ndarray) -> dict[str, float]:
-    """DISTANCE_METRICS of two boolean arrays (H, W), by MONAI.
+    """Return the DISTANCE_METRICS of two boolean arrays (H, W), computed by MONAI.
 
-    hd95 (the 95th percentile of the Hausdorff distance) and asd (the symmetric average surface distance) in pixels,
-    and both in percent of the picture's diagonal. Where one of the masks is empty there is no distance: 0 if both
-    are, else the diagonal.
+    hd95 (the 95th percentile of the Hausdorff distance) and asd (the symmetric average surface distance) are in pixels;
+    hd95_percent and asd_percent are percentages of the image diagonal. No distance is defined for an empty mask: the
+    result is then the diagonal, or 0 if both masks are empty.
     """
     diagonal = float(np.hypot(*mask.shape))
     hd95, asd = _distances(prediction, mask, diagonal)
@@ -64,7 +64,7 @@ def _distances(prediction: np.ndarray, mask: np.ndarray, diagonal: float) -> tup
 
 
 def _boundary(mask: np.ndarray, width: int) -> np.ndarray:
-    """The pixels of the mask within `width` pixels (chessboard) of its border; the picture's edge counts as border."""
+    """Return the mask's pixels within `width` pixels (chessboard distance) of its border or of the image edge."""
     from scipy.ndimage import distance_transform_cdt
 
     depth = distance_transform_cdt(np.pad(mask, 1), metric="chessboard")[1:-1, 1:-1]

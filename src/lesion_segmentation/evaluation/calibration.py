@@ -1,4 +1,4 @@
-"""Whether probabilities mean what they say: of the pixels given 70%, 70% should be lesion."""
+"""Calibration of pixel probabilities: 70% of the pixels with a predicted probability of 0.7 should be lesion."""
 
 from collections.abc import Mapping
 
@@ -11,11 +11,16 @@ BINS = 15
 def calibrate(
     probabilities: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray], case_metrics: pd.DataFrame
 ) -> pd.DataFrame:
-    """The reliability of the pixels of each subset, pooled, in 15 bins of equal width.
+    """Compute the reliability of each subset over its pooled pixels, in 15 bins of equal width.
+
+    Args:
+        probabilities: sample_id to float (H, W), 0 to 1.
+        masks: sample_id to uint8 (H, W), 0 or 1.
+        case_metrics: Columns subset and sample_id.
 
     Returns:
-        subset, bin_low, bin_high, pixels, mean_probability and lesion_share (0 to 1; empty where there are no
-        pixels), and, the same in each row of a subset, n (cases), ece and brier as summarize_reliability gives them.
+        Columns subset, bin_low, bin_high, pixels, mean_probability and lesion_share (0 to 1; empty for bins without
+        pixels), and, repeated in each row of a subset, n (cases) and the ece and brier of summarize_reliability.
     """
     parts = []
     for subset, part in case_metrics.groupby("subset", sort=False):
@@ -30,11 +35,15 @@ def calibrate(
 
 
 def count_pixels_by_bin(probabilities: np.ndarray, lesion: np.ndarray) -> np.ndarray:
-    """Of flat probabilities (N,) and what the pixels are (N,), in bins: bin_low < probability <= bin_high.
+    """Sum pixels in bins with bin_low < probability <= bin_high.
+
+    Args:
+        probabilities: (N,), 0 to 1.
+        lesion: Boolean, (N,).
 
     Returns:
-        (4, BINS): pixels, and the sums of their probabilities, of lesion, and of (probability - lesion)^2. Those of two
-        pictures add up.
+        (4, BINS): the number of pixels and their sums of probability, of lesion, and of (probability - lesion)^2. The
+        results of several images can be added.
     """
     bins = np.clip(np.ceil(probabilities * BINS).astype(int) - 1, 0, BINS - 1)
     weights = (None, probabilities, lesion, (probabilities - lesion) ** 2)
@@ -42,7 +51,7 @@ def count_pixels_by_bin(probabilities: np.ndarray, lesion: np.ndarray) -> np.nda
 
 
 def reliability(sums: np.ndarray) -> pd.DataFrame:
-    """The bins of a subset, from the sums of its pictures."""
+    """Return the reliability table of the sums (4, BINS) of count_pixels_by_bin, one row per bin."""
     edges = np.linspace(0, 1, BINS + 1)
     pixels, probability, lesion, _ = sums
     with np.errstate(invalid="ignore"):
@@ -51,10 +60,10 @@ def reliability(sums: np.ndarray) -> pd.DataFrame:
 
 
 def summarize_reliability(table: pd.DataFrame, sums: np.ndarray) -> dict[str, float]:
-    """Two figures.
+    """Return the expected calibration error and the Brier score; lower is better for both.
 
-    ece: the mean of |lesion_share - mean_probability| over the bins, weighted by pixels (Naeini et al., 2015);
-    brier: the mean of (probability - lesion)^2 (Brier, 1950). Both are better when small.
+    ece is the mean of |lesion_share - mean_probability| over the bins, weighted by pixels (Naeini et al., 2015); brier
+    is the mean of (probability - lesion)^2 (Brier, 1950).
     """
     gaps = (table["lesion_share"] - table["mean_probability"]).abs().fillna(0)
     return {

@@ -1,4 +1,4 @@
-"""All scores of one case."""
+"""Scores of a single case."""
 
 import numpy as np
 
@@ -9,6 +9,10 @@ CASE_METRICS = (*METRICS, *BORDER_METRICS)
 
 
 def score_case(prediction: np.ndarray, mask: np.ndarray) -> dict[str, float]:
-    """CASE_METRICS of one case, as fractions, from two boolean arrays (H, W)."""
+    """Return the CASE_METRICS of two boolean arrays (H, W), as fractions.
+
+    Raises:
+        ValueError: The arrays are not boolean or differ in shape.
+    """
     counts = {name: np.asarray(count) for name, count in count_pixels(prediction, mask).items()}
     return {name: float(score) for name, score in score_counts(**counts).items()} | score_border(prediction, mask)

@@ -1,4 +1,4 @@
-"""Two runs on the same cases, compared case by case."""
+"""Paired comparison of two runs on the same cases."""
 
 import pandas as pd
 
@@ -9,20 +9,20 @@ from lesion_segmentation.evaluation.tables import LABELS, headline_subset, origi
 
 KEYS = ["subset", "case_id", "sample_id"]
 COMPARED = (*CASE_METRICS, "loss")
-_REMEDY = "Compare runs of one data set, image size and split (MLflow's tags data_hash and split_hash name them)."
+_REMEDY = "Compare runs with the same data, image size and split (see the MLflow tags data_hash and split_hash)."
 
 
 def pair_cases(baseline: pd.DataFrame, candidate: pd.DataFrame) -> pd.DataFrame:
-    """The case_metrics of two runs side by side, columns ending in _baseline and _candidate; copies are left out.
+    """Join the case_metrics of two runs by case; columns get the suffixes _baseline and _candidate. Copies are dropped.
 
     Raises:
-        InputError: The runs scored other cases, or the same cases against other masks, or are of an older version.
+        InputError: The runs scored different cases or masks, or columns are missing because an older version scored.
     """
     problems = []
     for name, run in (("baseline", baseline), ("candidate", candidate)):
         missing = [column for column in (*KEYS, *COMPARED, *LABELS, "mask_hash") if column not in run]
         if missing:
-            problems.append(f"the {name} has no {', '.join(missing)}: an older version made it; report on it again")
+            problems.append(f"the {name} has no {', '.join(missing)}: an older version scored it; score it again")
     if problems:
         raise InputError.from_problems("The runs cannot be compared", problems, _REMEDY)
     baseline, candidate = originals(baseline), originals(candidate)
@@ -31,23 +31,23 @@ def pair_cases(baseline: pd.DataFrame, candidate: pd.DataFrame) -> pd.DataFrame:
         for name, extra in (("baseline", one - other), ("candidate", other - one)):
             if extra:
                 shown = ", ".join(sorted(extra)[:5])
-                problems.append(f"{subset}: {len(extra)} cases were scored by the {name} alone ({shown}, ...)")
+                problems.append(f"{subset}: {len(extra)} cases were scored only by the {name} ({shown}, ...)")
     both = baseline.merge(candidate, on=KEYS, suffixes=("_baseline", "_candidate"))
     other_masks = both.loc[both["mask_hash_baseline"] != both["mask_hash_candidate"], "sample_id"]
     if len(other_masks):
-        problems.append(f"{len(other_masks)} cases have other masks ({', '.join(other_masks[:5])}, ...)")
+        problems.append(f"{len(other_masks)} cases have different masks ({', '.join(other_masks[:5])}, ...)")
     if problems:
         raise InputError.from_problems("The runs cannot be compared", problems, _REMEDY)
     return both
 
 
 def compare_runs(paired_cases: pd.DataFrame) -> pd.DataFrame:
-    """Per subset and score the mean difference over cases.
+    """Compute the mean difference over cases for each subset and score.
 
     Returns:
-        subset, metric, n, baseline and candidate (means over cases), difference (candidate - baseline) with its 95%
-        interval low to high, wilcoxon_p (signed ranks, two-sided; 1 where no case differs), n_differing, and the LABELS
-        of both runs.
+        Columns subset, metric, n, baseline and candidate (means over cases), difference (candidate - baseline) with the
+        limits low and high of its 95% CI, wilcoxon_p (two-sided signed-rank test; 1 if no case differs), n_differing,
+        and the LABELS of both runs.
     """
     from scipy.stats import wilcoxon
 
@@ -75,12 +75,12 @@ def compare_runs(paired_cases: pd.DataFrame) -> pd.DataFrame:
 
 
 def find_changed_cases(paired_cases: pd.DataFrame, count: int = 10) -> pd.DataFrame:
-    """The cases of the test, or of the last subset that was scored, whose Dice gained and lost most.
+    """Find the cases whose Dice gained and lost most, among the test cases or the last subset that was scored.
 
     Returns:
-        change (gained, lost), the KEYS, dice_baseline, dice_candidate, difference, mask_hash, and what the title of the
-        page says: source, protocol, test_time_augmentation of both runs; at most `count` of each change, the largest
-        first.
+        Columns change (gained or lost), the KEYS, dice_baseline, dice_candidate, difference, mask_hash, and source,
+        protocol and test_time_augmentation of both runs for the title of the figure. At most `count` rows of each
+        change, the largest first.
     """
     part = paired_cases[paired_cases["subset"] == headline_subset(paired_cases)]
     part = part.assign(difference=part["dice_candidate"] - part["dice_baseline"])
@@ -88,5 +88,5 @@ def find_changed_cases(paired_cases: pd.DataFrame, count: int = 10) -> pd.DataFr
     gained, lost = ranked[ranked["difference"] > 0].head(count), ranked[ranked["difference"] < 0][::-1].head(count)
     table = pd.concat([gained.assign(change="gained"), lost.assign(change="lost")], ignore_index=True)
     table = table.rename(columns={f"{name}_baseline": name for name in ("mask_hash", "source", "protocol")})
-    said = ["mask_hash", "source", "protocol", *(f"test_time_augmentation_{run}" for run in ("baseline", "candidate"))]
-    return table[["change", *KEYS, "dice_baseline", "dice_candidate", "difference", *said]]
+    labels = ["source", "protocol", *(f"test_time_augmentation_{run}" for run in ("baseline", "candidate"))]
+    return table[["change", *KEYS, "dice_baseline", "dice_candidate", "difference", "mask_hash", *labels]]

@@ -1,4 +1,4 @@
-"""What the folds of a cross-validation say together."""
+"""Aggregate scores over the folds of a cross-validation."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -11,21 +11,21 @@ from lesion_segmentation.evaluation.intervals import mean_with_interval
 
 
 def pool_folds(fold_case_metrics: Mapping[str, Callable[[], pd.DataFrame]]) -> pd.DataFrame:
-    """The test cases of all folds.
+    """Collect the test cases of all folds in one table.
 
     Args:
-        fold_case_metrics: "fold_0/" and so on, to a function that gives the case_metrics of that fold.
+        fold_case_metrics: "fold_0/", "fold_1/", ... to a function that loads the case_metrics of that fold.
 
     Returns:
-        fold, and the columns of case_metrics; sorted by case.
+        Column fold and the columns of case_metrics, sorted by case_id.
 
     Raises:
-        InputError: A case is a test case of two folds: these folds are not of one table.
+        InputError: A case is a test case of two folds, so the folds come from different splits.
     """
     parts = []
     for name, load in sorted(fold_case_metrics.items()):
         fold = re.fullmatch(r"fold_(\d+)/?", name)
-        if fold is None:  # another run's, which stands in the same folder
+        if fold is None:  # the same folder may hold the data of another run
             continue
         table = load()
         parts.append(table[table["subset"] == "test"].assign(fold=int(fold[1])))
@@ -33,18 +33,18 @@ def pool_folds(fold_case_metrics: Mapping[str, Callable[[], pd.DataFrame]]) -> p
     repeated = cases.loc[cases["case_id"].duplicated(), "case_id"]
     if len(repeated):
         raise InputError(
-            f"{len(repeated)} cases are test cases of more than one fold ({', '.join(repeated[:5])}, ...). These folds "
-            "are not of one table: remove the folder of the cross-validation and run it again."
+            f"{len(repeated)} cases are test cases of more than one fold ({', '.join(repeated[:5])}, ...), so the "
+            "folds come from different splits. Remove the folder of the cross-validation and run it again."
         )
     return cases[["fold", *[name for name in cases if name != "fold"]]]
 
 
 def summarize_folds(cross_validation_cases: pd.DataFrame) -> pd.DataFrame:
-    """The mean of every score over the test cases of all folds.
+    """Compute the mean of every score over the test cases of all folds.
 
     Returns:
-        metric, n (cases), folds, score with its 95% interval over cases low to high, and mean_of_folds and
-        deviation_of_folds (of the folds' means, with n - 1).
+        Columns metric, n (cases), folds (their number), score with the limits low and high of its 95% CI over cases,
+        and mean_of_folds and deviation_of_folds (mean and sample standard deviation of the means of the folds).
     """
     rows = []
     for metric in (*CASE_METRICS, "loss"):

@@ -1,4 +1,4 @@
-"""The same predictions scored at the size of the original pictures: what the reduction to 192 x 256 costs."""
+"""Scores at the native size of the images, to measure the effect of resizing to the size of the network."""
 
 from collections.abc import Mapping
 
@@ -19,22 +19,22 @@ def score_native_size(
     case_metrics: pd.DataFrame,
     framing: Framing = "stretch",
 ) -> pd.DataFrame:
-    """Score each case against the mask as the expert drew it, at its own size.
+    """Score each case against the expert's mask at its native size.
 
     Args:
         probabilities: case_id to float (h, w), 0 to 1.
-        native_masks: case_id to uint8 (H, W), 0 or 1, untouched.
-        case_metrics: Which cases, at which threshold; copies of cases have no native mask and are left out.
-        framing: How pictures came to the size of the maps.
+        native_masks: case_id to uint8 (H, W), 0 or 1, not resized.
+        case_metrics: Cases to score and their threshold. Copies of cases have no native mask and are dropped.
+        framing: Method by which the images were resized to (h, w).
 
     Returns:
-        subset, case_id, width, height, the CASE_METRICS as fractions, and the DISTANCE_METRICS in pixels of the native
-        picture and in percent of its diagonal, protocol; in the order of case_metrics.
+        Columns subset, case_id, width, height, the CASE_METRICS as fractions, the DISTANCE_METRICS (in native pixels
+        and in percent of the diagonal), and protocol; rows in the order of case_metrics.
     """
     rows = []
     for case in originals(case_metrics).itertuples():
         mask = native_masks[case.case_id].astype(bool)
-        # As the Predictor brings maps back; these were predicted from pictures of the network's own size.
+        # The Predictor restores maps with the same function.
         native = restore_probability(probabilities[case.case_id], mask.shape[0], mask.shape[1], framing)
         prediction = binarize(native, case.threshold, case.keep_largest_component)
         size = {"width": mask.shape[1], "height": mask.shape[0]}
@@ -44,11 +44,11 @@ def score_native_size(
 
 
 def compare_sizes(case_metrics: pd.DataFrame, case_metrics_native: pd.DataFrame) -> pd.DataFrame:
-    """Whether the size at which predictions are scored matters, case by case.
+    """Compare the scores of each case at both sizes.
 
     Returns:
-        subset, metric, n, resized and native (means over cases, fractions), difference (native - resized) and its
-        95% interval low to high (paired, over cases), protocol.
+        Columns subset, metric, n, resized and native (means over cases, fractions), difference (native - resized) with
+        the limits low and high of its paired 95% CI over cases, and protocol.
     """
     both = case_metrics.merge(case_metrics_native, on=["subset", "case_id"], suffixes=("_resized", "_native"))
     both = originals(both)
@@ -65,11 +65,11 @@ def compare_sizes(case_metrics: pd.DataFrame, case_metrics_native: pd.DataFrame)
 
 
 def summarize_native(case_metrics_native: pd.DataFrame) -> pd.DataFrame:
-    """The mean of every score at native size, the distances included.
+    """Compute the mean of every score at native size, including the distances.
 
     Returns:
-        subset, metric, n, score (fractions; distances in pixels of the native picture or in percent of its diagonal),
-        its 95% interval low to high, protocol.
+        Columns subset, metric, n, score (a fraction; distances in native pixels or in percent of the diagonal) with the
+        limits low and high of its 95% CI, and protocol.
     """
     rows = []
     for subset, part in case_metrics_native.groupby("subset", sort=False):

@@ -1,4 +1,4 @@
-"""Every pixel-wise score as a formula over tp, fp, fn and tn: the one place where they stand."""
+"""Formulas of all pixel-wise scores over tp, fp, fn and tn."""
 
 import numpy as np
 
@@ -15,11 +15,15 @@ METRICS = (
     "area_error",
 )
 ISIC_LIMIT = 0.65
-"""Below this IoU a case counts as failed in the ISIC challenges: annotators agree about so far."""
+"""IoU below which a case counts as failed in the ISIC challenges, chosen from the agreement between annotators."""
 
 
 def count_pixels(prediction: np.ndarray, mask: np.ndarray) -> dict[str, int]:
-    """tp, fp, fn and tn of two boolean arrays of one shape (H, W)."""
+    """Return tp, fp, fn and tn of two boolean arrays (H, W).
+
+    Raises:
+        ValueError: The arrays are not boolean or differ in shape.
+    """
     prediction, mask = np.asarray(prediction), np.asarray(mask)
     if prediction.shape != mask.shape or prediction.dtype != bool or mask.dtype != bool:
         raise ValueError(
@@ -35,15 +39,20 @@ def count_pixels(prediction: np.ndarray, mask: np.ndarray) -> dict[str, int]:
 
 
 def score_counts(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray, tn: np.ndarray) -> dict[str, np.ndarray]:
-    """METRICS, as fractions, from pixel counts of any one shape.
+    """Return the METRICS as fractions, from pixel counts of one common shape.
 
-    accuracy (tp + tn) / all, precision tp / (tp + fp), recall tp / (tp + fn), specificity tn / (tn + fp),
-    iou tp / (tp + fp + fn), dice 2 tp / (2 tp + fp + fn), kappa (p - e) / (1 - e) with the accuracy p and
-    that of two who agree by chance, e, each with its own share of lesion (Cohen, "A coefficient of agreement for
-    nominal scales", 1960; from -1 to 1), thresholded_jaccard the iou, but 0 below 0.65 (Codella et
-    al., ISIC 2018), area_error |fp - fn| / (tp + fn), which alone is better when it is small and may exceed 1.
+    - accuracy: (tp + tn) / (tp + fp + fn + tn)
+    - precision: tp / (tp + fp)
+    - recall: tp / (tp + fn)
+    - specificity: tn / (tn + fp)
+    - iou: tp / (tp + fp + fn)
+    - dice: 2 tp / (2 tp + fp + fn)
+    - kappa: (p - e) / (1 - e), -1 to 1, with the accuracy p and the accuracy e expected of two independent annotators
+      with the same shares of lesion (Cohen, "A coefficient of agreement for nominal scales", 1960)
+    - thresholded_jaccard: the iou, or 0 if it is below 0.65 (Codella et al., ISIC 2018)
+    - area_error: |fp - fn| / (tp + fn); lower is better, and it may exceed 1
 
-    A ratio of 0/0 is 1 where prediction and mask are equal (fp = fn = 0), else 0; area_error is then 0, else 1.
+    A ratio of 0/0 is 1 if prediction and mask are equal (fp = fn = 0), else 0. For area_error it is 0, else 1.
     """
     tp, fp, fn, tn = (np.asarray(count, dtype=np.float64) for count in (tp, fp, fn, tn))
     equal = (fp == 0) & (fn == 0)
@@ -68,6 +77,6 @@ def score_counts(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray, tn: np.ndarray)
 
 
 def undefined(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray, tn: np.ndarray) -> np.ndarray:
-    """Where at least one of the scores is a ratio of 0/0."""
+    """Return a boolean array that is true where at least one score is a ratio of 0/0."""
     tp, fp, fn, tn = (np.asarray(count) for count in (tp, fp, fn, tn))
     return (tp + fp == 0) | (tp + fn == 0) | (tn + fp == 0)

@@ -1,4 +1,4 @@
-"""How well groups of cases fare: by PH2's annotations, by lesion size and by contact with the border."""
+"""Scores of subgroups of cases, by PH2's annotations, lesion size, and contact with the image border."""
 
 from itertools import pairwise
 
@@ -8,7 +8,7 @@ from lesion_segmentation.evaluation.intervals import mean_interval
 from lesion_segmentation.evaluation.tables import headline_subset, originals
 
 TOO_FEW = 8
-"""Groups with fewer cases get no score: it would say more of the cases than of the group."""
+"""Smallest number of cases for which a group gets a score."""
 SIZE_EDGES = (0.0, 0.15, 0.30, 0.50, 1.0)
 GROUPINGS = (
     "diagnosis",
@@ -22,15 +22,15 @@ GROUPINGS = (
 
 
 def score_subgroups(case_metrics: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
-    """Mean Dice and IoU of each group of the test cases, or of the last subset that was scored.
+    """Compute the mean Dice and IoU of each group of the test cases, or of the last subset that was scored.
 
     Args:
-        case_metrics: subset, case_id, sample_id, dice, iou, ...
-        cases: case_id, the annotations in words (empty where there are none), lesion_area, touches_border.
+        case_metrics: Columns subset, case_id, sample_id, dice and iou.
+        cases: Columns case_id, lesion_area, touches_border, and the annotations in words (empty if unknown).
 
     Returns:
-        subset, grouping, group, n, and dice and iou as fractions with their 95% intervals (dice_low, ...); these are
-        empty for groups of fewer than TOO_FEW cases.
+        Columns subset, grouping, group, n, dice, dice_low, dice_high, iou, iou_low and iou_high: means with their
+        95% CIs, as fractions. The scores are empty for groups of fewer than TOO_FEW cases.
     """
     subset = headline_subset(case_metrics)
     part = originals(case_metrics[case_metrics["subset"] == subset])
@@ -49,7 +49,7 @@ def score_subgroups(case_metrics: pd.DataFrame, cases: pd.DataFrame) -> pd.DataF
 
 
 def describe_groups(cases: pd.DataFrame) -> pd.DataFrame:
-    """case_id and, in words, the group of each of GROUPINGS that the case belongs to, as far as the data know it."""
+    """Return case_id and, for each of GROUPINGS that the data have, the case's group in words."""
     known = [name for name in ("diagnosis", "asymmetry", "blue_whitish_veil", "regression_areas") if name in cases]
     groups = cases[["case_id"]].assign(**{name: cases[name].replace("", "not annotated") for name in known})
     if "colors" in cases:

@@ -1,4 +1,4 @@
-"""From probability maps to the score of each case, and from these to Table II."""
+"""Tables of scores: one row per case, means with 95% CIs, and the paper's Table II."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -17,10 +17,9 @@ SUBSETS = ("train", "validation", "test")
 SCORES = ("accuracy", "precision", "recall", "iou", "dice")
 TABLE_METRICS = (*SCORES, "loss")
 LABELS = ("source", "test_time_augmentation", "keep_largest_component", "protocol", "threshold")
-"""What every row of scores says of itself: the data set, over which views of a picture predictions are means, whether
-of each mask the largest part alone was kept, the split's protocol, from which probability on a pixel is lesion."""
+"""Columns of every table of scores that describe how its predictions were made and on which cases."""
 NETWORK, ENHANCEMENT = "network", "enhancement"
-"""Whose threshold a row is of: the network's, or a second, lower one (the paper's enhancement of its predictions)."""
+"""Values of threshold_role: the network's own threshold, or the lower one of the paper's enhancement."""
 EPOCH_STEP = 10
 
 
@@ -37,14 +36,14 @@ def score_cases(
     Args:
         probabilities: sample_id to float (H, W), 0 to 1.
         masks: sample_id to uint8 (H, W), 0 or 1.
-        scored: sample_id, case_id, subset, protocol, source.
-        threshold: Probabilities above it are lesion.
-        test_time_augmentation: How the maps were made, named in every row.
-        keep_largest_component: Of each mask the largest part alone is scored, with its holes filled; named in every row.
+        scored: Columns sample_id, case_id, subset, protocol and source.
+        threshold: Pixels with a higher probability are lesion.
+        test_time_augmentation: The value with which the maps were predicted, repeated in every row.
+        keep_largest_component: Score only the largest connected component of each mask, with its holes filled.
 
     Returns:
-        subset, case_id, sample_id, the CASE_METRICS, loss (mean binary cross-entropy over the pixels), tp, fp, fn, tn,
-        mask_hash (of the mask: equal where two runs were scored against the same) and the LABELS; sorted by subset
+        Columns subset, case_id, sample_id, the CASE_METRICS, loss (mean binary cross-entropy over the pixels), tp, fp,
+        fn, tn, mask_hash (equal for runs that were scored against the same mask) and the LABELS; sorted by subset
         (train, validation, test) and case.
     """
     rows = []
@@ -73,64 +72,64 @@ def score_cases(
 
 
 def hash_mask(mask: np.ndarray) -> str:
-    """A digest of a boolean mask (H, W) and its size."""
+    """Return a digest of a boolean mask (H, W) and its size."""
     return hashlib.sha256(f"{mask.shape}".encode() + mask.tobytes()).hexdigest()[:16]
 
 
 def binary_cross_entropy(probabilities: np.ndarray, mask: np.ndarray) -> float:
-    """Mean over the pixels, in nats; probabilities are kept 1e-7 away from 0 and 1, as Keras does."""
+    """Return the mean over the pixels, in nats. Probabilities are clipped to [1e-7, 1 - 1e-7], as in Keras."""
     p = np.clip(np.asarray(probabilities, dtype=np.float64), 1e-7, 1 - 1e-7)
     return float(-np.where(mask, np.log(p), np.log1p(-p)).mean())
 
 
 def summarize_cases(case_metrics: pd.DataFrame, case_metrics_enhanced: pd.DataFrame) -> pd.DataFrame:
-    """Table II with both averages named, at both thresholds.
+    """Compute Table II with both averages, at both thresholds.
 
     Returns:
-        subset, average ("per_image": the mean over cases; "pooled": over the pixels of all cases), the
-        TABLE_METRICS as fractions, n (cases), n_undefined (cases in which a score was 0/0), the LABELS and
-        threshold_role (NETWORK, ENHANCEMENT).
-    """
-    parts = [_summarize(case_metrics, NETWORK), _summarize(case_metrics_enhanced, ENHANCEMENT)]
-    return pd.concat(parts, ignore_index=True)
-
-
-def _summarize(case_metrics: pd.DataFrame, role: str) -> pd.DataFrame:
-    scores = list(SCORES)
-    rows = []
-    for subset, part in by_subset(case_metrics):
-        counts = {name: part[name].to_numpy() for name in COUNTS}
-        pooled = score_counts(**{name: np.asarray(count.sum()) for name, count in counts.items()})
-        common = {
-            # All pictures have one size, so the mean loss over cases is the mean over pixels too.
-            "loss": part["loss"].mean(),
-            "n": len(part),
-            "n_undefined": int(undefined(**counts).sum()),
-            **labels_of(part),
-            "threshold_role": role,
-        }
-        rows.append({"subset": subset, "average": "per_image", **part[scores].mean(), **common})
-        rows.append({"subset": subset, "average": "pooled", **{k: float(pooled[k]) for k in scores}, **common})
-    return pd.DataFrame(rows)
-
-
-def find_intervals(case_metrics: pd.DataFrame, case_metrics_enhanced: pd.DataFrame) -> pd.DataFrame:
-    """The mean of every score with its 95% interval over cases, one row a score; those of Table II pooled, too.
-
-    Of border_error_share the pooled row is the share of all wrong pixels that lie at the border.
-
-    Returns:
-        subset, average, metric, n, n_undefined, score, low, high (fractions), the LABELS and threshold_role.
+        Columns subset, average ("per_image": mean over cases; "pooled": score of the pixels of all cases), the
+        TABLE_METRICS as fractions, n (cases), n_undefined (cases in which a score is 0/0), the LABELS and
+        threshold_role (NETWORK or ENHANCEMENT).
     """
     rows = []
+    for part, counts, common in _parts(case_metrics, case_metrics_enhanced):
+        # All images have one size, so the mean loss over cases is also the mean over pixels.
+        common["loss"] = part["loss"].mean()
+        rows.append({"average": "per_image", **part[list(SCORES)].mean(), **common})
+        rows.append({"average": "pooled", **_score_pooled(counts), **common})
+    columns = ["subset", "average", *TABLE_METRICS, "n", "n_undefined", *LABELS, "threshold_role"]
+    return pd.DataFrame(rows)[columns]
+
+
+def _parts(
+    case_metrics: pd.DataFrame, case_metrics_enhanced: pd.DataFrame
+) -> Iterator[tuple[pd.DataFrame, dict[str, np.ndarray], dict[str, Any]]]:
+    """Yield the cases of each threshold and subset, their counts, and the cells that all their rows share."""
     for table, role in ((case_metrics, NETWORK), (case_metrics_enhanced, ENHANCEMENT)):
         for subset, part in by_subset(table):
             counts = {name: part[name].to_numpy() for name in COUNTS}
-            common = {"subset": subset, "n": len(part), "n_undefined": int(undefined(**counts).sum())}
-            labels = {**labels_of(part), "threshold_role": role}
-            for average, metric, score, (low, high) in [*_per_image_rows(part), *_pooled_rows(part, counts)]:
-                row = {"average": average, "metric": metric, "score": score, "low": low, "high": high}
-                rows.append({**common, **row, **labels})
+            n_undefined = int(undefined(**counts).sum())
+            common = {"subset": subset, "n": len(part), "n_undefined": n_undefined, "threshold_role": role}
+            yield part, counts, {**common, **labels_of(part)}
+
+
+def _score_pooled(counts: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Return the SCORES of the pixels of all cases; counts are (N,) each."""
+    pooled = score_counts(*(counts[name].sum() for name in COUNTS))
+    return {name: float(pooled[name]) for name in SCORES}
+
+
+def find_intervals(case_metrics: pd.DataFrame, case_metrics_enhanced: pd.DataFrame) -> pd.DataFrame:
+    """Compute the 95% CI over cases of every mean score, and of the pooled scores of Table II; one row per score.
+
+    The pooled border_error_share is the share of all wrong pixels that lie near the border.
+
+    Returns:
+        Columns subset, average, metric, n, n_undefined, score, low, high (fractions), the LABELS and threshold_role.
+    """
+    rows = []
+    for part, counts, common in _parts(case_metrics, case_metrics_enhanced):
+        for average, metric, score, (low, high) in [*_per_image_rows(part), *_pooled_rows(part, counts)]:
+            rows.append({**common, "average": average, "metric": metric, "score": score, "low": low, "high": high})
     columns = ["subset", "average", "metric", "n", "n_undefined", "score", "low", "high", *LABELS,
                "threshold_role"]  # fmt: skip
     return pd.DataFrame(rows)[columns]
@@ -142,9 +141,8 @@ def _per_image_rows(part: pd.DataFrame) -> Iterator[tuple[str, str, float, Inter
 
 
 def _pooled_rows(part: pd.DataFrame, counts: Mapping[str, np.ndarray]) -> Iterator[tuple[str, str, float, Interval]]:
-    pooled = score_counts(**{name: np.asarray(count.sum()) for name, count in counts.items()})
-    for metric in SCORES:
-        yield "pooled", metric, float(pooled[metric]), pooled_interval(counts, metric)
+    for metric, score in _score_pooled(counts).items():
+        yield "pooled", metric, score, pooled_interval(counts, metric)
     wrong = counts["fp"] + counts["fn"]
     near = part["border_error_share"].to_numpy() * wrong
     share = float(near.sum() / wrong.sum()) if wrong.any() else 0.0
@@ -152,11 +150,11 @@ def _pooled_rows(part: pd.DataFrame, counts: Mapping[str, np.ndarray]) -> Iterat
 
 
 def pick_epochs(training_history: pd.DataFrame, split: pd.DataFrame) -> pd.DataFrame:
-    """All metrics after the first epoch, every tenth, and the last: the paper's step 7.
+    """Select the metrics of the first epoch, of every tenth, and of the last (step 7 of the paper).
 
     Returns:
-        epoch, subset (validation where there are validation cases; train: running network, augmented batches), the
-        TABLE_METRICS as fractions, protocol.
+        Columns epoch, subset (validation, if there are validation cases; train, with the metrics of the training
+        batches), the TABLE_METRICS as fractions, and protocol.
     """
     epochs = training_history["epoch"]
     chosen = (epochs == 1) | (epochs % EPOCH_STEP == 0) | (epochs == epochs.max())
@@ -171,27 +169,27 @@ def pick_epochs(training_history: pd.DataFrame, split: pd.DataFrame) -> pd.DataF
 
 
 def labels_of(part: pd.DataFrame) -> dict[str, Any]:
-    """The LABELS of rows that agree in them, but for their sources, which are all named."""
+    """Return the LABELS of rows that agree in all of them except their source; source names every source."""
     return {**part.iloc[0][list(LABELS)], "source": name_source(part)}
 
 
 def headline_subset(table: pd.DataFrame) -> str:
-    """The subset whose scores are told first: the test, or the last one that was scored."""
+    """Return the subset that is reported first: test, or else the last one that was scored."""
     return next(name for name in reversed(SUBSETS) if (table["subset"] == name).any())
 
 
 def originals(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows that are of a case as it is, not of a copy."""
+    """Return the rows of original cases, without augmented copies."""
     return table[table["sample_id"] == table["case_id"]]
 
 
 def at_network_threshold(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of table_ii or score_intervals at the network's own threshold."""
+    """Return the rows of table_ii or score_intervals at the network's own threshold."""
     return table[table["threshold_role"] == NETWORK]
 
 
 def by_subset(case_metrics: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Name and rows of each subset that there is, in the order train, validation, test."""
+    """Yield the name and rows of each subset that has rows, in the order train, validation, test."""
     for subset in SUBSETS:
         part = case_metrics[case_metrics["subset"] == subset]
         if not part.empty:

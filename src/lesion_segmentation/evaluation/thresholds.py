@@ -1,4 +1,4 @@
-"""What another threshold would have given, on cases that may be looked at."""
+"""Scores at other thresholds, on validation or training cases."""
 
 from collections.abc import Mapping
 
@@ -14,26 +14,30 @@ THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
 def sweep_thresholds(
     probabilities: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray], case_metrics: pd.DataFrame
 ) -> pd.DataFrame:
-    """Mean IoU and Dice over the validation cases at 19 thresholds; over the training cases where there are none.
+    """Compute the mean IoU and Dice over the validation cases, or else the training cases, at 19 thresholds.
 
-    Test cases are never used: a threshold read off them would be chosen on them.
+    Test cases are never used, so that no threshold is chosen on them.
+
+    Args:
+        probabilities: sample_id to float (H, W), 0 to 1.
+        masks: sample_id to uint8 (H, W), 0 or 1.
+        case_metrics: Columns subset, sample_id and keep_largest_component.
 
     Returns:
-        subset, threshold, n, iou, dice (fractions).
+        Columns subset, threshold, n, iou and dice (fractions).
     """
     subset = "validation" if (case_metrics["subset"] == "validation").any() else "train"
     part = case_metrics[case_metrics["subset"] == subset]
-    names, single = list(part["sample_id"]), bool(part["keep_largest_component"].iloc[0])
-    found: list[dict[str, float]] = []
-    for name in names:  # each map is read once
+    keep_largest_component = bool(part["keep_largest_component"].iloc[0])
+    counted: list[dict[str, float]] = []
+    for name in part["sample_id"]:  # each map is read once
         probability, mask = probabilities[name], masks[name].astype(bool)
-        found += [
-            {"threshold": threshold, **count_pixels(binarize(probability, threshold, single), mask)}
-            for threshold in THRESHOLDS
-        ]
+        for threshold in THRESHOLDS:
+            predicted = binarize(probability, threshold, keep_largest_component)
+            counted.append({"threshold": threshold, **count_pixels(predicted, mask)})
     rows = []
-    for threshold, counts in pd.DataFrame(found).groupby("threshold"):
+    for threshold, counts in pd.DataFrame(counted).groupby("threshold"):
         scores = score_counts(*(counts[name].to_numpy() for name in COUNTS))
         means = {name: float(scores[name].mean()) for name in ("iou", "dice")}
-        rows.append({"subset": subset, "threshold": threshold, "n": len(names), **means})
+        rows.append({"subset": subset, "threshold": threshold, "n": len(part), **means})
     return pd.DataFrame(rows)

@@ -1,4 +1,4 @@
-"""One file that holds the whole way from a picture to a mask."""
+"""Export of a network with its preprocessing and postprocessing to one file."""
 
 from lesion_segmentation.export.onnx_file import export_onnx, make_onnx
 

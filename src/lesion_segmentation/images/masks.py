@@ -1,23 +1,27 @@
-"""From a probability map to a mask, in the one way that scores, figures and predictions share."""
+"""Conversion of probability maps to masks."""
 
 import numpy as np
 
 
 def binarize(probability: np.ndarray, threshold: float, keep_largest_component: bool = False) -> np.ndarray:
-    """Where the probability (H, W) is above the threshold, boolean (H, W).
+    """Return the boolean mask (H, W) of the pixels whose probability (H, W) is above the threshold.
 
-    With `keep_largest_component` only its largest part is kept, with its holes filled: every mask of PH2 is of that kind.
+    With `keep_largest_component`, only the largest connected component is kept and its holes are filled, since every
+    mask of PH2 is of this kind.
     """
     mask = probability > threshold
     return select_largest_component(mask) if keep_largest_component else mask
 
 
 def select_largest_component(mask: np.ndarray) -> np.ndarray:
-    """A mask (H, W) with its largest part alone, holes filled; as it is where it is empty."""
+    """Return the largest connected component of a boolean mask (H, W) with its holes filled.
+
+    Pixels that touch at a corner are connected. An empty mask stays empty.
+    """
     from scipy.ndimage import binary_fill_holes, label
 
-    parts, count = label(mask, np.ones((3, 3)))  # pixels that touch at a corner belong together
+    labels, count = label(mask, np.ones((3, 3)))
     if count > 1:
-        mask = parts == 1 + np.bincount(parts.ravel())[1:].argmax()
+        mask = labels == 1 + np.bincount(labels.ravel())[1:].argmax()
     filled: np.ndarray = binary_fill_holes(mask)
     return filled

@@ -1,6 +1,7 @@
-"""Pictures read rightly, in one place: for training, for import and for prediction.
+"""Reading of images and masks for import, training and prediction.
 
-Pillow's own `convert` clips 16 bits to 8, mixes colours of transparent pixels in, and ignores how a camera was held.
+Pillow's own `convert` clips 16 bits to 8, mixes in the colours of transparent pixels, and ignores the orientation in
+EXIF.
 """
 
 import hashlib
@@ -14,121 +15,125 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from lesion_segmentation.core.errors import first_line
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
-"""Of pictures of strangers: Pillow would hand others to programs of the machine, PostScript for one."""
+"""Formats that are read from untrusted files. Pillow passes others, such as PostScript, to external programs."""
 
-_PLAIN = ("1", "L", "RGB", "P", "YCbCr")
-_DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I")
-_WITH_ALPHA = ("RGBA", "LA", "PA", "La", "RGBa")
+_8_BIT_MODES = ("1", "L", "RGB", "P", "YCbCr")
+_16_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+_ALPHA_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
 
 
 class UnreadableImage(ValueError):
-    """The file is none of FORMATS."""
+    """The file has none of FORMATS."""
 
 
 class ImageTooLarge(ValueError):
-    """The picture has more pixels than are read."""
+    """The image has more pixels than the limit."""
 
 
-def count_pixels(source: IO[bytes]) -> int:
-    """Of a stranger's picture, by its header; 0 where it is none of FORMATS."""
-    Image.init()  # else Pillow knows only some of FORMATS
+def read_pixel_count(source: IO[bytes]) -> int:
+    """Return the number of pixels that the header of an untrusted file names, or 0 if it has none of FORMATS."""
+    Image.init()  # otherwise Pillow knows only some of FORMATS
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(source, formats=FORMATS) as picture:
-                return picture.width * picture.height
-    except Exception:  # reading says what is wrong with it
+            with Image.open(source, formats=FORMATS) as image:
+                return image.width * image.height
+    except Exception:  # read_rgb reports what is wrong
         return 0
 
 
 def read_rgb(source: Path | IO[bytes], max_pixels: int) -> np.ndarray:
-    """A stranger's picture as it is looked at, uint8 (H, W, 3); of the two that some cameras write the first.
+    """Read an untrusted file as it is displayed, uint8 (H, W, 3). An MPO file is read as its first image.
+
+    The messages of all errors complete a sentence that names the file.
 
     Raises:
-        UnreadableImage: It is none of FORMATS.
-        ImageTooLarge: It has more pixels, by its header.
-        ValueError: It is damaged, of a kind that is not read, or of several pages; in words.
-        MemoryError: There is too little.
+        UnreadableImage: The file has none of FORMATS.
+        ImageTooLarge: The header names more than `max_pixels` pixels.
+        ValueError: The file is damaged, has several pages, or has pixels that `to_rgb` refuses.
+        MemoryError: The memory is not sufficient.
     """
     Image.init()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(source, formats=FORMATS) as picture:
-                width, height = picture.size
+            with Image.open(source, formats=FORMATS) as image:
+                width, height = image.size
                 if width * height > max_pixels:
-                    raise ImageTooLarge(f"it has {width} x {height} pixels, {max_pixels:,} are read at most")
-                pages = getattr(picture, "n_frames", 1)
-                if pages > 1 and picture.format != "MPO":
-                    raise ValueError(f"it has {pages} pages, one is expected")
-                return to_rgb(picture)
+                    raise ImageTooLarge(f"it has {width} x {height} pixels, expected at most {max_pixels:,}")
+                pages = getattr(image, "n_frames", 1)
+                if pages > 1 and image.format != "MPO":
+                    raise ValueError(f"it has {pages} pages, expected one")
+                return to_rgb(image)
     except Image.DecompressionBombError as error:
-        raise ImageTooLarge(f"it has more than {max_pixels:,} pixels") from error
+        raise ImageTooLarge(f"it has too many pixels, expected at most {max_pixels:,}") from error
     except UnidentifiedImageError as error:
-        raise UnreadableImage(f"it is no picture that can be read ({', '.join(FORMATS)})") from error
+        raise UnreadableImage(f"it is not a readable image, expected {', '.join(FORMATS)}") from error
     except (ValueError, MemoryError):
         raise
-    except Exception as error:  # Pillow's readers raise almost anything for damaged files
+    except Exception as error:  # Pillow's decoders raise almost any type for damaged files
         raise ValueError(f"it is damaged ({first_line(error)})") from error
 
 
-def to_rgb(picture: Image.Image) -> np.ndarray:
-    """An image as it is looked at, uint8 (H, W, 3): turned as EXIF says, palettes by their colours, 16 bits scaled.
+def to_rgb(image: Image.Image) -> np.ndarray:
+    """Convert an image to uint8 (H, W, 3) as it is displayed.
+
+    The orientation in EXIF is applied, palettes are replaced by their colours, and 16 bits are scaled to 8.
 
     Raises:
-        ValueError: Its kind of pixels has no one meaning: floats, CMYK, pixels that are transparent.
+        ValueError: The pixels are ambiguous: floats, CMYK, or transparent.
     """
-    upright = _opaque(ImageOps.exif_transpose(picture))
-    if upright.mode in _DEEP:
-        grey = (_deep(upright) // 257).astype(np.uint8)
+    upright = _drop_opaque_alpha(ImageOps.exif_transpose(image))
+    if upright.mode in _16_BIT_MODES:
+        grey = (_read_16_bits(upright) // 257).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)
     return np.asarray(upright.convert("RGB"))
 
 
-def to_mask(picture: Image.Image) -> np.ndarray:
-    """A mask of at most two values, in whatever mode it is stored, boolean (H, W): the higher value is the lesion.
+def to_mask(image: Image.Image) -> np.ndarray:
+    """Convert a mask of any mode with at most two grey values to boolean (H, W). The higher value is the lesion.
 
-    One value alone is an empty mask if it is black, else a full one.
+    A mask of a single value is empty if it is black, otherwise full.
 
     Raises:
-        ValueError: More than two values, of which some are listed; or it stands in the alpha channel.
+        ValueError: There are more than two values, or the mask is in the alpha channel.
     """
-    upright = ImageOps.exif_transpose(picture)
+    upright = ImageOps.exif_transpose(image)
     try:
-        upright = _opaque(upright)
+        upright = _drop_opaque_alpha(upright)
     except ValueError as error:
-        raise ValueError(f"{error}; a mask in the alpha channel is not read: store it as black and white") from error
-    grey = _deep(upright) if upright.mode in _DEEP else np.asarray(upright.convert("RGB").convert("L"))
+        raise ValueError(f"{error}; the alpha channel is not read: store the mask as black and white") from error
+    grey = _read_16_bits(upright) if upright.mode in _16_BIT_MODES else np.asarray(upright.convert("RGB").convert("L"))
     values = np.unique(grey)
     if len(values) > 2:
         shown = ", ".join(str(value) for value in values[:6])
-        raise ValueError(f"{len(values)} grey values found ({shown}, ...), expected two at most")
+        raise ValueError(f"{len(values)} grey values found ({shown}, ...), expected at most two")
     return np.asarray(grey > (values[0] if len(values) == 2 else 0))
 
 
 def pixel_hash(pixels: np.ndarray) -> str:
-    """SHA-256 of the shape and the decoded pixels, whatever the file format was."""
+    """Return the SHA-256 of the shape and the decoded pixels, which does not depend on the file format."""
     digest = hashlib.sha256(f"{pixels.shape}".encode())
     digest.update(np.ascontiguousarray(pixels).tobytes())
     return digest.hexdigest()
 
 
-def _opaque(picture: Image.Image) -> Image.Image:
-    """Without an alpha channel that says nothing."""
-    if picture.mode in _WITH_ALPHA or "transparency" in picture.info:
-        full = picture.convert("RGBA")
+def _drop_opaque_alpha(image: Image.Image) -> Image.Image:
+    """Drop a fully opaque alpha channel, and refuse other transparency and modes whose meaning is ambiguous."""
+    if image.mode in _ALPHA_MODES or "transparency" in image.info:
+        full = image.convert("RGBA")
         if full.getchannel("A").getextrema() != (255, 255):
             raise ValueError("it has transparent pixels")
         return full.convert("RGB")
-    if picture.mode not in _PLAIN + _DEEP:
-        kind = {"F": "floats", "CMYK": "CMYK, whose colours depend on a printer"}.get(picture.mode, picture.mode)
-        raise ValueError(f"its pixels are {kind}; expected RGB or grey of 8 or 16 bits")
-    return picture
+    if image.mode not in _8_BIT_MODES + _16_BIT_MODES:
+        kind = {"F": "floats", "CMYK": "CMYK, whose colours depend on a printer"}.get(image.mode, image.mode)
+        raise ValueError(f"its pixels are {kind}; expected RGB or grey values of 8 or 16 bits")
+    return image
 
 
-def _deep(picture: Image.Image) -> np.ndarray:
-    """Grey of 16 bits, (H, W); Pillow stores some of it in 32."""
-    pixels = np.asarray(picture).astype(np.int64)
+def _read_16_bits(image: Image.Image) -> np.ndarray:
+    """Return grey values (H, W) of 16 bits, which Pillow stores partly as 32 bits."""
+    pixels = np.asarray(image).astype(np.int64)
     if pixels.min() < 0 or pixels.max() > 65_535:
         raise ValueError(f"its pixels are {pixels.min()} to {pixels.max()}; expected 8 or 16 bits")
     return pixels

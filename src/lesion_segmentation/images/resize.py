@@ -1,4 +1,4 @@
-"""Pictures, masks and probability maps at another size, each in the one way that the project uses for it."""
+"""Resizing of images, masks and probability maps."""
 
 from typing import Literal, NamedTuple
 
@@ -6,16 +6,15 @@ import numpy as np
 from PIL import Image
 
 Resizing = Literal["lanczos", "cubic", "linear"]
-"""The filter that images are made smaller with, over as many pixels as one of the result covers: `lanczos` as the
-paper's code does; `cubic` and `linear` are also ONNX's Resize of 8 bits (antialias, exclude_outside, cubic_coeff_a
--0.5) to one grey level."""
+"""The antialiasing filter for images. The paper's code uses `lanczos`. `cubic` and `linear` equal ONNX's Resize on 8
+bits (antialias, exclude_outside, cubic_coeff_a = -0.5) up to one grey level."""
 
 Framing = Literal["stretch", "pad"]
-"""How a picture of other proportions comes to the wanted size: `stretch` takes its sides as they come, as the paper;
-`pad` keeps its proportions and leaves black beside it, unless they differ by SLIGHT at most, which is stretched."""
+"""The method to fit an image of another aspect ratio. `stretch` scales both sides independently, as the paper's code
+does. `pad` keeps the aspect ratio and pads with black, but stretches differences of at most STRETCH_LIMIT."""
 
-SLIGHT = 0.03
-"""PH2's pictures differ by 0.5% at most from 4 to 3."""
+STRETCH_LIMIT = 0.03
+"""The aspect ratios of PH2's images differ from 4:3 by at most 0.5%."""
 
 _FILTERS = {
     "lanczos": Image.Resampling.LANCZOS,
@@ -25,7 +24,7 @@ _FILTERS = {
 
 
 class Box(NamedTuple):
-    """The part of a resized picture that shows something, in pixels."""
+    """Rectangle, in pixels, that the image covers after resizing. Everything outside is padding."""
 
     top: int
     left: int
@@ -34,9 +33,9 @@ class Box(NamedTuple):
 
 
 def frame(native: tuple[int, ...], height: int, width: int, framing: Framing) -> Box:
-    """Where a picture of the `native` shape (H, W, ...) lies once it is height x width."""
+    """Return the rectangle that an image of the `native` shape (H, W, ...) covers in height x width pixels."""
     rows, columns = height / native[0], width / native[1]
-    if framing == "stretch" or max(rows, columns) / min(rows, columns) <= 1 + SLIGHT:
+    if framing == "stretch" or max(rows, columns) / min(rows, columns) <= 1 + STRETCH_LIMIT:
         return Box(0, 0, height, width)
     scale = min(rows, columns)
     inner = max(1, round(native[0] * scale)), max(1, round(native[1] * scale))
@@ -46,21 +45,25 @@ def frame(native: tuple[int, ...], height: int, width: int, framing: Framing) ->
 def resize_image(
     image: np.ndarray, height: int, width: int, resizing: Resizing = "lanczos", framing: Framing = "stretch"
 ) -> np.ndarray:
-    """uint8 (H, W, 3) to (height, width, 3)."""
+    """Resize uint8 (H, W, 3) to (height, width, 3)."""
     box = frame(image.shape[:2], height, width, framing)
     small = Image.fromarray(image).resize((box.width, box.height), _FILTERS[resizing])
-    return _place(np.asarray(small), box, height, width)
+    return _pad(np.asarray(small), box, height, width)
 
 
 def resize_mask(mask: np.ndarray, height: int, width: int, framing: Framing = "stretch") -> np.ndarray:
-    """0 and 1, (H, W), to uint8 (height, width) by the nearest neighbour, which keeps masks binary."""
+    """Resize a mask (H, W) of 0 and 1 to uint8 (height, width) by nearest neighbour, which keeps it binary."""
     box = frame(mask.shape, height, width, framing)
     small = Image.fromarray(mask.astype(bool)).resize((box.width, box.height), Image.Resampling.NEAREST)
-    return _place(np.asarray(small, dtype=np.uint8), box, height, width)
+    return _pad(np.asarray(small, dtype=np.uint8), box, height, width)
 
 
 def restore_probability(probability: np.ndarray, height: int, width: int, framing: Framing = "stretch") -> np.ndarray:
-    """The map (h, w) of a resized picture at the picture's own size, float32 (height, width), bilinear."""
+    """Resize the probability map (h, w) of a resized image bilinearly to the image's own size.
+
+    Returns:
+        float32 (height, width), without the part of the map that shows padding.
+    """
     box = frame((height, width), probability.shape[0], probability.shape[1], framing)
     shown = probability[box.top : box.top + box.height, box.left : box.left + box.width].astype(np.float32, copy=False)
     if shown.shape == (height, width):
@@ -68,8 +71,8 @@ def restore_probability(probability: np.ndarray, height: int, width: int, framin
     return np.asarray(Image.fromarray(shown).resize((width, height), Image.Resampling.BILINEAR))
 
 
-def _place(small: np.ndarray, box: Box, height: int, width: int) -> np.ndarray:
-    """On black."""
+def _pad(small: np.ndarray, box: Box, height: int, width: int) -> np.ndarray:
+    """Pad an image or mask with zeros to height x width."""
     if small.shape[:2] == (height, width):
         return small
     whole = np.zeros((height, width, *small.shape[2:]), dtype=small.dtype)

@@ -1,4 +1,4 @@
-"""Networks by architecture, and their weights."""
+"""Architectures of networks, their weights and their metadata."""
 
 from lesion_segmentation.model.metadata import Network, NetworkMetadata
 from lesion_segmentation.model.segnet import SegNet

@@ -1,8 +1,8 @@
-"""EfficientNet-Lite as an encoder: features at a half, a quarter, ... of the picture, without the classifier.
+"""EfficientNet-Lite as an encoder: features at 1/2 to 1/32 of the image's size, without the classifier.
 
-After Tan and Le, "EfficientNet" (2019), in the form without squeeze-and-excitation and with ReLU6 that TensorFlow
-published as EfficientNet-Lite (2020). Convolutions pad as TensorFlow's "same" does, and batch norms have its epsilon,
-since the published weights were trained so.
+The architecture is that of Tan and Le, "EfficientNet" (2019), without squeeze-and-excitation and with ReLU6, as
+TensorFlow published it under the name EfficientNet-Lite (2020). Padding and the epsilon of batch norms follow
+TensorFlow, since the published weights were trained with them.
 """
 
 import math
@@ -16,7 +16,7 @@ Variant = Literal["lite0", "lite2"]
 BATCH_NORM_EPSILON = 1e-3
 _STEM = 32
 _SCALES: dict[str, tuple[float, float]] = {"lite0": (1.0, 1.0), "lite2": (1.1, 1.2)}
-"""Factors on channels and on depth; stem, and the depth of the first and the last stage, are not scaled."""
+"""Factors on channels and on depth. The stem and the depth of the first and the last stage are not scaled."""
 
 
 class _Stage(NamedTuple):
@@ -37,13 +37,13 @@ _STAGES = (
     _Stage(1, 3, 1, 6, 320),
 )
 _TAPS = (0, 1, 2, 4, 6)
-"""The last stage of each resolution: a half, a quarter, ..., a thirty-second of the picture."""
+"""Indices of the last stage of each resolution: 1/2, 1/4, ..., 1/32 of the image's size."""
 
 
 class SameConv2d(nn.Conv2d):
-    """A convolution that pads as TensorFlow's "same": (N, C, H, W) to (N, C', ceil(H / s), ceil(W / s)).
+    """Convolution with TensorFlow's "same" padding: (N, C, H, W) to (N, C', ceil(H / s), ceil(W / s)).
 
-    Where the padding is odd, right and bottom get one more.
+    If the padding is odd, the right and the bottom side get the larger half.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -57,7 +57,7 @@ def _padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
 
 
 class Block(nn.Module):
-    """Expand by 1 x 1, filter each channel, project; added to what came in where shapes agree."""
+    """Inverted residual block: expand by 1 x 1, filter each channel, project; add the input if the shapes agree."""
 
     def __init__(self, inputs: int, stage: _Stage, stride: int, outputs: int) -> None:
         super().__init__()
@@ -65,18 +65,18 @@ class Block(nn.Module):
         self.expand = _conv(inputs, wide, 1) if stage.expansion > 1 else nn.Sequential()
         self.depthwise = _conv(wide, wide, stage.kernel, stride, groups=wide)
         self.project = _conv(wide, outputs, 1)[:2]  # no activation
-        self.adds = stride == 1 and inputs == outputs
+        self.is_residual = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.project(self.depthwise(self.expand(x)))
-        return x + y if self.adds else y
+        return x + y if self.is_residual else y
 
 
 class EfficientNetLite(nn.Module):
-    """Scaled images (N, 3, H, W) to five maps, the first (N, c, ceil(H / 2), ceil(W / 2)).
+    """Scaled images (N, 3, H, W) to five feature maps, the first (N, c, ceil(H / 2), ceil(W / 2)).
 
     Attributes:
-        channels: Of the five maps.
+        channels: Number of channels of each of the five feature maps.
     """
 
     def __init__(self, variant: Variant) -> None:
@@ -88,33 +88,34 @@ class EfficientNetLite(nn.Module):
         self.stages = nn.ModuleList()
         inputs = _STEM
         for number, (stage, channels) in enumerate(zip(_STAGES, outputs, strict=True)):
-            ends = number in (0, len(_STAGES) - 1)
-            repeats = stage.repeats if ends else math.ceil(stage.repeats * depth)
+            is_outermost = number in (0, len(_STAGES) - 1)
+            repeats = stage.repeats if is_outermost else math.ceil(stage.repeats * depth)
             first, *others = [stage.stride] + [1] * (repeats - 1)
-            blocks = [Block(inputs, stage, first, channels), *(Block(channels, stage, one, channels) for one in others)]
+            blocks = [Block(inputs, stage, first, channels)]
+            blocks += [Block(channels, stage, stride, channels) for stride in others]
             self.stages.append(nn.Sequential(*blocks))
             inputs = channels
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        maps = []
+        features = []
         x = self.stem(x)
         for number, stage in enumerate(self.stages):
             x = stage(x)
             if number in _TAPS:
-                maps.append(x)
-        return maps
+                features.append(x)
+        return features
 
 
 def name_as_published(encoder: EfficientNetLite) -> dict[str, str]:
-    """The names of this encoder's tensors to those in the published files."""
+    """Return the name in the published files of each tensor of this encoder."""
     names = {"stem.0": "_conv_stem", "stem.1": "_bn0"}
     blocks = [(name, module) for name, module in encoder.named_modules() if isinstance(module, Block)]
-    for number, (place, block) in enumerate(blocks):
+    for number, (path, block) in enumerate(blocks):
         parts = ("expand", "depthwise", "project") if len(block.expand) else ("depthwise", "project")
         for part in parts:
             norm = {"expand": 0, "depthwise": 1, "project": 2}[part]
-            names[f"{place}.{part}.0"] = f"_blocks.{number}._{part}_conv"
-            names[f"{place}.{part}.1"] = f"_blocks.{number}._bn{norm}"
+            names[f"{path}.{part}.0"] = f"_blocks.{number}._{part}_conv"
+            names[f"{path}.{part}.1"] = f"_blocks.{number}._bn{norm}"
     return {key: f"{names[key.rpartition('.')[0]]}.{key.rpartition('.')[2]}" for key in encoder.state_dict()}
 
 
@@ -127,6 +128,6 @@ def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int =
 
 
 def _round_channels(channels: float, divisor: int = 8) -> int:
-    """To a multiple of 8, and by no more than a tenth down."""
+    """Round to a multiple of the divisor, but never down by more than 10%."""
     rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * channels else rounded

@@ -1,4 +1,4 @@
-"""A network's layers, read from the network itself."""
+"""Summaries and checks of a network's layers, derived from the network itself."""
 
 import copy
 
@@ -12,15 +12,16 @@ from lesion_segmentation.model.metadata import Network
 from lesion_segmentation.model.segnet import Pool, Unpool
 
 UNNUMBERED = "ReLU"
-"""Activations have no number of their own, as in the usual count of SegNet's 64 layers."""
+"""Activations get no number, as in the usual count of SegNet's 64 layers."""
 
 
 def summarize_layers(network: nn.Module, height: int = 192, width: int = 256) -> pd.DataFrame:
-    """The layers in the order in which they run.
+    """Return a table of the layers in the order in which they run on an image of `height` x `width`.
 
     Returns:
-        number (from 1; none for activations), layer (its name in the network), kind, output_shape (h x w x c),
-        parameters (trainable), statistics (running means and variances). The last row holds the totals.
+        Columns number (from 1; none for activations), layer (its name in the network), kind, output_shape (h x w x c),
+        parameters (count of trainable ones) and statistics (count of running means and variances). The last row has
+        the totals.
     """
     rows: list[dict[str, object]] = []
 
@@ -56,30 +57,30 @@ def summarize_layers(network: nn.Module, height: int = 192, width: int = 256) ->
     return pd.concat([table, pd.DataFrame([total])], ignore_index=True).fillna({"kind": "", "output_shape": ""})
 
 
-def require_maps(network: Network, height: int, width: int) -> None:
-    """Send a picture through a network on the meta device, where nothing is computed, in training and in evaluation.
+def require_heads(network: Network, height: int, width: int) -> None:
+    """Check the output of a network in training and evaluation mode, on the meta device, where nothing is computed.
 
     Raises:
-        InputError: It does not give one map of the picture's size for each picture.
+        InputError: The output is not one logit map of the image's size for each output head.
     """
-    wanted = (2, network.maps, height, width)
+    expected = (2, network.heads, height, width)
     for training in (True, False):
         try:
             with torch.no_grad():
                 found = network.train(training)(torch.zeros(2, 3, height, width, device="meta")).shape
-        except Exception as error:  # networks of others raise many kinds
+        except Exception as error:  # third-party networks raise many types
             cause = first_line(error)
-            raise InputError(f"{network.title} cannot take pictures of {height} x {width}: {cause}") from error
-        if tuple(found) != wanted:
-            raise InputError(f"{network.title} gives {tuple(found)} for two pictures, expected {wanted}: one map each")
+            raise InputError(f"{network.title} cannot take images of {height} x {width}: {cause}.") from error
+        if tuple(found) != expected:
+            raise InputError(f"{network.title} returns {tuple(found)} for two images, expected {expected}.")
 
 
 def count_gflop(network: nn.Module, height: int = 192, width: int = 256) -> float:
-    """Of one forward pass of one image, 2 a multiply-add; nothing is computed for it."""
-    unreal = copy.deepcopy(network).to("meta")
+    """Return the GFLOP of one forward pass of one image, counted on the meta device; a multiply-add counts as 2."""
+    shapes_only = copy.deepcopy(network).to("meta")
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
-        unreal(torch.zeros(1, 3, height, width, device="meta"))
+        shapes_only(torch.zeros(1, 3, height, width, device="meta"))
     return counter.get_total_flops() / 1e9
 
 

@@ -1,4 +1,4 @@
-"""Any two-dimensional network of MONAI's, by the name of its class."""
+"""Two-dimensional networks of MONAI, chosen by class name."""
 
 import inspect
 from collections.abc import Callable
@@ -15,17 +15,17 @@ from lesion_segmentation.core.parameter_model import ParameterModel
 from lesion_segmentation.model.metadata import Network, NetworkMetadata
 
 MULTIPLE = 32
-"""Most of them take sides that can be halved five times, and no others."""
-_GIVEN = {"spatial_dims": 2, "in_channels": 3, "out_channels": 1}
-"""What is known of the task; arguments of these names need not be given."""
+"""Most of MONAI's networks require sides that can be halved five times."""
+_TASK_ARGUMENTS = {"spatial_dims": 2, "in_channels": 3, "out_channels": 1}
+"""Arguments that the task determines; users need not set them."""
 
 
 class MonaiOptions(ParameterModel):
-    """What a MonaiNetwork is built with.
+    """Options of a `MonaiNetwork`.
 
     Attributes:
         network: A class of monai.networks.nets, such as AttentionUnet.
-        arguments: Its arguments by name; those of _GIVEN are known.
+        arguments: Arguments of the class by name; spatial_dims, in_channels and out_channels are filled in.
     """
 
     network: str
@@ -38,14 +38,14 @@ class MonaiOptions(ParameterModel):
 
 
 class MonaiNetwork(Network):
-    """Scaled images to logits of the same height and width; between the two the picture is padded to a multiple of 32.
+    """A network of MONAI that takes images of any size: they are padded to a multiple of 32, and its output is cropped.
 
     Args:
-        network: The name of the class.
-        arguments: Its arguments; spatial_dims, in_channels and out_channels are known.
+        network: A class of monai.networks.nets, such as AttentionUnet.
+        arguments: Arguments of the class by name; spatial_dims, in_channels and out_channels are filled in.
 
     Raises:
-        InputError: It cannot be built, or gives no map of the picture's size.
+        InputError: The network cannot be built.
     """
 
     def __init__(self, network: str, arguments: dict[str, Any] | None = None) -> None:
@@ -54,14 +54,18 @@ class MonaiNetwork(Network):
         self.metadata = NetworkMetadata("monai", options.model_dump(mode="json"))
         self.network = _build(network, options.arguments)
 
+    @property
+    def title(self) -> str:
+        return f"MONAI {self.metadata.options['network']}"
+
     def forward(self, x: Tensor) -> Tensor:
-        """Scaled images (N, 3, H, W) to logits (N, 1, H, W)."""
+        """Map scaled images (N, 3, H, W) to logits (N, 1, H, W)."""
         height, width = x.shape[2:]
         padded = F.pad(x, (0, -width % MULTIPLE, 0, -height % MULTIPLE))
         found = self.network(padded)
         if isinstance(found, (list, tuple)):
             if len(found) != 1:
-                raise ValueError(f"it gives {len(found)} maps, expected one (leave out deep supervision)")
+                raise ValueError(f"it returns {len(found)} outputs, expected one (leave out deep supervision)")
             found = found[0]
         logits: Tensor = found[..., :height, :width]
         return logits
@@ -76,14 +80,16 @@ def _build(name: str, arguments: dict[str, Any]) -> nn.Module:
         except RuntimeError:
             if torch.get_default_device().type != "meta":
                 raise
-            with torch.device("cpu"):  # some look at numbers while they are built, which the meta device has not
+            with torch.device("cpu"):  # some constructors read values, which the meta device does not have
                 return build(**complete).to("meta")
     except ImportError as error:
-        raise InputError(f"MONAI's {name} needs the package {error.name}: pip install {error.name}") from error
-    except Exception as error:  # MONAI's classes raise many kinds for arguments that do not go together
+        raise InputError(
+            f"MONAI's {name} needs the package {error.name}. Install it: pip install {error.name}"
+        ) from error
+    except Exception as error:  # MONAI's classes raise many types for arguments that do not fit together
         cause, takes = first_line(error), ", ".join(inspect.signature(build).parameters)
         raise InputError(
-            f"MONAI's {name} cannot be built: {cause}. options.arguments are {arguments}; it takes {takes}."
+            f"MONAI's {name} cannot be built: {cause}. options.arguments are {arguments}; the class takes {takes}."
         ) from error
 
 
@@ -95,15 +101,15 @@ def _find_class(name: str) -> Callable[..., nn.Module]:
         return found
     classes = [each for each in dir(nets) if inspect.isclass(getattr(nets, each)) and each[0].isupper()]
     near = get_close_matches(name, classes, n=3)
-    hint = f"did you mean {' or '.join(near)}?" if near else "expected a class of monai.networks.nets"
-    raise ValueError(f"MONAI has no network {name!r}, {hint}")
+    hint = f"Did you mean {' or '.join(near)}?" if near else "Expected a class of monai.networks.nets."
+    raise ValueError(f"MONAI has no network {name!r}. {hint}")
 
 
 def _find_arguments(build: Callable[..., nn.Module], arguments: dict[str, Any]) -> dict[str, Any]:
-    """The arguments with what is known of the task.
+    """Return the arguments together with those that the task determines.
 
     Raises:
-        ValueError: It has no such argument, or would fetch weights.
+        ValueError: The class has no such argument, or the argument would download weights.
     """
     known = inspect.signature(build).parameters
     unknown = sorted(set(arguments) - set(known))
@@ -112,8 +118,8 @@ def _find_arguments(build: Callable[..., nn.Module], arguments: dict[str, Any]) 
     fetching = [name for name, value in arguments.items() if value and ("pretrained" in name or "://" in str(value))]
     if fetching:
         raise ValueError(
-            f"options.arguments.{fetching[0]} would fetch weights, which a training does not: leave it out. For an "
-            "encoder that knows ImageNet take unet_lite (make encoders)."
+            f"options.arguments.{fetching[0]} would download weights, but a training downloads nothing. Leave it out. "
+            "For an encoder that was pretrained on ImageNet, use unet_lite (make encoders)."
         )
     fixed = {"pretrained": False} if "pretrained" in known else {}
-    return {name: value for name, value in _GIVEN.items() if name in known} | fixed | arguments
+    return {name: value for name, value in _TASK_ARGUMENTS.items() if name in known} | fixed | arguments

@@ -1,4 +1,4 @@
-"""From raw pixels to what a network was trained on."""
+"""Scaling of raw pixels to the input of a network."""
 
 import torch
 from torch import Tensor
@@ -7,9 +7,9 @@ from lesion_segmentation.model.metadata import NetworkMetadata, Triple
 
 
 class Scaling:
-    """Raw pixels (N, 3, H, W), 0 to 255, minus the metadata's mean, divided by its deviation.
+    """Subtract the mean from raw pixels (N, 3, H, W), 0 to 255, and divide by the deviation that the metadata give.
 
-    The constants are sent to the device once: a copy a step would make the host wait for a GPU.
+    The constants are copied to the device once, since a copy per step would make the host wait for a GPU.
     """
 
     def __init__(self, metadata: NetworkMetadata, device: torch.device | str = "cpu") -> None:

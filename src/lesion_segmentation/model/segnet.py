@@ -1,9 +1,8 @@
 """SegNet-v2: thirteen convolutions down, two dense layers per pixel, thirteen convolutions up.
 
-After Badrinarayanan, Kendall and Cipolla, "SegNet" (2017), as Harlapur and Handur's 64 layers have it.
+The architecture is SegNet (Badrinarayanan, Kendall and Cipolla, 2017) with the 64 layers of Harlapur and Handur.
 """
 
-from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 import torch
@@ -18,14 +17,14 @@ Unpooling = Literal["indices", "nearest"]
 
 BATCH_NORM_EPSILON = 1e-3
 
-# Channels in units of the base (64 at width 1.0): the outputs of each stage's convolutions.
+# Output channels of each stage's convolutions, in units of the base (64 at width 1.0).
 ENCODER = ((1, 1), (2, 2), (4, 4, 4), (8, 8, 8), (8, 8, 8))
 DENSE = 16
 DECODER = ((8, 8, 8), (8, 8, 4), (4, 4, 2), (2, 1))
 
 
 class SegNetOptions(ParameterModel):
-    """What a SegNet is built with: the arguments of the class, and its published defaults."""
+    """Options of a `SegNet` with the published defaults."""
 
     width: float = Field(1.0, ge=1 / 64, le=4)
     unpooling: Unpooling = "indices"
@@ -43,49 +42,45 @@ class ConvBlock(nn.Sequential):
         )
 
 
-class Place(NamedTuple):
-    """Where a pooling took its maxima from: the (H, W) before it, and flat positions (N, C, h, w) in it, or None."""
+class Maxima(NamedTuple):
+    """Positions of pooled maxima: the (H, W) before pooling, and flat indices (N, C, h, w) into it, or None."""
 
     size: torch.Size
     indices: Tensor | None
 
 
 class Pool(nn.Module):
-    """The maximum of each 2 x 2 window: (N, C, H, W) to (N, C, ceil(H / 2), ceil(W / 2)) and its place."""
+    """2 x 2 max pooling: (N, C, H, W) to (N, C, ceil(H / 2), ceil(W / 2)) and the positions of the maxima."""
 
     def __init__(self, with_indices: bool) -> None:
         super().__init__()
         self.with_indices = with_indices
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Place]:
-        """Ceil mode keeps the last row and column of odd sizes."""
-        size = x.shape[2:]
+    def forward(self, x: Tensor) -> tuple[Tensor, Maxima]:
+        size = x.shape[2:]  # ceil mode keeps the last row and column of odd sizes
         if not self.with_indices:
-            return F.max_pool2d(x, 2, ceil_mode=True), Place(size, None)
+            return F.max_pool2d(x, 2, ceil_mode=True), Maxima(size, None)
         x, indices = F.max_pool2d(x, 2, ceil_mode=True, return_indices=True)
-        return x, Place(size, indices)
+        return x, Maxima(size, indices)
 
 
 class Unpool(nn.Module):
-    """Back to the size before a pooling: by its indices where it kept them, else by repeating each value."""
+    """Unpooling (N, C, h, w) to (N, C, H, W): by the indices of the maxima if given, else by nearest neighbor."""
 
-    def forward(self, x: Tensor, place: Place) -> Tensor:
-        """(N, C, h, w) to (N, C, H, W)."""
-        if place.indices is None:
-            return F.interpolate(x, size=place.size)
-        return unpool(x, place.indices, place.size)
+    def forward(self, x: Tensor, maxima: Maxima) -> Tensor:
+        if maxima.indices is None:
+            return F.interpolate(x, size=maxima.size)
+        return unpool(x, maxima.indices, maxima.size)
 
 
 class SegNet(Network):
-    """Scaled images to logits of the same height and width.
+    """SegNet-v2. At width 1.0 it has 33,377,795 trainable parameters and 15,874 running means and variances.
 
     Args:
-        width: Factor on every channel count but the 3 of the input and the 1 of the output.
-        unpooling: `indices` puts each value back where its maximum was; `nearest` repeats it, as the paper's
+        width: Factor on every channel count except the 3 of the input and the 1 of the output.
+        unpooling: `indices` puts each value back at the position of its maximum; `nearest` repeats it, as the paper's
             code does.
-        logit_batch_norm: Batch norm after the last convolution, as the paper's code has it.
-
-    At width 1.0: 33,377,795 trainable parameters and 15,874 running means and variances.
+        logit_batch_norm: Whether a batch norm follows the last convolution, as in the paper's code.
     """
 
     encoder: nn.ModuleList
@@ -119,67 +114,61 @@ class SegNet(Network):
             self.head.append(nn.BatchNorm2d(1, eps=BATCH_NORM_EPSILON))
         self.apply(initialize)
 
+    @property
+    def title(self) -> str:
+        unpooling = {"indices": "unpooling by indices", "nearest": "nearest-neighbor unpooling"}
+        options = self.metadata.options
+        return f"SegNet-v2 at width {options['width']:g}, {unpooling[options['unpooling']]}"
+
     def forward(self, x: Tensor) -> Tensor:
-        """Scaled images (N, 3, H, W), H and W at least 32, to logits (N, 1, H, W)."""
+        """Map scaled images (N, 3, H, W), H and W at least 32, to logits (N, 1, H, W)."""
         if x.ndim != 4 or x.shape[1] != 3 or min(x.shape[2:]) < 32:
             raise ValueError(f"input is {tuple(x.shape)}, expected (N, 3, H, W) with H and W at least 32")
-        places: list[Place] = []
+        kept: list[Maxima] = []
         for stage, pool in zip(self.encoder, self.pools, strict=True):
-            x, place = pool(stage(x))
-            places.append(place)
+            x, maxima = pool(stage(x))
+            kept.append(maxima)
         x = self.dense(x)  # (N, 16 base, H / 32, W / 32)
-        for up, stage, place in zip(self.unpools, self.decoder, reversed(places), strict=True):
-            x = stage(up(x, place))
+        for up, stage, maxima in zip(self.unpools, self.decoder, reversed(kept), strict=True):
+            x = stage(up(x, maxima))
         logits: Tensor = self.head(x)
         return logits
 
-    def load_encoder(self, published: Mapping[str, Tensor]) -> None:
-        """Take VGG16's thirteen convolutions, whose shapes are those of width 1.0; batch norms begin afresh."""
-        self.take_encoder(published, name_as_vgg16())
-
-
-def name_as_vgg16() -> dict[str, str]:
-    """The encoder's convolutions to the names of VGG16's in the published file."""
-    return {
-        f"{stage}.{number}.0.{kind}": f"block{stage + 1}.{number}.{kind}"
-        for stage, units in enumerate(ENCODER)
-        for number in range(len(units))
-        for kind in ("weight", "bias")
-    }
-
 
 def unpool(x: Tensor, indices: Tensor, size: torch.Size) -> Tensor:
-    """Put each value where its maximum was and zero elsewhere.
+    """Put each value at the position of its maximum and zero everywhere else.
 
     Args:
-        x: (N, k C, h, w); channel i uses index map i modulo C (the first unpooling has twice as many channels as maps).
-        indices: (N, C, h, w) from max pooling, flat positions in a map of `size`.
-        size: (H, W) to return to.
+        x: (N, k C, h, w). Channel i uses the indices of channel i modulo C: the first unpooling has twice as many
+            channels as the last pooling.
+        indices: (N, C, h, w) from max pooling, flat positions in (H, W).
+        size: (H, W) of the result.
 
     Returns:
         (N, k C, H, W).
     """
-    # As rows of channels, and not by F.max_unpool2d: that works, backward too, in the other memory layout, and autocast
-    # makes it float32, though values only move.
+    # F.max_unpool2d computes forward and backward in the contiguous memory layout only, and autocast converts it to
+    # float32 although values are only moved. Scattering rows of channels does neither.
     values = _as_rows(x)
-    places = _as_rows(indices)
+    positions = _as_rows(indices)
     if x.shape[1] != indices.shape[1]:
-        places = places.repeat(1, 1, x.shape[1] // indices.shape[1])
-    rows = values.new_zeros(x.shape[0], size[0] * size[1], x.shape[1]).scatter_(1, places, values)
+        positions = positions.repeat(1, 1, x.shape[1] // indices.shape[1])
+    rows = values.new_zeros(x.shape[0], size[0] * size[1], x.shape[1]).scatter_(1, positions, values)
     return rows.unflatten(1, tuple(size)).permute(0, 3, 1, 2)
 
 
 def _as_rows(x: Tensor) -> Tensor:
-    """(N, C, h, w) to (N, h w, C): without a copy where x is channels_last."""
+    """Reshape (N, C, h, w) to (N, h w, C), without a copy if x is channels_last."""
     return x.permute(0, 2, 3, 1).flatten(1, 2)
 
 
 def blocks(inputs: int, outputs: list[int]) -> nn.Sequential:
+    """Return a chain of `ConvBlock`s with these output channels."""
     return nn.Sequential(*(ConvBlock(i, o) for i, o in zip([inputs, *outputs[:-1]], outputs, strict=True)))
 
 
 def initialize(module: nn.Module) -> None:
-    """Glorot uniform weights and zero biases, as the paper's code."""
+    """Set Glorot uniform weights and zero biases, as the paper's code does."""
     if isinstance(module, nn.Conv2d):
         nn.init.xavier_uniform_(module.weight)
         if module.bias is not None:

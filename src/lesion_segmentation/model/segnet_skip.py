@@ -1,12 +1,10 @@
-"""SegNet that keeps its indices and also brings the encoder's features across, narrowed by 1 x 1 convolutions."""
+"""SegNet with skip connections: pooling indices as in SegNet, and narrowed features of the encoder."""
 
-from collections.abc import Mapping
 from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from lesion_segmentation.model.metadata import Network, NetworkMetadata
 from lesion_segmentation.model.segnet import (
@@ -18,14 +16,13 @@ from lesion_segmentation.model.segnet import (
     Unpool,
     blocks,
     initialize,
-    name_as_vgg16,
 )
 
-Context = Literal["none", "dilated", "pooled"]
+Context = Literal["none", "dilated"]
 
 
 class SegNetSkipOptions(SegNetOptions):
-    """What a SegNetSkip is built with."""
+    """Options of a `SegNetSkip`."""
 
     skip: float = Field(0.25, gt=0, le=1)
     context: Context = "dilated"
@@ -33,15 +30,14 @@ class SegNetSkipOptions(SegNetOptions):
 
 
 class SegNetSkip(Network):
-    """Scaled images to logits of the same height and width.
+    """SegNet whose decoder also gets the encoder's features, narrowed by 1 x 1 convolutions.
 
     Args:
-        width, unpooling, logit_batch_norm: As of SegNet.
-        skip: Channels that are brought across, as a share of those of the encoder's stage.
-        context: How the bottleneck sees widely: `dilated` by 3 x 3 convolutions at distances 1, 2 and 4 (after Yu and
-            Koltun, "Multi-scale context aggregation", 2016), `pooled` by means over the whole map and over its
-            quarters (after Zhao et al., "Pyramid scene parsing", 2017); `none` is SegNet's.
-        annotation_styles: Sources whose experts outline in ways of their own; each gets a map of its own.
+        width, unpooling, logit_batch_norm: See `SegNet`.
+        skip: Channels of a skip connection as a fraction of those of the encoder's stage.
+        context: `dilated` widens the receptive field of the bottleneck by 3 x 3 convolutions with dilation 1, 2 and 4
+            (Yu and Koltun, "Multi-scale context aggregation by dilated convolutions", 2016); `none` leaves SegNet's.
+        annotation_styles: Sources that get an output head of their own, since their experts annotate differently.
     """
 
     encoder: nn.ModuleList
@@ -63,45 +59,45 @@ class SegNetSkip(Network):
         self.metadata = NetworkMetadata("segnet_skip", options.model_dump(mode="json"))
         base = round(64 * width)
         self.encoder, self.across, self.decoder = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
-        channels, brought = 3, []
+        channels, skips = 3, []
         for stage in ENCODER:
             self.encoder.append(blocks(channels, [unit * base for unit in stage]))
             channels = stage[-1] * base
-            brought.append(max(1, round(skip * channels)))
-            self.across.append(_narrow(channels, brought[-1]))
+            skips.append(max(1, round(skip * channels)))
+            self.across.append(_narrow(channels, skips[-1]))
         self.pools = nn.ModuleList(Pool(unpooling == "indices") for _ in ENCODER)
         self.dense = _narrow(channels, DENSE * base)
-        self.context = {"none": nn.Identity, "dilated": Dilated, "pooled": Pooled}[context](DENSE * base)
+        self.context = Dilated(DENSE * base) if context == "dilated" else nn.Identity()
         channels = DENSE * base
         self.unpools = nn.ModuleList(Unpool() for _ in ENCODER)
-        for units, more in zip((*DECODER, (1,)), reversed(brought), strict=True):
-            self.decoder.append(blocks(channels + more, [unit * base for unit in units]))
+        for units, skipped in zip((*DECODER, (1,)), reversed(skips), strict=True):
+            self.decoder.append(blocks(channels + skipped, [unit * base for unit in units]))
             channels = units[-1] * base
-        self.head = nn.Sequential(nn.Conv2d(base, self.maps, 3, padding=1))
+        self.head = nn.Sequential(nn.Conv2d(base, self.heads, 3, padding=1))
         if logit_batch_norm:
-            self.head.append(nn.BatchNorm2d(self.maps))
+            self.head.append(nn.BatchNorm2d(self.heads))
         self.apply(initialize)
 
+    @property
+    def title(self) -> str:
+        return f"SegNet with skips at width {self.metadata.options['width']:g}"
+
     def forward(self, x: Tensor) -> Tensor:
-        """Scaled images (N, 3, H, W), H and W at least 32, to logits (N, maps, H, W)."""
+        """Map scaled images (N, 3, H, W), H and W at least 32, to logits (N, heads, H, W)."""
         kept = []
         for stage, across, pool in zip(self.encoder, self.across, self.pools, strict=True):
             features = stage(x)
-            x, place = pool(features)
-            kept.append((place, across(features)))
+            x, maxima = pool(features)
+            kept.append((maxima, across(features)))
         x = self.context(self.dense(x))
-        for up, stage, (place, brought) in zip(self.unpools, self.decoder, reversed(kept), strict=True):
-            x = stage(torch.cat([up(x, place), brought], dim=1))
+        for up, stage, (maxima, skipped) in zip(self.unpools, self.decoder, reversed(kept), strict=True):
+            x = stage(torch.cat([up(x, maxima), skipped], dim=1))
         logits: Tensor = self.head(x)
         return logits
 
-    def load_encoder(self, published: Mapping[str, Tensor]) -> None:
-        """Take VGG16's thirteen convolutions, whose shapes are those of width 1.0; batch norms begin afresh."""
-        self.take_encoder(published, name_as_vgg16())
-
 
 class Dilated(nn.Module):
-    """(N, C, H, W) to the same shape: each pixel sees fifteen across; what came in is added."""
+    """Residual block (N, C, H, W) with dilated convolutions, whose receptive field is 15 x 15."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -118,22 +114,6 @@ class Dilated(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.restore(self.layers(self.reduce(x)))
-
-
-class Pooled(nn.Module):
-    """(N, C, H, W) to the same shape: each pixel learns of the whole map and of its quarters; what came in is added."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        narrow = max(1, channels // 4)
-        self.views = nn.ModuleList(nn.Conv2d(channels, narrow, 1) for _ in (1, 2))
-        self.restore = nn.Conv2d(2 * narrow, channels, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        seen = []
-        for bins, view in zip((1, 2), self.views, strict=True):
-            seen.append(F.interpolate(view(F.adaptive_avg_pool2d(x, bins)).relu(), size=x.shape[2:]))
-        return x + self.restore(torch.cat(seen, dim=1))
 
 
 def _narrow(inputs: int, outputs: int) -> nn.Sequential:

@@ -1,6 +1,5 @@
 """A small U-Net decoder on an EfficientNet-Lite encoder, after Ronneberger, Fischer and Brox, "U-Net" (2015)."""
 
-from collections.abc import Mapping
 from typing import Annotated
 
 import torch
@@ -16,7 +15,7 @@ Channels = Annotated[int, Field(ge=1, le=1024)]
 
 
 class UNetLiteOptions(ParameterModel):
-    """What a UNetLite is built with."""
+    """Options of a `UNetLite`."""
 
     encoder: Variant = "lite0"
     decoder: tuple[Channels, Channels, Channels, Channels] = (128, 96, 64, 48)
@@ -24,12 +23,12 @@ class UNetLiteOptions(ParameterModel):
 
 
 class UNetLite(Network):
-    """Scaled images to logits of the same height and width; the last map has half of them and is brought up bilinearly.
+    """U-Net whose logits are computed at half the image's height and width and enlarged bilinearly.
 
     Args:
         encoder: `lite0` (2,958,848 parameters) or `lite2` (4,357,952).
         decoder: Channels of the decoder's stages, the deepest first.
-        annotation_styles: Sources whose experts outline in ways of their own; each gets a map of its own.
+        annotation_styles: Sources that get an output head of their own, since their experts annotate differently.
     """
 
     encoder: EfficientNetLite
@@ -49,10 +48,14 @@ class UNetLite(Network):
         for skip, channels in zip(reversed(skips), options.decoder, strict=True):
             self.decoder.append(nn.Sequential(*_block(deepest + skip, channels), *_block(channels, channels)))
             deepest = channels
-        self.head = nn.Conv2d(deepest, self.maps, 1)
+        self.head = nn.Conv2d(deepest, self.heads, 1)
+
+    @property
+    def title(self) -> str:
+        return f"U-Net on EfficientNet-{self.metadata.options['encoder'].capitalize()}"
 
     def forward(self, x: Tensor) -> Tensor:
-        """Scaled images (N, 3, H, W), H and W at least 32, to logits (N, maps, H, W)."""
+        """Map scaled images (N, 3, H, W), H and W at least 32, to logits (N, heads, H, W)."""
         size = x.shape[2:]
         *skips, y = self.encoder(x)
         for skip, stage in zip(reversed(skips), self.decoder, strict=True):
@@ -60,9 +63,8 @@ class UNetLite(Network):
         logits: Tensor = F.interpolate(self.head(y), size=size, mode="bilinear", align_corners=False)
         return logits
 
-    def load_encoder(self, published: Mapping[str, Tensor]) -> None:
-        """Take the encoder's weights from the tensors of a published file, under the names that they have there."""
-        self.take_encoder(published, name_as_published(self.encoder))
+    def published_names(self) -> dict[str, str]:
+        return name_as_published(self.encoder)
 
 
 def _block(inputs: int, outputs: int) -> list[nn.Module]:

@@ -1,6 +1,6 @@
-"""The scores of the paper's code, which are not what their names say: to compare with its tables, for nothing else.
+"""Scores as the paper's code computes them. They differ from the usual definitions; use them only to compare with it.
 
-After the notebook hashbanger/Skin_Lesion_Segmentation, which the paper follows.
+The formulas are those of the notebook hashbanger/Skin_Lesion_Segmentation, which the paper follows.
 """
 
 import numpy as np
@@ -10,22 +10,27 @@ BATCH = 18
 
 
 def legacy_scores(probabilities: np.ndarray, masks: np.ndarray, batch_size: int = BATCH) -> dict[str, float]:
-    """Accuracy, precision, recall, iou and dice as the paper's code computes them.
+    """Return accuracy, precision, recall, iou and dice as the paper's code computes them.
 
     Args:
         probabilities: (N, H, W), 0 to 1.
         masks: (N, H, W), boolean or 0 and 1.
-        batch_size: The scores of batches are averaged, weighted by their size.
+        batch_size: Size of the batches over which the scores are averaged, weighted by their size.
 
     Returns:
-        Fractions. `iou` is soft and the mean over image rows (of W pixels) of (I + 100) / (S - I + 100) with
-        I = sum(y p) and S = sum(y^2) + sum(p^2), so that rows without lesion score 1; `dice` is soft and pooled
-        over the batch, (2 I + 100) / (sum(y) + sum(p) + 100); precision and recall are pooled over the batch.
+        Fractions. `iou` is soft: the mean over image rows (of W pixels) of (I + 100) / (S - I + 100) with I = sum(y p)
+        and S = sum(y^2) + sum(p^2), so that rows without lesion score 1. `dice` is soft and pooled over the batch:
+        (2 I + 100) / (sum(y) + sum(p) + 100). Precision and recall are pooled over the batch.
+
+    Raises:
+        ValueError: The shapes differ or are not (N, H, W) with N of at least 1.
     """
     p = np.asarray(probabilities, dtype=np.float64)
     y = np.asarray(masks, dtype=np.float64)
     if p.shape != y.shape or p.ndim != 3 or len(p) == 0:
-        raise ValueError(f"probabilities are {p.shape}, masks {y.shape}; expected the same (N, H, W) with N at least 1")
+        raise ValueError(
+            f"probabilities are {p.shape}, masks {y.shape}; expected the same shape (N, H, W) with N at least 1"
+        )
     starts = range(0, len(p), batch_size)
     batches = [_score_batch(p[start : start + batch_size], y[start : start + batch_size]) for start in starts]
     weights = [len(p[start : start + batch_size]) for start in starts]

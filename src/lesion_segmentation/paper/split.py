@@ -1,4 +1,4 @@
-"""The paper's 50 test cases, and the dealing of its copies that leaks."""
+"""The paper's 50 test cases, and its assignment of copies to subsets, which leaks."""
 
 from functools import partial
 
@@ -13,49 +13,50 @@ _TEST_NUMBERS = (
     "211 254 278 285 312 347 368 369 371 372 376 378 382 388 402 404 406 407 411 413 423 434"
 )
 TEST_CASES = tuple(f"IMD{number}" for number in _TEST_NUMBERS.split())
-"""scikit-learn's train_test_split(test_size=0.25, random_state=101) over PH2's 200 sorted ids, as the paper's code."""
+"""Result of scikit-learn's train_test_split(test_size=0.25, random_state=101) on PH2's 200 sorted ids, as in the
+paper's code."""
 
 
-def draw_test(table: pd.DataFrame, settings: SplitSettings) -> list[str]:
-    """The paper's 50 test cases.
+def select_test_cases(table: pd.DataFrame, settings: SplitSettings) -> list[str]:
+    """Return the ids of the paper's 50 test cases.
 
     Raises:
-        InputError: Some of them are not among the cases.
+        InputError: The table lacks some of them.
     """
     missing = sorted(set(TEST_CASES) - set(table.index))
     if missing:
         raise InputError(
-            f"split.protocol is {settings.protocol}, but {len(missing)} of its 50 test cases are not there "
-            f"({', '.join(missing[:5])}, ...). Bring in the whole of PH2 (make ph2 FROM=...) "
-            "or choose split.protocol=stratified."
+            f"split.protocol is {settings.protocol}, but {len(missing)} of its 50 test cases are missing "
+            f"({', '.join(missing[:5])}, ...). Import the whole of PH2 (make ph2 FROM=...) "
+            "or use split.protocol=stratified."
         )
     return list(TEST_CASES)
 
 
-def deal_samples(samples: pd.DataFrame) -> np.ndarray:
-    """As the paper's code: a fifth of the 450 samples for validation, whatever case they show.
+def assign_samples(samples: pd.DataFrame) -> np.ndarray:
+    """Assign a fifth of the 450 samples to validation, regardless of their cases, as in the paper's code.
 
     Args:
-        samples: sample rows with case_id and transform, in the order original, rotated, flipped.
+        samples: Columns case_id and transform; rows in the order original, rotated, flipped.
 
     Returns:
-        train or validation, (N,).
+        "train" or "validation" per sample, (N,).
 
     Raises:
-        InputError: There are other samples than each case with a rotated and a flipped copy.
+        InputError: The samples are not each case with a rotated and a flipped copy.
     """
     from sklearn.model_selection import train_test_split
 
     found = list(dict.fromkeys(samples["transform"]))
     if found != ["original", "rotated", "flipped"]:
         raise InputError(
-            f"split.protocol is paper_leaky, but augmentation.copies is {found[1:]}, expected [rotated, flipped]: the "
-            "published split deals these copies. Use --env paper, which has them."
+            f"split.protocol is paper_leaky, but augmentation.copies is {found[1:]}, expected [rotated, flipped]. Use "
+            "--env paper, which makes these copies."
         )
-    places = np.arange(len(samples))
-    _, validation = train_test_split(places, test_size=0.20, random_state=101)
-    return np.where(np.isin(places, validation), "validation", "train")
+    positions = np.arange(len(samples))
+    _, validation = train_test_split(positions, test_size=0.20, random_state=101)
+    return np.where(np.isin(positions, validation), "validation", "train")
 
 
-PAPER = Protocol(draw_test, partial(draw_validation_cases, stratify=False))
-PAPER_LEAKY = Protocol(draw_test, lambda rest, settings: [], deal_samples)
+PAPER = Protocol(select_test_cases, partial(draw_validation_cases, stratify=False))
+PAPER_LEAKY = Protocol(select_test_cases, lambda rest, settings: [], assign_samples)

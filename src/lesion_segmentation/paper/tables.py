@@ -1,4 +1,4 @@
-"""The paper's Table II beside ours, and ours by its formulas."""
+"""The paper's Table II beside the table of the run, with scores by the paper's formulas."""
 
 from collections.abc import Mapping
 
@@ -13,27 +13,28 @@ PAPER_TABLE_II = pd.DataFrame(
      ("validation", 0.94, 0.92, 0.90, 0.93, 0.74, 0.21)],
     columns=["subset", *TABLE_METRICS],
 )  # fmt: skip
-"""As printed after 40 epochs, as fractions. Its IoU and Dice are the legacy ones and cannot be compared."""
+"""Table II as printed in the paper (after 40 epochs), as fractions. Only legacy_scores are comparable with it."""
 
 
 def summarize_legacy(
     probabilities: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray], case_metrics: pd.DataFrame
 ) -> pd.DataFrame:
-    """The scores as the paper's code computes them, average "legacy": the only ones that its table compares with.
+    """Compute the legacy scores of each subset, which are the only ones comparable with the paper's table.
 
-    Columns as table_ii; the threshold is the rounding of that code, 0.5.
+    Returns:
+        The columns of table_ii, with average "legacy" and threshold 0.5, since the paper's code rounds probabilities.
     """
     rows = []
     for subset, part in by_subset(case_metrics):
-        maps, truths = (np.stack([of[name] for name in part["sample_id"]]) for of in (probabilities, masks))
+        predicted, truth = (np.stack([arrays[name] for name in part["sample_id"]]) for arrays in (probabilities, masks))
         labels = {**labels_of(part), "threshold": 0.5, "threshold_role": NETWORK}
         common = {"loss": part["loss"].mean(), "n": len(part), "n_undefined": 0, **labels}
-        rows.append({"subset": subset, "average": "legacy", **legacy_scores(maps, truths), **common})
+        rows.append({"subset": subset, "average": "legacy", **legacy_scores(predicted, truth), **common})
     return pd.DataFrame(rows)
 
 
 def compare_with_paper(table_ii: pd.DataFrame, table_ii_legacy: pd.DataFrame) -> pd.DataFrame:
-    """Table II, then our scores computed as the paper's code does, then the paper's rows: columns as in table_ii."""
+    """Return the rows of Table II, then the legacy scores, then the paper's rows, with the columns of table_ii."""
     paper = PAPER_TABLE_II.assign(
         average="legacy",
         source="paper",

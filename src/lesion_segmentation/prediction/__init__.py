@@ -7,34 +7,36 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lesion_segmentation.prediction.folder import PredictionFolder
     from lesion_segmentation.prediction.input_images import ImageFile, list_input_images, select_images, take_shard
     from lesion_segmentation.prediction.loading import load_predictor
     from lesion_segmentation.prediction.predictor import Prediction, Predictor, predict
-    from lesion_segmentation.prediction.run_settings import RunSettings
-    from lesion_segmentation.prediction.stream import Failure, Predicted, predict_folder, predict_images
+    from lesion_segmentation.prediction.request import predict_selected
+    from lesion_segmentation.prediction.settings import PredictionSettings
+    from lesion_segmentation.prediction.store import PredictionStore
+    from lesion_segmentation.prediction.stream import Failure, Predicted, predict_files
 
 _MODULES = {
-    "folder": ("PredictionFolder",),
     "input_images": ("ImageFile", "list_input_images", "select_images", "take_shard"),
     "loading": ("load_predictor",),
     "predictor": ("Prediction", "Predictor", "predict"),
-    "run_settings": ("RunSettings",),
-    "stream": ("Failure", "Predicted", "predict_folder", "predict_images"),
+    "request": ("predict_selected",),
+    "settings": ("PredictionSettings",),
+    "store": ("PredictionStore",),
+    "stream": ("Failure", "Predicted", "predict_files"),
 }
 __all__ = [
     "Failure",
     "ImageFile",
     "Predicted",
     "Prediction",
-    "PredictionFolder",
+    "PredictionSettings",
+    "PredictionStore",
     "Predictor",
-    "RunSettings",
     "list_input_images",
     "load_predictor",
     "predict",
-    "predict_folder",
-    "predict_images",
+    "predict_files",
+    "predict_selected",
     "select_images",
     "take_shard",
 ]

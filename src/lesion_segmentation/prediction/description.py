@@ -1,41 +1,47 @@
-"""What is said of one prediction: a row of predictions.csv."""
+"""Description of one prediction: the row of an image in predictions.csv."""
 
 from typing import Any
 
 import numpy as np
 
 SMALLEST, LARGEST = 0.01, 0.99
-"""Shares of the picture: PH2's lesions are 3% to 98% of it, ISIC 2018's 0.3% to 99%."""
+"""Usual limits of the lesion's share of the image: 3% to 98% in PH2, 0.3% to 99% in ISIC 2018."""
 LEAST_CONFIDENCE = 0.9
 LEAST_CONTRAST = 4.0
-"""Deviation of the grey levels, of 0 to 255: less has nothing to see."""
+"""Standard deviation of grey levels (0 to 255) below which an image shows nothing."""
 
 RULES = {
     "no lesion": "no pixel is lesion",
-    "small": f"the lesion is under {SMALLEST:.0%} of the picture",
-    "fills": f"the lesion is over {LARGEST:.0%} of the picture",
-    "unsure": f"the mean confidence is under {LEAST_CONFIDENCE:g}",
-    "flat": f"the grey levels deviate by less than {LEAST_CONTRAST:g} of 255",
-    "grey": "the picture has no colours, and dermoscopic pictures have",
+    "small": f"the lesion covers less than {SMALLEST:.0%} of the image",
+    "fills": f"the lesion covers more than {LARGEST:.0%} of the image",
+    "unsure": f"the mean confidence is below {LEAST_CONFIDENCE:g}",
+    "flat": f"the standard deviation of the grey levels (0 to 255) is below {LEAST_CONTRAST:g}",
+    "grey": "the image has no colors, unlike dermoscopic images",
 }
-"""Words of `flag`, and when each stands there."""
+"""Words of the column `flag`, and the condition for each."""
 
 COLUMNS = (
-    "picture", "width", "height", "lesion_area", "lesion_percent", "left", "top", "right", "bottom", "centroid_x",
-    "centroid_y", "touches_border", "parts", "confidence", "entropy", "flag", "seconds",
+    "image", "width", "height", "lesion_area", "lesion_percent", "left", "top", "right", "bottom", "centroid_x",
+    "centroid_y", "touches_border", "components", "confidence", "entropy", "flag", "seconds",
 )  # fmt: skip
 
 
 def describe_prediction(probability: np.ndarray, mask: np.ndarray, image: np.ndarray) -> dict[str, Any]:
-    """Of a picture (H, W, 3), its probabilities (H, W), 0 to 1, and its mask (H, W).
+    """Describe the prediction for an image.
+
+    Args:
+        probability: Probability of lesion (H, W), 0 to 1.
+        mask: Pixels of the lesion, boolean (H, W).
+        image: uint8 (H, W, 3).
 
     Returns:
-        width, height; lesion_area in pixels, lesion_percent of the picture; left, top, right and bottom of the
-        bounding box (the last two beyond its last pixel), centroid_x and centroid_y in pixels, empty without a lesion;
-        touches_border; parts that touch neither at a side nor at a corner; confidence, the mean over pixels of the
-        probability of what the pixel was called; entropy, the mean over pixels in bits; flag, words of RULES.
+        The COLUMNS without image and seconds. Lengths are in pixels, `lesion_percent` is a percentage of the image.
+        `right` and `bottom` are one beyond the last pixel of the bounding box; box and centroid are empty strings
+        without a lesion. `components` counts connected components, in which pixels touch at a side or a corner.
+        `confidence` is the mean over pixels of the probability of the predicted class, `entropy` the mean over pixels
+        in bits. `flag` contains the words of RULES whose condition holds, with hyphens, separated by spaces.
     """
-    from scipy.ndimage import label  # commands that predict nothing start without it
+    from scipy.ndimage import label  # late import: commands that predict nothing start without scipy
 
     height, width = mask.shape
     area = int(mask.sum())
@@ -47,32 +53,32 @@ def describe_prediction(probability: np.ndarray, mask: np.ndarray, image: np.nda
         "height": height,
         "lesion_area": area,
         "lesion_percent": round(100 * area / mask.size, 4),
-        **_place(mask),
+        **_locate(mask),
         "touches_border": bool(mask[[0, -1]].any() or mask[:, [0, -1]].any()),
-        "parts": int(label(mask, np.ones((3, 3)))[1]),
+        "components": int(label(mask, np.ones((3, 3)))[1]),
         "confidence": round(confidence, 6),
         "entropy": round(entropy, 6),
     }
-    return row | {"flag": " ".join(_flags(area / mask.size, confidence, image))}
+    return row | {"flag": " ".join(_find_flags(area / mask.size, confidence, image))}
 
 
-def _place(mask: np.ndarray) -> dict[str, Any]:
+def _locate(mask: np.ndarray) -> dict[str, Any]:
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
         return dict.fromkeys(("left", "top", "right", "bottom", "centroid_x", "centroid_y"), "")
     weights = mask.sum(axis=1), mask.sum(axis=0)
-    centre = [float(np.average(np.arange(len(weight)), weights=weight)) for weight in weights]
+    center = [float(np.average(np.arange(len(weight)), weights=weight)) for weight in weights]
     return {
         "left": int(columns[0]),
         "top": int(rows[0]),
         "right": int(columns[-1]) + 1,
         "bottom": int(rows[-1]) + 1,
-        "centroid_x": round(centre[1], 2),
-        "centroid_y": round(centre[0], 2),
+        "centroid_x": round(center[1], 2),
+        "centroid_y": round(center[0], 2),
     }
 
 
-def _flags(share: float, confidence: float, image: np.ndarray) -> list[str]:
+def _find_flags(share: float, confidence: float, image: np.ndarray) -> list[str]:
     sampled = image[:: max(1, image.shape[0] // 256), :: max(1, image.shape[1] // 256)].astype(np.int16)
     found = {
         "no lesion": share == 0,

@@ -1,4 +1,4 @@
-"""Test-time augmentation: the views of a picture over which a prediction is averaged."""
+"""Test-time augmentation: the flips over which a prediction is averaged."""
 
 from typing import NamedTuple
 
@@ -7,27 +7,27 @@ from torch import Tensor
 from lesion_segmentation.prediction.settings import TestTimeAugmentation
 
 
-class View(NamedTuple):
-    """Dimensions of (N, C, H, W) that are reversed, and whether height and width then change places."""
+class Flip(NamedTuple):
+    """Dimensions of (N, C, H, W) that are reversed, and whether height and width are swapped afterwards."""
 
-    mirrored: tuple[int, ...] = ()
+    reversed_dims: tuple[int, ...] = ()
     transposed: bool = False
 
-    def show(self, pictures: Tensor) -> Tensor:
-        """(N, C, H, W) seen so."""
-        mirrored = pictures.flip(self.mirrored)
-        return mirrored.transpose(-1, -2) if self.transposed else mirrored
+    def apply(self, images: Tensor) -> Tensor:
+        """Flip images (N, C, H, W)."""
+        flipped = images.flip(self.reversed_dims)
+        return flipped.transpose(-1, -2) if self.transposed else flipped
 
     def undo(self, maps: Tensor) -> Tensor:
-        """What was predicted for the view, back in the place of the picture."""
+        """Flip maps (N, C, H, W) that were predicted for flipped images back."""
         upright = maps.transpose(-1, -2) if self.transposed else maps
-        return upright.flip(self.mirrored)
+        return upright.flip(self.reversed_dims)
 
 
-_MIRRORED = tuple(View(dims) for dims in ((), (-1,), (-2,), (-1, -2)))
+_MIRRORED = tuple(Flip(dims) for dims in ((), (-1,), (-2,), (-1, -2)))
 
-VIEWS: dict[TestTimeAugmentation, tuple[View, ...]] = {
+FLIPS: dict[TestTimeAugmentation, tuple[Flip, ...]] = {
     "none": _MIRRORED[:1],
     "four": _MIRRORED,
-    "eight": (*_MIRRORED, *(View(view.mirrored, transposed=True) for view in _MIRRORED)),
+    "eight": (*_MIRRORED, *(Flip(flip.reversed_dims, transposed=True) for flip in _MIRRORED)),
 }

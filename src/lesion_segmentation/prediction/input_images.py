@@ -1,4 +1,4 @@
-"""Which pictures are asked for."""
+"""Input images of a prediction: listing, sharding and reading them."""
 
 import io
 import re
@@ -11,22 +11,22 @@ from typing import NamedTuple
 import numpy as np
 
 from lesion_segmentation.core.errors import InputError
-from lesion_segmentation.core.storage import Location, Place, fingerprint
+from lesion_segmentation.core.storage import Location, StoragePath, fingerprint
 from lesion_segmentation.data.sources.folder import ENDINGS
 from lesion_segmentation.images.read import read_rgb
 
 MAX_PIXELS = 100_000_000
-"""A picture of more is refused: it would take gigabytes."""
+"""Larger images are refused, since they would need gigabytes of memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
-    """A picture to be predicted.
+    """An image file to predict.
 
     Attributes:
-        path: Where it is.
-        name: Its place below the folder that was asked for, with /; of a single picture its file name.
-        fingerprint: Bytes and what is known of the change: of another file under the same name they differ.
+        path: The location of the file.
+        name: The path relative to the input folder, with slashes; for a single image, its file name.
+        fingerprint: Size and marks of change. Another file with the same name has another fingerprint.
     """
 
     path: Location
@@ -34,107 +34,115 @@ class ImageFile:
     fingerprint: tuple[int, ...] = field(default=(), compare=False)
 
     @classmethod
-    def at(cls, path: Path, name: str) -> "ImageFile":
-        found = path.stat()
-        return cls(path, name, (found.st_size, found.st_mtime_ns))
+    def from_path(cls, path: Path, name: str) -> "ImageFile":
+        status = path.stat()
+        return cls(path, name, (status.st_size, status.st_mtime_ns))
 
     @property
     def stem(self) -> str:
-        """The name without its ending: what its outputs are called by."""
-        return self.name.removesuffix(Path(self.name).suffix)
+        """Return the name without its suffix, with which the names of all outputs begin."""
+        return remove_suffix(self.name)
 
 
-def list_input_images(source: Location) -> list[ImageFile]:
-    """A picture, or all pictures of a folder at any depth, by name.
-
-    Raises:
-        InputError: There is nothing, two pictures would have one mask, or the place cannot be reached.
-    """
-    pictures = _list_place(source) if isinstance(source, Place) else _list_folder(source)
-    if not pictures:
-        raise InputError(f"{source}: no picture found; expected {', '.join(ENDINGS)}")
-    alike = defaultdict(list)
-    for picture in pictures:
-        alike[picture.stem].append(picture.name)
-    problems = [" and ".join(names) for names in alike.values() if len(names) > 1]
-    if problems:
-        raise InputError.from_problems(
-            "Some pictures differ in their ending alone, and their masks would have one name",
-            problems,
-            "Rename one of each, or put them into different folders.",
-        )
-    return pictures
-
-
-def _list_folder(source: Path) -> list[ImageFile]:
-    source = source.absolute()  # workers may stand elsewhere
-    if source.is_file():
-        return [ImageFile.at(source, source.name)]
-    if not source.is_dir():
-        raise InputError(f"{source} is not there. Expected a picture or a folder with pictures.")
-    files = sorted(path for path in source.rglob("*") if path.suffix.lower() in ENDINGS and path.is_file())
-    return [ImageFile.at(path, path.relative_to(source).as_posix()) for path in files]
-
-
-def _list_place(source: Place) -> list[ImageFile]:
-    """In one listing, which object stores give by thousands; asking for each file would be a request for each."""
-    found = source.list()
-    if not found:
-        raise InputError(f"{source} is not there, or empty. Expected a picture or a folder with pictures.")
-    if set(found) == {""}:
-        return [ImageFile(source, source.name, fingerprint(found[""]))]
-    pictures = {name: known for name, known in sorted(found.items()) if PurePosixPath(name).suffix.lower() in ENDINGS}
-    if problems := [name for name in pictures if {"", ".", ".."} & set(name.split("/"))]:
-        raise InputError.from_problems(f"{source}: these names are no paths of files", problems, "Give them others.")
-    return [ImageFile(source / name, name, fingerprint(known)) for name, known in pictures.items()]
+def remove_suffix(name: str) -> str:
+    """Return the name of an image without the suffix of its last component."""
+    return name.removesuffix(Path(name).suffix)
 
 
 class SelectedImages(NamedTuple):
-    """The pictures of one call, and all that there are."""
+    """Images of one call.
+
+    Attributes:
+        files: The images to predict: all of them, or one shard.
+        listed: All images of the input.
+    """
 
     files: list[ImageFile]
     listed: list[ImageFile]
 
 
-def select_images(source: Location, part: str | None = None) -> SelectedImages:
-    """A picture, or those of a folder, of which a part is chosen.
-
-    Raises:
-        InputError: As list_input_images and take_shard.
-    """
+def select_images(source: Location, shard: str | None = None) -> SelectedImages:
+    """List the input images and select one shard of them, as `list_input_images` and `take_shard` do."""
     listed = list_input_images(source)
-    return SelectedImages(take_shard(listed, part), listed)
+    return SelectedImages(take_shard(listed, shard), listed)
 
 
-def take_shard(pictures: Sequence[ImageFile], part: str | None) -> list[ImageFile]:
-    """Every n-th picture for `k/n`, k from 1 to n; all of them for None.
+def list_input_images(source: Location) -> list[ImageFile]:
+    """Return a single image, or all images of a folder at any depth, sorted by name.
 
     Raises:
-        InputError: It is not of this form.
+        InputError: There are no images, two images would get the same mask file, or the storage cannot be used.
     """
-    if part is None:
-        return list(pictures)
-    found = re.fullmatch(r"(\d+)/(\d+)", part)
+    images = _list_storage(source) if isinstance(source, StoragePath) else _list_folder(source)
+    if not images:
+        raise InputError(f"{source} contains no image. Expected files with the suffixes {', '.join(ENDINGS)}.")
+    by_stem = defaultdict(list)
+    for image in images:
+        by_stem[image.stem].append(image.name)
+    problems = [" and ".join(names) for names in by_stem.values() if len(names) > 1]
+    if problems:
+        raise InputError.from_problems(
+            "Some images differ only in their suffix, so their masks would have the same name",
+            problems,
+            "Rename one of each, or put them into different folders.",
+        )
+    return images
+
+
+def _list_folder(source: Path) -> list[ImageFile]:
+    source = source.absolute()  # workers may have other working folders
+    if source.is_file():
+        return [ImageFile.from_path(source, source.name)]
+    if not source.is_dir():
+        raise InputError(f"{source} does not exist. Expected an image or a folder with images.")
+    files = sorted(path for path in source.rglob("*") if path.suffix.lower() in ENDINGS and path.is_file())
+    return [ImageFile.from_path(path, path.relative_to(source).as_posix()) for path in files]
+
+
+def _list_storage(source: StoragePath) -> list[ImageFile]:
+    """List all files at once. Object stores answer with a thousand per request; checking each would need one each."""
+    found = source.list()
+    if not found:
+        raise InputError(f"{source} does not exist or is empty. Expected an image or a folder with images.")
+    if set(found) == {""}:
+        return [ImageFile(source, source.name, fingerprint(found[""]))]
+    images = {name: info for name, info in sorted(found.items()) if PurePosixPath(name).suffix.lower() in ENDINGS}
+    if problems := [name for name in images if {"", ".", ".."} & set(name.split("/"))]:
+        raise InputError.from_problems(f"{source}: these names are no valid file paths", problems, "Rename them.")
+    return [ImageFile(source / name, name, fingerprint(info)) for name, info in images.items()]
+
+
+def take_shard(images: Sequence[ImageFile], shard: str | None) -> list[ImageFile]:
+    """Return every N-th image, starting with the K-th, for the shard `K/N`; or all images for None.
+
+    Raises:
+        InputError: The shard does not have this form, or K is not between 1 and N.
+    """
+    if shard is None:
+        return list(images)
+    found = re.fullmatch(r"(\d+)/(\d+)", shard)
     if found is None or not 1 <= int(found[1]) <= int(found[2]):
-        raise InputError(f"--part is {part!r}, expected k/n with k from 1 to n, such as 2/8")
-    return list(pictures[int(found[1]) - 1 :: int(found[2])])
+        raise InputError(f"--shard is {shard!r}, expected K/N with K from 1 to N, such as 2/8.")
+    return list(images[int(found[1]) - 1 :: int(found[2])])
 
 
 def read_input_image(path: Location) -> np.ndarray:
-    """As it is looked at, uint8 (H, W, 3).
+    """Read an image as it is displayed, uint8 (H, W, 3).
 
     Raises:
-        ValueError: It is no picture, damaged, of a kind that is not read, or too large; in words.
-        InputError: Its place cannot be reached.
+        ValueError: The file is no image, damaged, of an unsupported kind, or larger than MAX_PIXELS.
+        InputError: The storage cannot be used.
     """
-    return read_rgb(io.BytesIO(path.read()) if isinstance(path, Place) else path, MAX_PIXELS)
+    return read_rgb(io.BytesIO(path.read()) if isinstance(path, StoragePath) else path, MAX_PIXELS)
 
 
 def require_side(image: np.ndarray, input_size: tuple[int, int] | None) -> None:
-    """Refuse what is too small for a network that does not resize.
+    """Refuse images with a side under 32 pixels for weights of format 1, which record no input size.
 
     Raises:
-        ValueError: Says what is needed.
+        ValueError: The image is too small.
     """
     if input_size is None and min(image.shape[:2]) < 32:
-        raise ValueError(f"it is {image.shape[1]} x {image.shape[0]}, and these old weights need 32 x 32 at least")
+        raise ValueError(
+            f"it is {image.shape[1]} x {image.shape[0]}, but these weights have no input size and need 32 x 32 at least"
+        )

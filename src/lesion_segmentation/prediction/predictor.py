@@ -1,51 +1,76 @@
-"""The one way from any picture to a mask."""
+"""Predict lesion masks for images of any size."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, islice
-from typing import NamedTuple
+from os import PathLike
+from pathlib import Path
+from typing import Any, NamedTuple, TypedDict, Unpack
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lesion_segmentation.core.hardware import choose_hardware, enough_memory
+from lesion_segmentation.core.errors import InputError
+from lesion_segmentation.core.hardware import choose_hardware, explain_out_of_memory
 from lesion_segmentation.images.masks import binarize
 from lesion_segmentation.images.resize import resize_image, restore_probability
 from lesion_segmentation.model import Network
 from lesion_segmentation.model.scaling import Scaling
-from lesion_segmentation.prediction.flips import VIEWS
+from lesion_segmentation.prediction.flips import FLIPS
 from lesion_segmentation.prediction.fusing import fuse_batch_norms
+from lesion_segmentation.prediction.input_images import read_input_image
 from lesion_segmentation.prediction.settings import TestTimeAugmentation
+
+Image = np.ndarray | str | PathLike[str]
+"""An image, uint8 (H, W, 3), or the path of an image file."""
 
 
 class Prediction(NamedTuple):
-    """Of a picture (H, W, 3): probability of lesion, float32 (H, W), 0 to 1; and mask, boolean (H, W)."""
+    """Prediction for an image (H, W, 3).
+
+    Attributes:
+        probability: Probability of lesion per pixel, float32 (H, W), 0 to 1.
+        mask: Pixels of the lesion, boolean (H, W).
+    """
 
     probability: np.ndarray
     mask: np.ndarray
 
 
-class Predictor:
-    """A network prepared once, then called with pictures of any sizes.
+class MaskOptions(TypedDict, total=False):
+    """Options that change the masks. None, the default of each, means the value in the metadata of the network.
 
-    Its metadata say what it needs, so that no caller has to: pictures are resized to its input size and scaled as it
-    was trained, probabilities are brought back to each picture's own size, and masks are cut at its threshold. What is
-    None below is as the metadata say.
+    Attributes:
+        threshold: Pixels with a higher probability are lesion.
+        test_time_augmentation: Flips over which probabilities are averaged.
+        keep_largest_component: Keep only the largest connected component of each mask and fill its holes.
+        annotation_style: Data source whose annotation style the masks follow, if the network has several output heads.
+            The metadata name none, so None means the first one.
+    """
+
+    threshold: float | None
+    test_time_augmentation: TestTimeAugmentation | None
+    keep_largest_component: bool | None
+    annotation_style: str | None
+
+
+class Predictor:
+    """A network that is prepared once and then predicts images of any size.
+
+    Images are resized to the input size of the network and scaled as in its training. Probabilities are resized back to
+    the size of the image and thresholded.
 
     Args:
-        network: As load_network returns it; left as and where it is.
-        device: `auto` takes a GPU where there is one, else the CPU; or as PyTorch names devices.
-        precision: `auto` is bfloat16 where the device computes with it (docs/benchmarks.md has what that changes),
-            else float32; `32-true` is float32 everywhere.
-        test_time_augmentation: Over which views of a picture the mean is predicted.
-        keep_largest_component: Whether of each mask the largest part alone is kept, with its holes filled.
-        batch_size: Pictures that are predicted at once; the masks do not depend on it.
-        threshold: Probabilities above it are lesion.
-        annotation_style: Whose experts' way of outlining is asked for, where the network knows several; by default the first.
+        network: A network as `load_network` returns it. It is copied, not changed.
+        device: A device name of PyTorch, or `auto` for a GPU if there is one, else the CPU.
+        precision: `32-true` for float32; `auto` for bfloat16 if the device computes with it, else float32.
+            docs/benchmarks.md shows how the precision changes masks.
+        batch_size: Number of images per forward pass. Masks do not depend on it.
+        **options: The options of `MaskOptions`.
 
     Raises:
-        InputError: A GPU is asked for and there is none, or the network does not know the annotation_style.
-        ValueError: An argument is none of those above.
+        InputError: There is no GPU but one is requested, or the network has no such annotation style.
+        TypeError, ValueError: An option is unknown, or a value is invalid.
     """
 
     def __init__(
@@ -53,28 +78,27 @@ class Predictor:
         network: Network,
         device: str = "auto",
         precision: str = "auto",
-        test_time_augmentation: TestTimeAugmentation | None = None,
-        keep_largest_component: bool | None = None,
         batch_size: int = 10,
-        threshold: float | None = None,
-        annotation_style: str | None = None,
+        **options: Unpack[MaskOptions],
     ) -> None:
-        said = network.metadata
-        views = said.test_time_augmentation if test_time_augmentation is None else test_time_augmentation
+        if unknown := options.keys() - MaskOptions.__annotations__.keys():
+            raise TypeError(f"Predictor has no option {', '.join(sorted(unknown))}")
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}, expected at least 1")
-        if views not in VIEWS:
-            raise ValueError(f"test_time_augmentation is {views!r}, expected one of: {', '.join(VIEWS)}")
+        metadata = network.metadata
+        given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+        self.threshold: float = given.get("threshold", metadata.threshold)
+        self.keep_largest_component: bool = given.get("keep_largest_component", metadata.keep_largest_component)
+        self.test_time_augmentation = given.get("test_time_augmentation", metadata.test_time_augmentation)
+        if self.test_time_augmentation not in FLIPS:
+            raise ValueError(
+                f"test_time_augmentation is {self.test_time_augmentation!r}, expected one of: {', '.join(FLIPS)}"
+            )
         hardware = choose_hardware(device if device == "auto" else torch.device(device).type, precision)
-        self.metadata = said
-        self._map = network.find_annotation_style(annotation_style)
-        self.annotation_style = network.annotation_styles[self._map] if network.annotation_styles else None
-        self.test_time_augmentation = views
-        self.views = VIEWS[views]
-        self.keep_largest_component = (
-            said.keep_largest_component if keep_largest_component is None else keep_largest_component
-        )
-        self.threshold = said.threshold if threshold is None else threshold
+        self.metadata = metadata
+        self._head = network.find_annotation_style(options.get("annotation_style"))
+        self.annotation_style = network.annotation_styles[self._head] if network.annotation_styles else None
+        self.flips = FLIPS[self.test_time_augmentation]
         self.batch_size, self.precision = batch_size, hardware.precision
         self._device = torch.device(hardware.device if device == "auto" else device)
         self._dtype = torch.bfloat16 if hardware.precision == "bf16-mixed" else torch.float32
@@ -82,49 +106,49 @@ class Predictor:
         fused = fuse_batch_norms(network)
         self._network = fused.to(self._device, self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def __call__(self, pictures: Iterable[np.ndarray]) -> Iterator[Prediction]:
-        """Predict pictures, uint8 (H, W, 3), each of its own size, one after the other as they are asked for.
+    def __call__(self, images: Iterable[Image]) -> Iterator[Prediction]:
+        """Predict images, uint8 (H, W, 3) of any sizes or paths of image files, lazily and in their order.
 
         Raises:
-            ValueError: A picture is of another type or shape.
+            ValueError: An array has another type or shape.
+            InputError: A file cannot be read.
         """
-        resized = (_check(picture) for picture in pictures)
-        pairs = ((picture, self._to_input_size(picture)) for picture in resized)
-        for _, alike in groupby(pairs, key=lambda pair: pair[1].shape):
-            while batch := list(islice(alike, self.batch_size)):
-                with enough_memory(len(batch), "the batch size"):
-                    maps = self._predict_batch([small for _, small in batch])
-                for (picture, _), probability in zip(batch, maps, strict=True):
-                    native = self._restore(probability, picture)
-                    yield Prediction(native, binarize(native, self.threshold, self.keep_largest_component))
+        pairs = ((image, self._to_input_size(image)) for image in map(_read, images))
+        for _, same_size in groupby(pairs, key=lambda pair: pair[1].shape):
+            while batch := list(islice(same_size, self.batch_size)):
+                with explain_out_of_memory(len(batch), "the batch size"):
+                    maps = self._predict_batch([resized for _, resized in batch])
+                for (image, _), resized_map in zip(batch, maps, strict=True):
+                    probability = self._restore(resized_map, image)
+                    yield Prediction(probability, binarize(probability, self.threshold, self.keep_largest_component))
 
-    def _restore(self, probability: np.ndarray, picture: np.ndarray) -> np.ndarray:
-        return restore_probability(probability, picture.shape[0], picture.shape[1], self.metadata.framing)
-
-    def _to_input_size(self, picture: np.ndarray) -> np.ndarray:
+    def _to_input_size(self, image: np.ndarray) -> np.ndarray:
         size = self.metadata.input_size
-        if size is None or picture.shape[:2] == size:
-            return picture
-        return resize_image(picture, *size, self.metadata.resizing, self.metadata.framing)
+        if size is None or image.shape[:2] == size:
+            return image
+        return resize_image(image, *size, self.metadata.resizing, self.metadata.framing)
 
-    def _predict_batch(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
-        """Pictures of one size (H, W, 3) to their maps, (N, H, W)."""
-        logits = self.view_logits(pictures) / self.metadata.temperature
+    def _restore(self, probability: np.ndarray, image: np.ndarray) -> np.ndarray:
+        return restore_probability(probability, image.shape[0], image.shape[1], self.metadata.framing)
+
+    def _predict_batch(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """Return probability maps (N, H, W) for N images (H, W, 3) of the same size."""
+        logits = self.flip_logits(images) / self.metadata.temperature
         return logits.sigmoid().mean(dim=0).cpu().numpy()
 
     @torch.inference_mode()
-    def view_logits(self, pictures: Sequence[np.ndarray]) -> Tensor:
-        """Pictures uint8 (H, W, 3) of the network's input size to the logits of each view, (views, N, H, W)."""
-        # For one picture alone oneDNN adds in another order, and masks would depend on the batch by a bit.
-        together = [*pictures, *pictures] if len(pictures) == 1 and self._dtype == torch.float32 else pictures
-        pixels = torch.from_numpy(np.stack(together)).permute(0, 3, 1, 2).to(self._device).float()
+    def flip_logits(self, images: Sequence[np.ndarray]) -> Tensor:
+        """Return logits (flips, N, H, W) for N images, uint8 (H, W, 3) of the network's input size."""
+        # For a batch of one, oneDNN sums in another order, and masks would depend on the batch size in the last bit.
+        batch = [*images, *images] if len(images) == 1 and self._dtype == torch.float32 else images
+        pixels = torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2).to(self._device).float()
         scaled = self._scaling(pixels)
-        maps = [view.undo(self._forward(view.show(scaled))) for view in self.views]
-        return torch.stack(maps)[:, : len(pictures), 0]
+        logits = [flip.undo(self._forward(flip.apply(scaled))) for flip in self.flips]
+        return torch.stack(logits)[:, : len(images), 0]
 
     def _forward(self, scaled: Tensor) -> Tensor:
         logits: Tensor = self._network(scaled.to(self._dtype, memory_format=torch.channels_last))
-        return logits[:, self._map : self._map + 1].float()
+        return logits[:, self._head : self._head + 1].float()
 
 
 def predict(
@@ -135,20 +159,31 @@ def predict(
     precision: str = "auto",
     test_time_augmentation: TestTimeAugmentation = "none",
 ) -> np.ndarray:
-    """Probability of lesion for each pixel of pictures of one size: uint8 (N, H, W, 3) to float32 (N, H, W), 0 to 1.
+    """Predict the probability of lesion per pixel for images of one size.
 
-    For one call; who predicts more than once keeps a Predictor, whose arguments these are. Where no device is named, it
-    is the network's.
+    Shortcut for a single call. To predict repeatedly, keep a `Predictor`, which takes the same arguments. The default
+    device is the one of the network.
+
+    Returns:
+        Probabilities, float32 (N, H, W), 0 to 1, for images, uint8 (N, H, W, 3).
+
+    Raises:
+        ValueError: The images have another type or shape.
     """
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
         raise ValueError(f"images are {images.dtype} {images.shape}, expected uint8 (N, H, W, 3)")
-    place = device or str(next(network.parameters()).device)
-    predictor = Predictor(network, place, precision, test_time_augmentation, batch_size=batch_size)
+    device = device or str(next(network.parameters()).device)
+    predictor = Predictor(network, device, precision, batch_size, test_time_augmentation=test_time_augmentation)
     maps = [prediction.probability for prediction in predictor(images)]
     return np.stack(maps) if maps else np.zeros(images.shape[:3], dtype=np.float32)
 
 
-def _check(picture: np.ndarray) -> np.ndarray:
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-        raise ValueError(f"a picture is {picture.dtype} {picture.shape}, expected uint8 (H, W, 3)")
-    return picture
+def _read(image: Image) -> np.ndarray:
+    if not isinstance(image, np.ndarray):
+        try:
+            return read_input_image(Path(image))
+        except (ValueError, OSError) as error:
+            raise InputError(f"{image}: {error}") from error
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"an image is {image.dtype} {image.shape}, expected uint8 (H, W, 3)")
+    return image

@@ -1,104 +1,63 @@
-"""What the masks of a folder depend on: it holds those of one network and one way of cutting."""
+"""Provenance of masks: the record of everything that they depend on."""
 
+import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
+from lesion_segmentation.core.differences import find_differences
 from lesion_segmentation.core.errors import InputError
-from lesion_segmentation.core.storage import Location, Place, place_of
-from lesion_segmentation.prediction.input_images import ImageFile
+
+if TYPE_CHECKING:
+    from lesion_segmentation.model import Network
+    from lesion_segmentation.prediction.predictor import Predictor
 
 PROVENANCE = "predictions.json"
-FORMAT_VERSION = 1
-PARTS, FAILED_PARTS = "predictions.parquet", "failures.parquet"
-"""Folders of a table of part files. Defined here, not in `parts`, so that using them does not import pyarrow."""
+FORMAT_VERSION = 2
+"""Version 1 had a journal or Parquet files instead of part files."""
 
 
-def names_of(pictures: Sequence[ImageFile], kinds: Sequence[str]) -> Iterator[str]:
-    """The files that these pictures will have."""
-    return (f"{picture.stem}_{kind}.png" for picture in pictures for kind in kinds)
+def describe_provenance(network: "Network", predictor: "Predictor") -> dict[str, Any]:
+    """Return everything that the masks depend on: a digest of the weights and their metadata, and the settings."""
+    digest = hashlib.sha256(json.dumps(network.metadata.to_dict(), sort_keys=True).encode())
+    for name, tensor in sorted(network.own_state().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return {
+        "weights": digest.hexdigest()[:16],
+        "architecture": network.title,
+        "trained_on": network.metadata.source,
+        "threshold": predictor.threshold,
+        "test_time_augmentation": predictor.test_time_augmentation,
+        "keep_largest_component": predictor.keep_largest_component,
+        "annotation_style": predictor.annotation_style,
+        "precision": predictor.precision,
+    }
 
 
-def require_free(target: object, taken: Iterable[str]) -> None:
-    """Refuse a folder that has no record, and files of these names.
-
-    Raises:
-        InputError: Names them.
-    """
-    names = list(taken)
-    if names:
-        raise InputError.from_problems(
-            f"{target} holds files that are no predictions and would be written over", names, "Name another folder."
-        )
+def encode_provenance(provenance: Mapping[str, Any]) -> bytes:
+    """Return the content of the provenance record."""
+    return json.dumps({**provenance, "format_version": FORMAT_VERSION}, indent=2).encode()
 
 
-def read_record(target: Path) -> dict[str, Any]:
-    """What a folder of this machine was begun with; empty where it is new, or damaged."""
-    try:
-        found = json.loads((target / PROVENANCE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def are_parts(target: Location, scheduler: str | None = None) -> bool:
-    """Return whether the table consists of part files: on an object store, with a scheduler, or if begun that way."""
-    if isinstance(target, Place):
-        return True
-    begun = read_record(target)
-    return begun.get("table") == PARTS if begun else scheduler is not None
-
-
-def join_folder(target: Location, provenance: Mapping[str, Any]) -> None:
-    """Take part in a folder that another process claimed.
+def require_same_provenance(target: object, record: bytes, provenance: Mapping[str, Any]) -> None:
+    """Check that the masks in a target were predicted as they would be now.
 
     Raises:
-        InputError: It is not there: what this machine sees under its name is something else; or it is of others.
+        InputError: The provenance differs, or the record is damaged.
     """
-    record = place_of(target) / PROVENANCE
-    with in_words(target):
-        if not record.exists():
-            raise InputError(
-                f"{target} is not there on a worker. Workers have to see the folder that OUT is here, or OUT has to be "
-                "a place such as s3://."
-            )
-        require_same(target, record.read(), provenance)
-
-
-def require_same(target: object, record: bytes, provenance: Mapping[str, Any]) -> None:
-    """Refuse a folder whose masks were made in another way than they would be now.
-
-    Raises:
-        InputError: Says what differs, or that the record is damaged.
-    """
-    remedy = "Name another folder, or remove this one."
     try:
         found = json.loads(record.decode("utf-8"))
+        if not isinstance(found, dict):
+            raise ValueError(f"expected an object, found {type(found).__name__}")
     except ValueError as error:
-        raise InputError(f"{target}/{PROVENANCE} is damaged ({error}). {remedy}") from error
-    if not isinstance(found, dict):
-        raise InputError(f"{target}/{PROVENANCE} is damaged: no mapping. {remedy}")
-    differ = [
-        f"{name}: {found.get(name)} there, {provenance.get(name)} now"
-        for name in sorted({*found, *provenance})
-        if found.get(name) != provenance.get(name)
-    ]
-    if differ:
+        raise InputError(
+            f"{target}/{PROVENANCE} is damaged ({error}). Choose another folder, or remove this one."
+        ) from error
+    differences = find_differences(found, {**provenance, "format_version": FORMAT_VERSION}, {})
+    if differences:
         raise InputError.from_problems(
-            f"{target} holds masks that were made in another way", differ, "Name another folder."
+            f"{target} contains predictions with another provenance",
+            [f"{name}: {there} there, {now} now" for name, there, now in differences],
+            "Choose another folder.",
         )
-
-
-@contextmanager
-def in_words(target: object) -> Iterator[None]:
-    """What the file system refuses, in a sentence.
-
-    Raises:
-        InputError: Instead of an OSError.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise InputError(f"{target} cannot be used: {error.strerror or error} ({error.filename or target})") from error

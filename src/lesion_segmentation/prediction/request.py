@@ -1,79 +1,123 @@
-"""`predict` from start to end, without Kedro and MLflow."""
+"""The command `predict` from its arguments to masks, tables and scores, without Kedro and MLflow."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lesion_segmentation.core.atomic_files import atomic_write
 from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.core.extras import explain_missing_extras
 from lesion_segmentation.core.storage import Location, is_within
 from lesion_segmentation.prediction.input_images import SelectedImages, select_images
-from lesion_segmentation.prediction.run_settings import RunSettings
-from lesion_segmentation.prediction.tables import read_tables
+from lesion_segmentation.prediction.loading import make_predictor
+from lesion_segmentation.prediction.provenance import describe_provenance
+from lesion_segmentation.prediction.settings import PredictionSettings
+from lesion_segmentation.prediction.shards import predict_shards
+from lesion_segmentation.prediction.store import PredictionStore
+from lesion_segmentation.prediction.stream import predict_to_store
+from lesion_segmentation.prediction.tables import PredictionTables
 from lesion_segmentation.prediction.truth import SCORES, SUMMARY, find_truth, score_images, summarize_scores
+
+if TYPE_CHECKING:
+    from lesion_segmentation.model import Network
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for: checked as far as it can be without a network.
+    """A prediction, checked as far as possible without the network.
 
     Attributes:
-        chosen: The pictures to be predicted, and all that there are.
-        target: The folder of predictions.
-        truth: Name of each picture to its true mask, where there are any.
+        images: The images to predict.
+        target: The location of the predictions.
+        truth: File of the true mask by image name; empty without true masks.
     """
 
-    chosen: SelectedImages
+    images: SelectedImages
     target: Location
     truth: dict[str, Path]
 
 
-def check_request(source: Location, target: Location, part: str | None = None, truth: Path | None = None) -> Request:
-    """Look at everything that can be refused before any work.
+def check_request(source: Location, target: Location, shard: str | None = None, truth: Path | None = None) -> Request:
+    """Check everything that can be refused before any work.
 
     Raises:
-        InputError: There are no pictures, two would have one mask, the target lies among them, or truths are missing.
+        InputError: There are no images, two would get the same mask file, the target lies in the source or mixes with
+            the true masks, or true masks are missing.
     """
     if is_within(target, source) and not (isinstance(source, Path) and source.is_file()):
-        raise InputError(f"{target} lies in {source}: its masks would be taken for pictures. Name a folder elsewhere.")
+        raise InputError(f"{target} lies in {source}, so its masks would be taken for images. Choose another folder.")
     if truth is not None and not isinstance(target, Path):
-        raise InputError(f"--truth needs OUT on this machine, and {target} is not. Leave one of the two.")
+        raise InputError(f"--truth needs OUT on this machine, but OUT is {target}. Omit --truth or use a local folder.")
     if truth is not None and (is_within(target, truth) or is_within(truth, target)):
-        raise InputError(f"{target} and the true masks in {truth} would mix. Name a folder elsewhere.")
-    chosen = select_images(source, part)
+        raise InputError(f"Predictions in {target} would mix with the true masks in {truth}. Choose another folder.")
+    images = select_images(source, shard)
     if truth is None:
-        return Request(chosen, target, {})
-    truths = find_truth(truth, chosen.listed)
+        return Request(images, target, {})
+    truths = find_truth(truth, images.listed)
     with explain_missing_extras():  # MONAI computes the surface distances: fail here, before any prediction
         import monai.metrics  # noqa: F401
-    return Request(chosen, target, truths)
+    return Request(images, target, truths)
 
 
 def predict_request(
     request: Request,
     weights: Path,
-    settings: RunSettings,
+    settings: PredictionSettings,
     workers: int | None = None,
     scheduler: str | None = None,
 ) -> tuple[int, int]:
-    """Predict, and score where truths are given; gives how many of the pictures are done, and how many failed.
+    """Predict, and score the predictions if there are true masks.
+
+    Returns:
+        Numbers of selected images that are finished and that failed.
 
     Raises:
-        InputError: The weights cannot be used, or the target holds masks of others.
+        InputError: The weights cannot be used, or the target has another provenance.
     """
     from lesion_segmentation.model import load_network
-    from lesion_segmentation.prediction.predictions import prepare
 
-    counts = prepare(load_network(weights), request.chosen, settings).write_to(request.target, workers, scheduler)
+    store = PredictionStore(request.target)
+    counts = predict_selected(load_network(weights), request.images, store, settings, workers, scheduler)
     if request.truth and isinstance(request.target, Path):
-        write_scores(request.target, request.truth)
+        write_scores(store.read_tables(), request.truth, request.target)
     return counts
 
 
-def write_scores(target: Path, truth: Mapping[str, Path]) -> None:
-    """The whole metric report, as two tables in the folder of predictions."""
-    scores = score_images(read_tables(target), truth)
+def predict_selected(
+    network: "Network",
+    images: SelectedImages,
+    store: PredictionStore,
+    settings: PredictionSettings,
+    workers: int | None = None,
+    scheduler: str | None = None,
+) -> tuple[int, int]:
+    """Predict the selected images that the store lacks, in this process or by Dask workers, and export the tables.
+
+    Returns:
+        Numbers of selected images that are finished and that failed.
+
+    Raises:
+        InputError: The store has another provenance or cannot be used, or the workers fail.
+    """
+    predictor = make_predictor(network, settings)
+    store.claim(describe_provenance(network, predictor), settings.kinds, images.files)
+    remaining = store.find_remaining(images.files)
+    if workers is None and scheduler is None:
+        predict_to_store(predictor, remaining, store, settings, len(images.files) - len(remaining))
+    else:
+        predict_shards(network, remaining, store, settings, workers, scheduler)
+    finished, failed = store.finish(images)
+    if lost := len(images.files) - finished - failed:
+        raise InputError(
+            f"{lost} images are in no table of {store.target}. Another process may have changed it. Predict again."
+        )
+    return finished, failed
+
+
+def write_scores(predictions: PredictionTables, truth: Mapping[str, Path], folder: Path) -> None:
+    """Score predictions against true masks and write two tables: a row per image, and the means."""
+    scores = score_images(predictions, truth)
     for name, table in ((SCORES, scores), (SUMMARY, summarize_scores(scores))):
-        with atomic_write(target / name) as path:
+        with atomic_write(folder / name) as path:
             table.to_csv(path, index=False)

@@ -1,28 +1,59 @@
-"""What a prediction can be told. Imports no torch, so that the command line stays quick."""
+"""Parameter model of predictions. Imports no torch, so that the command line starts quickly."""
 
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
 
 from lesion_segmentation.core.parameter_model import ParameterModel
 
+if TYPE_CHECKING:
+    from lesion_segmentation.model import NetworkMetadata
+
+STORED_WITH_WEIGHTS = ("threshold", "test_time_augmentation", "keep_largest_component")
+FOLLOW_WEIGHTS = (*STORED_WITH_WEIGHTS, "annotation_style")
+"""Parameters that `kedro predict` takes from the weights unless the command line sets them."""
+
 TestTimeAugmentation = Literal["none", "four", "eight"]
-"""The mean over so many views of the picture: itself and its mirror images; with `eight` these turned by 90 degrees,
-too."""
+"""Number of flips over which probabilities are averaged: the image and its three mirror images; `eight` adds the
+transposed versions of these four."""
 
 
 class PredictionSettings(ParameterModel):
     """The parameters `prediction`.
 
+    None in one of the first four means the value that is stored with the weights. A training stores `threshold`,
+    `test_time_augmentation` and `keep_largest_component` with its weights.
+
     Attributes:
-        test_time_augmentation: Over which views of a picture the mean is predicted; every table names it.
-        keep_largest_component: Of each mask the largest part alone is kept, with its holes filled; probabilities stay as they
-            are. Every table of scores says whether.
-        annotation_style: Whose experts' way of outlining is asked for, where the network knows several; null is the first.
-        device: `auto` takes a GPU where there is one.
-        precision: `auto` takes bf16 where the hardware computes with it, else float32.
+        threshold: Pixels with a higher probability are lesion.
+        test_time_augmentation: Flips over which probabilities are averaged. Every table of scores names it.
+        keep_largest_component: Keep only the largest connected component of each mask and fill its holes. Probabilities
+            are unchanged. Every table of scores says whether it was applied.
+        annotation_style: Data source whose annotation style the masks follow, if the network has several output heads.
+        overlays: Also write each image with the contour of its mask.
+        probabilities: Also write probabilities as grey images.
+        device: `auto` uses a GPU if there is one.
+        precision: `auto` uses bfloat16 if the hardware computes with it, else float32.
+        batch_size: Number of images per forward pass. Masks do not depend on it.
     """
 
-    test_time_augmentation: TestTimeAugmentation = "four"
-    keep_largest_component: bool = True
+    threshold: float | None = Field(None, ge=0, le=1)
+    test_time_augmentation: TestTimeAugmentation | None = None
+    keep_largest_component: bool | None = None
     annotation_style: str | None = None
+    overlays: bool = False
+    probabilities: bool = False
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
+    batch_size: int = Field(8, ge=1, le=10_000)
+
+    def resolve(self, metadata: "NetworkMetadata") -> dict[str, Any]:
+        """Return the settings that are stored with weights, with the values in the metadata instead of None."""
+        given = self.model_dump(include=set(STORED_WITH_WEIGHTS), exclude_none=True)
+        return {name: given.get(name, getattr(metadata, name)) for name in STORED_WITH_WEIGHTS}
+
+    @property
+    def kinds(self) -> list[str]:
+        """Return which files each image gets, named by the end of their names."""
+        optional = {"overlay": self.overlays, "probability": self.probabilities}
+        return ["mask", *(kind for kind, wanted in optional.items() if wanted)]

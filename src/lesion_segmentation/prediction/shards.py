@@ -1,4 +1,4 @@
-"""The pictures of a folder in shards over Dask's workers, each of which prepares the network once."""
+"""Prediction in shards by Dask workers. Each worker prepares the network once."""
 
 import logging
 import math
@@ -9,57 +9,54 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lesion_segmentation.core.storage import Location
-from lesion_segmentation.core.workers import map_over, open_workers, written_to
-from lesion_segmentation.prediction.folder import PredictionFolder
+from lesion_segmentation.core.workers import map_over, open_workers, redirect_output
 from lesion_segmentation.prediction.input_images import ImageFile
 from lesion_segmentation.prediction.loading import make_predictor
-from lesion_segmentation.prediction.provenance import join_folder
-from lesion_segmentation.prediction.run_settings import RunSettings
-from lesion_segmentation.prediction.stream import predict_remaining
-from lesion_segmentation.prediction.tables import Target, open_target
+from lesion_segmentation.prediction.settings import PredictionSettings
+from lesion_segmentation.prediction.store import PredictionStore
+from lesion_segmentation.prediction.stream import predict_to_store
 
 if TYPE_CHECKING:
     from lesion_segmentation.model import Network
-    from lesion_segmentation.prediction import Predictor
+    from lesion_segmentation.prediction.predictor import Predictor
 
 logger = logging.getLogger(__name__)
 
-SHARD = 200
-"""Pictures that a worker takes at once; what one did not finish is done by another."""
-MOST_SHARDS = 5000
-"""Of more pictures the shards are larger, and so are the parts of their table."""
+SHARD_SIZE = 200
+"""Number of images that a worker takes at once. If it dies, another worker predicts the shard again."""
+MAX_SHARDS = 5000
+"""With more images, the shards become larger."""
 
 _prepared: dict[str, "Predictor"] = {}
-"""Of this process: the network of the last shard, by what its masks depend on."""
+"""The predictor of the last shard in this process, by provenance and settings."""
 
 
 def predict_shards(
     network: "Network",
     files: Sequence[ImageFile],
-    folder: Target,
-    settings: RunSettings,
+    store: PredictionStore,
+    settings: PredictionSettings,
     workers: int | None,
     scheduler: str | None,
 ) -> None:
-    """Predict what is left of the files into a folder that was claimed, over one file system or place.
+    """Predict all given files into a claimed store that the workers share.
 
     Raises:
         InputError: The cluster does not answer, the disk is full, or several workers died of one shard.
     """
-    left = folder.left(files)
-    size = max(SHARD, math.ceil(len(left) / MOST_SHARDS))
+    size = max(SHARD_SIZE, math.ceil(len(files) / MAX_SHARDS))
     with open_workers(workers, scheduler) as client, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Sending large graph")  # the network, once a worker
-        # A piece of work, and no scattered data: what a dead worker held alone can then be had again.
+        warnings.filterwarnings("ignore", message="Sending large graph")  # the network, once per worker
+        # A task instead of scattered data: if the only worker that holds the network dies, Dask can compute it again.
         shared = client.submit(_share, network, pure=False)
         work = {
-            f"{first + 1} to {min(first + size, len(left))}": (
-                shared, left[first : first + size], folder.target, folder.provenance, folder.kinds, settings,
+            f"{first + 1} to {min(first + size, len(files))}": (
+                shared, files[first : first + size], store.target, store.provenance, settings,
             )
-            for first in range(0, len(left), size)
+            for first in range(0, len(files), size)
         }  # fmt: skip
         for number, (name, _) in enumerate(map_over(client, predict_shard, work), 1):
-            logger.info("Pictures %s are done, %d of %d shards", name, number, len(work))
+            logger.info("Images %s are finished, %d of %d shards", name, number, len(work))
 
 
 def _share(network: "Network") -> "Network":
@@ -71,18 +68,17 @@ def predict_shard(
     files: Sequence[ImageFile],
     target: Location,
     provenance: Mapping[str, Any],
-    kinds: Sequence[str],
-    settings: RunSettings,
+    settings: PredictionSettings,
 ) -> None:
-    """On a worker: what is left of these files, noted in a journal of its own."""
-    join_folder(target, provenance)
+    """Predict one shard on a worker.
+
+    All its files are predicted, since a worker that looked for finished ones would read the part files of all shards.
+    """
+    store = PredictionStore(target)
+    store.join(provenance, settings.kinds)
     key = f"{dict(provenance)} {settings}"
     if key not in _prepared:
         _prepared.clear()
         _prepared[key] = make_predictor(network, settings)
-    folder = open_target(target, provenance, kinds, rows=len(files))
-    # A shard's part is written at its end: where one is begun anew, nothing of it is done.
-    left = folder.left(files) if isinstance(folder, PredictionFolder) else files
-    with written_to(Path(os.devnull)):  # its bar
-        predict_remaining(_prepared[key], left, folder, settings)
-    folder.close()
+    with redirect_output(Path(os.devnull)):  # the progress bar
+        predict_to_store(_prepared[key], files, store, settings)

@@ -1,8 +1,8 @@
-"""Pictures through a predictor, one after the other in flat memory; reading and writing go on beside the network."""
+"""Streamed prediction of many files in constant memory: threads read and write while the network predicts."""
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
@@ -12,25 +12,32 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from lesion_segmentation.core.errors import InputError, first_line
-from lesion_segmentation.core.storage import Location, Place
+from lesion_segmentation.core.storage import StoragePath
 from lesion_segmentation.prediction.description import describe_prediction
 from lesion_segmentation.prediction.input_images import ImageFile, read_input_image, require_side
-from lesion_segmentation.prediction.run_settings import RunSettings
-from lesion_segmentation.prediction.tables import Target
+from lesion_segmentation.prediction.settings import PredictionSettings
+from lesion_segmentation.prediction.store import PredictionStore
 
 if TYPE_CHECKING:
-    from lesion_segmentation.prediction import Prediction, Predictor
+    from lesion_segmentation.prediction.predictor import Prediction, Predictor
 
-THREADS, THREADS_OF_PLACES = 2, 8
-"""That read, and as many that write: from a disk decoding is the work, elsewhere waiting for answers."""
-UNWRITTEN = 8
-"""Pictures that wait to be written, at most: each with its probabilities, which are four times its size."""
-OUTLINE = (0, 255, 0)
+LOCAL_THREADS, REMOTE_THREADS = 2, 8
+"""Numbers of reading and of writing threads. On disks the time goes into decoding, on remote storage into waiting."""
+MAX_UNWRITTEN = 8
+"""Maximum number of predictions that wait to be written. Probabilities need four times the memory of a mask."""
+CONTOUR_COLOR = (0, 255, 0)
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """A picture, uint8 (H, W, 3), what was predicted for it, and the seconds that passed since the one before."""
+    """A predicted image.
+
+    Attributes:
+        file: The image file.
+        image: uint8 (H, W, 3).
+        prediction: Probabilities and mask.
+        seconds: Time since the previous prediction.
+    """
 
     file: ImageFile
     image: np.ndarray
@@ -40,14 +47,14 @@ class Predicted:
 
 @dataclass(frozen=True)
 class Failure:
-    """A picture that could not be read, and why."""
+    """An image file that could not be read, and the reason."""
 
     file: ImageFile
     reason: str
 
 
-def predict_images(predictor: "Predictor", files: Iterable[ImageFile]) -> Iterator[Predicted | Failure]:
-    """Predict files in their order; a bad one costs itself only."""
+def predict_files(predictor: "Predictor", files: Iterable[ImageFile]) -> Iterator[Predicted | Failure]:
+    """Predict files in their order. An unreadable file yields a Failure and does not affect others."""
     waiting: deque[tuple[ImageFile, np.ndarray]] = deque()
     failures: deque[Failure] = deque()
 
@@ -70,86 +77,80 @@ def predict_images(predictor: "Predictor", files: Iterable[ImageFile]) -> Iterat
     yield from failures
 
 
-def predict_folder(predictor: "Predictor", files: Sequence[ImageFile], folder: Target, settings: RunSettings) -> None:
-    """Predict what is left of the files into a folder that was claimed; a bar shows pictures a second and what is left.
+def predict_to_store(
+    predictor: "Predictor",
+    files: Sequence[ImageFile],
+    store: PredictionStore,
+    settings: PredictionSettings,
+    finished: int = 0,
+) -> None:
+    """Predict all given files into a claimed store, with a progress bar that also counts the finished ones.
 
     Raises:
-        InputError: The disk is full, or there is no permission.
+        InputError: The disk is full, or the storage cannot be used. Finished images are kept.
     """
-    left = folder.left(files)
-    predict_remaining(predictor, left, folder, settings, len(files) - len(left))
-
-
-def predict_remaining(
-    predictor: "Predictor", left: Sequence[ImageFile], folder: Target, settings: RunSettings, before: int = 0
-) -> None:
-    """As predict_folder, of files that are known to be left, beside so many that were done before."""
-    bar = tqdm(total=before + len(left), initial=before, unit="picture", desc="predicting", smoothing=0.05)
-    threads = _count_threads(folder.target)
-    with bar, ThreadPoolExecutor(threads) as writers:
-        write = _bounded(writers, UNWRITTEN)
-        for each in predict_images(predictor, left):
-            if isinstance(each, Failure):
-                folder.fail(each.file, each.reason)
-            else:
-                for done in write(_finish, each, folder, settings):
-                    _note(folder, *done)
-            bar.update()
-        for done in write():
-            _note(folder, *done)
-
-
-def _note(folder: Target, file: ImageFile, row: Mapping[str, Any] | str) -> None:
-    if isinstance(row, str):
-        folder.fail(file, row)
-    else:
-        folder.note(file, row)
-
-
-def _finish(each: Predicted, folder: Target, settings: RunSettings) -> tuple[ImageFile, dict[str, Any] | str]:
-    """Write the files of a picture; gives its row, or why it has none: a name that is too long, say."""
+    bar = tqdm(total=finished + len(files), initial=finished, unit="image", desc="predicting", smoothing=0.05)
+    threads = LOCAL_THREADS if store.is_local else REMOTE_THREADS
     try:
-        return each.file, _write(each, folder, settings)
-    except InputError:  # the disk is full, say, or the place is away: that is no fault of this picture
+        with bar, ThreadPoolExecutor(threads) as writers:
+            write = _limit_pending(writers, MAX_UNWRITTEN)
+            for each in predict_files(predictor, files):
+                if isinstance(each, Failure):
+                    store.add_failure(each.file, each.reason)
+                else:
+                    _add(store, write(_write, each, store, settings))
+                bar.update()
+            _add(store, write())
+    finally:
+        store.flush()
+
+
+def _add(store: PredictionStore, written: Iterable[tuple[ImageFile, dict[str, Any] | str]]) -> None:
+    for file, row in written:
+        if isinstance(row, str):
+            store.add_failure(file, row)
+        else:
+            store.add(file, row)
+
+
+def _write(
+    each: Predicted, store: PredictionStore, settings: PredictionSettings
+) -> tuple[ImageFile, dict[str, Any] | str]:
+    """Write the files of an image. Return its row, or the reason why it has none, such as a name that is too long."""
+    probability, mask = each.prediction
+    try:
+        row = {**describe_prediction(probability, mask, each.image), "seconds": round(each.seconds, 4)}
+        arrays = {"mask": np.where(mask, 255, 0).astype(np.uint8)}
+        if settings.overlays:
+            arrays["overlay"] = draw_contour(each.image, mask)
+        if settings.probabilities:
+            arrays["probability"] = np.round(255 * probability).astype(np.uint8)
+        store.write_images(each.file, arrays)
+    except InputError:  # a full disk or unreachable storage is not the fault of this image
         raise
     except (OSError, ValueError, MemoryError) as error:
         return each.file, first_line(error)
-
-
-def _write(each: Predicted, folder: Target, settings: RunSettings) -> dict[str, Any]:
-    probability, mask = each.prediction
-    row = {**describe_prediction(probability, mask, each.image), "seconds": round(each.seconds, 4)}
-    arrays = {"mask": np.where(mask, 255, 0).astype(np.uint8)}
-    if settings.overlays:
-        arrays["overlay"] = draw_contour(each.image, mask)
-    if settings.probabilities:
-        arrays["probability"] = np.round(255 * probability).astype(np.uint8)
-    folder.write_files(each.file, arrays)
-    return row
+    return each.file, row
 
 
 def draw_contour(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The picture with the border of the mask, thicker in larger pictures."""
+    """Draw the contour of a mask (H, W) on an image (H, W, 3), with a width that grows with the size of the image."""
     from scipy.ndimage import binary_dilation
 
     width = max(1, round(max(mask.shape) / 400))
     border = binary_dilation(mask, iterations=width) & ~mask
-    return np.where(border[..., None], np.array(OUTLINE, dtype=np.uint8), image)
-
-
-def _count_threads(location: Location) -> int:
-    return THREADS_OF_PLACES if isinstance(location, Place) and not location.is_local else THREADS
+    return np.where(border[..., None], np.array(CONTOUR_COLOR, dtype=np.uint8), image)
 
 
 def _read_ahead(
     files: Iterable[ImageFile], batch_size: int, input_size: tuple[int, int] | None
 ) -> Iterator[tuple[ImageFile, np.ndarray | str]]:
-    """Each file with its picture, or with what is wrong with it; two batches are read before they are asked for."""
+    """Yield each file with its image or the reason why it cannot be read, reading two batches in advance."""
     stream = iter(files)
     first = next(stream, None)
     if first is None:
         return
-    with ThreadPoolExecutor(_count_threads(first.path)) as readers:
+    with ThreadPoolExecutor(REMOTE_THREADS if isinstance(first.path, StoragePath) else LOCAL_THREADS) as readers:
         queue: deque[tuple[ImageFile, Future[np.ndarray | str]]] = deque()
         try:
             for file in chain([first], stream):
@@ -169,23 +170,26 @@ def _read(file: ImageFile, input_size: tuple[int, int] | None) -> np.ndarray | s
     try:
         image = read_input_image(file.path)
         require_side(image, input_size)
-    except InputError:  # the place cannot be reached
+    except InputError:  # the storage cannot be used
         raise
     except MemoryError:
-        return "it needs more memory than there is"
+        return "it needs more memory than is free"
     except (ValueError, OSError) as error:
         return str(error)
     return image
 
 
-def _bounded(pool: ThreadPoolExecutor, most: int) -> Callable[..., Iterator[Any]]:
-    """Submit a call, and give what is finished in the order of the calls; without a call all that is left."""
+def _limit_pending(pool: ThreadPoolExecutor, limit: int) -> Callable[..., Iterator[Any]]:
+    """Return a function that submits a call and yields finished results in the order of the calls.
+
+    It waits while more than `limit` calls are pending. Without a call, it yields all remaining results.
+    """
     queue: deque[Future[Any]] = deque()
 
     def submit(*call: Any) -> Iterator[Any]:
         if call:
             queue.append(pool.submit(*call))
-        while queue and (not call or len(queue) > most or queue[0].done()):
+        while queue and (not call or len(queue) > limit or queue[0].done()):
             yield queue.popleft().result()
 
     return submit

@@ -1,72 +1,100 @@
-"""A folder of predictions, whichever way its table is written: to be opened, and to be read."""
+"""Formats of part files and exported tables, and which row of an image counts."""
 
-from collections.abc import Mapping, Sequence
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.core.storage import Location
-from lesion_segmentation.prediction.folder import FAILURES, TABLE, PredictionFolder
-from lesion_segmentation.prediction.provenance import FAILED_PARTS, PARTS, are_parts
-
-if TYPE_CHECKING:
-    from lesion_segmentation.prediction.parts import PredictionParts
-
-# `parts` is imported inside functions: it needs pyarrow, which comes with the extra scale.
-Target: TypeAlias = "PredictionFolder | PredictionParts"
 
 
 @dataclass(frozen=True)
 class PredictionTables:
-    """Where the predictions are, a row a picture, and picture and reason of those that failed."""
+    """The exported tables.
+
+    Attributes:
+        target: The location of the predictions.
+        table: One row per predicted image, with the COLUMNS of `description`.
+        failures: Columns image and reason, one row per image that could not be predicted.
+    """
 
     target: Location
     table: pd.DataFrame
     failures: pd.DataFrame
 
 
-def read_tables(target: Location) -> PredictionTables:
-    """The tables that were written at the end.
+class Row(NamedTuple):
+    """A line of a part file.
+
+    Attributes:
+        order: Time of the prediction in nanoseconds since 1970.
+        fingerprint: Fingerprint of the image file.
+        kinds: Kinds of files that were written, or none if the prediction failed.
+        line: The line itself, a JSON object with the columns of the table.
+    """
+
+    order: int
+    fingerprint: tuple[int | str, ...]
+    kinds: frozenset[str]
+    line: bytes
+
+
+def encode_rows(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """Return the content of a part file. Its JSON is ASCII with escapes, so file names that are no UTF-8 survive."""
+    return "".join(json.dumps(row) + "\n" for row in rows).encode("ascii")
+
+
+def find_newest_rows(parts: Iterable[bytes]) -> dict[str, Row]:
+    """Return the newest row of each image. A failure never overrides a success for the same file."""
+    rows: dict[str, Row] = {}
+    failures: list[tuple[str, Row]] = []
+    succeeded = set()
+    for content in parts:
+        for name, row in _parse_rows(content):
+            if not row.kinds:
+                failures.append((name, row))
+                continue
+            succeeded.add(hash((name, row.fingerprint)))
+            if name not in rows or row.order >= rows[name].order:
+                rows[name] = row
+    for name, row in failures:
+        if hash((name, row.fingerprint)) not in succeeded and (name not in rows or row.order >= rows[name].order):
+            rows[name] = row
+    return rows
+
+
+def encode_table(columns: Sequence[str], rows: Iterable[Row]) -> bytes:
+    """Return these columns of the rows as CSV. File names that are no UTF-8 keep their bytes."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns, extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(json.loads(row.line) for row in rows)
+    return text.getvalue().encode("utf-8", "surrogateescape")
+
+
+def parse_table(content: bytes) -> pd.DataFrame:
+    """Read an exported table. Bytes that are no UTF-8 become replacement characters.
 
     Raises:
-        InputError: They are not there, damaged, or cannot be reached.
+        ValueError: The content is no table.
     """
-    if not isinstance(target, Path) or are_parts(target):
-        from lesion_segmentation.prediction.parts import read_parts
-
-        return PredictionTables(target, *read_parts(target))
-    texts = {"picture": str, "flag": str, "reason": str}
-    options: dict[str, Any] = {"dtype": texts, "keep_default_na": False, "encoding_errors": "replace"}
-    failures = target / FAILURES
-    try:
-        table = pd.read_csv(target / TABLE, **options)
-        failed = pd.read_csv(failures, **options) if failures.is_file() else pd.DataFrame(columns=["picture", "reason"])
-    except FileNotFoundError as error:
-        raise InputError(f"{target} holds no predictions: {TABLE} is missing.") from error
-    except ValueError as error:
-        raise InputError(f"The tables in {target} are damaged ({error}). Predict once more.") from error
-    return PredictionTables(target, table, failed)
+    texts = {"image": str, "flag": str, "reason": str}
+    return pd.read_csv(io.BytesIO(content), dtype=texts, keep_default_na=False, encoding_errors="replace")
 
 
-def names_of_tables(target: Location) -> tuple[str, str]:
-    """How the tables of what is done and of what failed are called."""
-    return (PARTS, FAILED_PARTS) if are_parts(target) else (TABLE, FAILURES)
-
-
-def open_target(
-    target: Location,
-    provenance: Mapping[str, Any],
-    kinds: Sequence[str],
-    scheduler: str | None = None,
-    rows: int | None = None,
-) -> Target:
-    """A folder with journals and a table, or one whose table is in parts of so many rows."""
-    if are_parts(target, scheduler):
-        from lesion_segmentation.prediction.parts import ROWS, PredictionParts
-
-        return PredictionParts(target, provenance, kinds, rows or ROWS)
-    assert isinstance(target, Path)
-    return PredictionFolder(target.absolute(), provenance, kinds)  # workers may stand elsewhere
+def _parse_rows(content: bytes) -> Iterator[tuple[str, Row]]:
+    """Yield image name and row of each line. Damaged lines are skipped, so that their images are predicted again."""
+    for line in content.splitlines():
+        try:
+            row = json.loads(line)
+            name, fingerprint, kinds = row["image"], tuple(row["fingerprint"]), frozenset(row.get("kinds", []))
+            name.encode("utf-8", "surrogateescape")  # fails for names that no file has
+            hash(fingerprint)
+            parsed = Row(int(row["order"]), fingerprint, kinds, line)
+        except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError):
+            continue
+        yield name, parsed

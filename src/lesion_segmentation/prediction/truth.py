@@ -1,4 +1,4 @@
-"""Predicted masks beside true ones, at the pictures' own size."""
+"""Evaluation of predicted masks against true masks, at the size of each image."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,46 +13,47 @@ from lesion_segmentation.evaluation.borders import DISTANCE_METRICS, score_dista
 from lesion_segmentation.evaluation.cases import CASE_METRICS, score_case
 from lesion_segmentation.evaluation.intervals import mean_with_interval
 from lesion_segmentation.images.read import to_mask
-from lesion_segmentation.prediction.input_images import ImageFile
+from lesion_segmentation.prediction.input_images import ImageFile, remove_suffix
 from lesion_segmentation.prediction.tables import PredictionTables
 
 SCORES, SUMMARY = "scores.csv", "score_summary.csv"
 
 
-def find_truth(folder: Path, pictures: Sequence[ImageFile]) -> dict[str, Path]:
-    """Name of each picture to its true mask, found by the file's name, with or without _mask or _segmentation.
+def find_truth(folder: Path, images: Sequence[ImageFile]) -> dict[str, Path]:
+    """Return the file of the true mask by image name.
 
     Raises:
-        InputError: Pictures have none; they are named.
+        InputError: Images have no true mask; the message lists them.
     """
     found = find_images(folder, masks=True)
-    missing = [picture.name for picture in pictures if Path(picture.stem).name not in found]
+    missing = [image.name for image in images if Path(image.stem).name not in found]
     if missing:
         raise InputError.from_problems(
-            f"{folder} has no mask for {len(missing)} of {len(pictures)} pictures",
+            f"{folder} lacks the masks of {len(missing)} of {len(images)} images",
             missing,
-            "A mask is called as its picture, with or without _mask, _segmentation or _lesion.",
+            "Name a mask like its image, with or without _mask, _segmentation or _lesion.",
         )
-    return {picture.name: found[Path(picture.stem).name] for picture in pictures}
+    return {image.name: found[Path(image.stem).name] for image in images}
 
 
 def score_images(predictions: PredictionTables, truth: Mapping[str, Path]) -> pd.DataFrame:
-    """Score each mask of a folder of predictions that a true mask is at hand for.
+    """Score each predicted mask for which there is a true mask.
 
     Returns:
-        picture, the CASE_METRICS as fractions, and distances of borders in pixels and in percent of the diagonal.
+        Columns image, the CASE_METRICS as fractions, and distances between borders in pixels and in percent of the
+        diagonal.
 
     Raises:
-        InputError: True masks are damaged or of another size than their picture; all are named.
+        InputError: True masks are damaged or have another size than their image; the message lists all of them.
     """
-    assert isinstance(predictions.target, Path)  # check_request refuses others
+    assert isinstance(predictions.target, Path)  # check_request refuses other storage
     rows, problems = [], []
-    for name in [name for name in predictions.table["picture"] if name in truth]:
-        place = predictions.target / f"{name.removesuffix(Path(name).suffix)}_mask.png"
-        if not place.is_file():
-            problems.append(f"{name}: {place.name} is no longer there")
+    for name in [name for name in predictions.table["image"] if name in truth]:
+        file = predictions.target / f"{remove_suffix(name)}_mask.png"
+        if not file.is_file():
+            problems.append(f"{name}: {file.name} has been removed")
             continue
-        with Image.open(place) as predicted:
+        with Image.open(file) as predicted:
             mask = np.asarray(predicted) > 0
         try:
             true = to_mask(open_image(truth[name]))
@@ -60,16 +61,16 @@ def score_images(predictions: PredictionTables, truth: Mapping[str, Path]) -> pd
             problems.append(f"{truth[name]}: {error}")
             continue
         if true.shape != mask.shape:
-            problems.append(f"{name}: the mask is {true.shape[::-1]}, the picture {mask.shape[::-1]}")
+            problems.append(f"{name}: the true mask is {true.shape[::-1]}, the image {mask.shape[::-1]}")
             continue
-        rows.append({"picture": name, **score_case(mask, true), **score_distances(mask, true)})
+        rows.append({"image": name, **score_case(mask, true), **score_distances(mask, true)})
     if problems:
         raise InputError.from_problems("Some true masks cannot be used", problems, "The predictions are finished.")
-    return pd.DataFrame(rows, columns=["picture", *CASE_METRICS, *DISTANCE_METRICS])
+    return pd.DataFrame(rows, columns=["image", *CASE_METRICS, *DISTANCE_METRICS])
 
 
 def summarize_scores(scores: pd.DataFrame) -> pd.DataFrame:
-    """metric, n, score (mean over pictures), and its 95% interval low to high."""
+    """Return the columns metric, n, score (mean over images), and low and high of its 95% CI."""
     rows = [
         {"metric": metric, "n": len(scores), **mean_with_interval(scores[metric].to_numpy())}
         for metric in (*CASE_METRICS, *DISTANCE_METRICS)

@@ -1,4 +1,4 @@
-"""Whether a network scores on one's own copy of PH2 what its card says."""
+"""Verification that a network reproduces published scores on the user's copy of PH2."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,41 +11,42 @@ from lesion_segmentation.data.sources.folder import find_images, open_image
 from lesion_segmentation.evaluation.scores import count_pixels, score_counts
 from lesion_segmentation.images.read import to_mask
 from lesion_segmentation.prediction.loading import load_predictor
-from lesion_segmentation.prediction.run_settings import RunSettings
+from lesion_segmentation.prediction.settings import PredictionSettings
 
 TOLERANCE = 0.0005
-"""Of a mean score: processors round differently, and a pixel here and there then changes sides."""
-REMEDY = "Bring PH2 in: make ph2 FROM=<its folder>"
+"""Accepted difference of a mean score, since single pixels change with the rounding of the processor."""
+REMEDY = "Import PH2: make ph2 FROM=<its folder>"
 SCORES = ("dice", "iou", "accuracy")
 
 
 def verify(weights: Path, cases: Path, figures: Mapping[str, float], batch_size: int = 8) -> pd.DataFrame:
-    """Score a network on all cases, at the pictures' own size and in float32.
+    """Score a network on all cases, at the size of each image and in float32.
 
     Args:
-        weights: Of the network.
-        cases: A folder with images and masks, as `kedro import-ph2` leaves them.
-        figures: dice, iou and accuracy as fractions, and cases: what is expected.
-        batch_size: Pictures that are predicted at once.
+        weights: The weights file.
+        cases: A folder with images and masks, as `kedro import-ph2` writes it.
+        figures: The expected dice, iou and accuracy as fractions, and the number of cases.
+        batch_size: Number of images per forward pass.
 
     Returns:
-        score, found, expected, agrees.
+        Columns score, found, expected, agrees; one row per score.
 
     Raises:
-        InputError: There are no cases, or not as many as expected.
+        InputError: There are no cases, or their number is not the expected one.
     """
     if not cases.is_dir():
-        raise InputError(f"{cases} is not there. {REMEDY}")
+        raise InputError(f"{cases} does not exist. {REMEDY}")
     images, masks = (find_images(cases / name, masks=name == "masks") for name in ("images", "masks"))
     if len(images) != figures["cases"] or set(images) != set(masks):
         raise InputError(
-            f"{cases} has {len(images)} pictures and {len(masks)} masks, expected {figures['cases']:.0f} of each. "
+            f"{cases} has {len(images)} images and {len(masks)} masks, expected {figures['cases']:.0f} of each. "
             f"{REMEDY}"
         )
-    predictor = load_predictor(weights, RunSettings(precision="32-true", batch_size=batch_size))
-    found = predictor(images[name] for name in images)
+    predictor = load_predictor(weights, PredictionSettings(precision="32-true", batch_size=batch_size))
+    predictions = predictor(images[name] for name in images)
     counts = [
-        count_pixels(each.mask, to_mask(open_image(masks[name]))) for name, each in zip(images, found, strict=True)
+        count_pixels(each.mask, to_mask(open_image(masks[name])))
+        for name, each in zip(images, predictions, strict=True)
     ]
     scores = score_counts(**{name: np.array([each[name] for each in counts]) for name in counts[0]})
     means = {name: float(scores[name].mean()) for name in SCORES}

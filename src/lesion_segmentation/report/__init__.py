@@ -1,1 +1,1 @@
-"""Figures and tables for people."""
+"""Figures, the report page and the model card."""

@@ -1,20 +1,19 @@
-"""The reliability diagram."""
+"""Reliability diagram."""
 
 import pandas as pd
 
-from lesion_segmentation.core.display_names import name_source
-from lesion_segmentation.data.splits import describe_protocol
-from lesion_segmentation.report.style import GREY, SUBSET_COLORS, Figure, new_figure
+from lesion_segmentation.core.display_names import describe_augmentation
+from lesion_segmentation.report.style import GREY, SUBSET_COLORS, Figure, describe_data, new_figure
 
 
 def draw_reliability(calibration: pd.DataFrame, case_metrics: pd.DataFrame) -> Figure:
-    """Per subset the share of lesion among pixels of like probability, and how many pixels each bin has."""
+    """Draw, for each subset, the share of lesion against the predicted probability, and the pixels in each bin."""
     subsets = list(calibration["subset"].unique())
     figure = new_figure(4 * len(subsets), 5)
     first = case_metrics.iloc[0]
     figure.suptitle(
-        f"Calibration of pixels ({name_source(case_metrics)}, {describe_protocol(first['protocol'])}; "
-        f"test-time augmentation: {first['test_time_augmentation']})",
+        f"Calibration of pixels ({describe_data(case_metrics, first['protocol'])}; "
+        f"{describe_augmentation(first['test_time_augmentation'])})",
         fontsize="medium",
     )
     panels = figure.subplots(2, len(subsets), squeeze=False, sharex=True, height_ratios=(3, 1))

@@ -1,4 +1,4 @@
-"""What the page shows of a case: the image, both annotation_styles, and where they disagree."""
+"""Views of cases for the report page: image, both contours, and the pixels that differ."""
 
 import base64
 import io
@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from contourpy import contour_generator
 from PIL import Image
 
+from lesion_segmentation.images.contours import trace_contours
+
 FALSE_POSITIVE, FALSE_NEGATIVE = (213, 94, 0), (0, 114, 178)
-"""Okabe and Ito's vermilion and blue."""
+"""Vermilion and blue of Okabe and Ito's palette."""
 
 
 @dataclass(frozen=True)
@@ -19,10 +20,11 @@ class CaseView:
     """One scored sample, ready for the template.
 
     Attributes:
-        row: Its row in case_metrics.csv.
-        image: A JPEG, base64.
-        disagreement: A PNG, base64, transparent where prediction and truth agree.
-        truth, predicted: The annotation_styles as SVG paths in pixels.
+        row: Row number in case_metrics.csv.
+        size: Share of the image that the lesion covers, in words.
+        image: JPEG in base64.
+        disagreement: PNG in base64, transparent where prediction and ground truth agree.
+        truth, predicted: Contours as SVG paths in pixels.
     """
 
     row: int
@@ -41,7 +43,13 @@ class CaseView:
 
 
 def choose_shown(case_metrics: pd.DataFrame, most: int, always: int = 50) -> pd.DataFrame:
-    """At most so many rows, in their order: of each subset the worst and the best, the median, and a sample."""
+    """Select at most `most` rows: the worst, the median and the best of each subset, and a sample of the others.
+
+    Args:
+        case_metrics: Columns subset and dice; the order of the rows is kept.
+        most: Largest number of rows.
+        always: Number of worst rows, and of best rows, that are selected from each subset.
+    """
     if len(case_metrics) <= most:
         return case_metrics
     kept: set[int] = set()
@@ -59,11 +67,11 @@ def view_cases(
     masks: Mapping[str, np.ndarray],
     predicted_masks: Mapping[str, np.ndarray],
 ) -> list[CaseView]:
-    """The samples of case_metrics, in its order.
+    """Create the view of each sample of case_metrics, in its order.
 
     Args:
-        case_metrics: subset, case_id, sample_id, dice, iou, ...; its index is the row in case_metrics.csv.
-        groups: case_id, diagnosis and lesion_size in words.
+        case_metrics: Columns subset, case_id, sample_id, dice and iou; the index is the row in case_metrics.csv.
+        groups: Columns case_id, diagnosis and lesion_size, in words.
         images: sample_id to uint8 (H, W, 3).
         masks: sample_id to uint8 (H, W), 0 or 1.
         predicted_masks: sample_id to boolean (H, W).
@@ -86,30 +94,27 @@ def view_cases(
                 height=image.shape[0],
                 image=_encode(Image.fromarray(image), "JPEG", quality=80),
                 disagreement=_encode(_paint_disagreement(predicted, mask), "PNG", transparency=0, optimize=True),
-                truth=trace_contour(mask),
-                predicted=trace_contour(predicted),
+                truth=draw_path(mask),
+                predicted=draw_path(predicted),
             )
         )
     return views
 
 
-def trace_contour(mask: np.ndarray) -> str:
-    """The borders of a boolean (H, W) as an SVG path: x and y in pixels, a pixel's centre at half."""
-    parts = []
-    for line in contour_generator(z=np.pad(mask.astype(float), 1), line_type="Separate").lines(0.5):
-        points = " ".join(f"{x - 0.5:g},{y - 0.5:g}" for x, y in np.asarray(line, dtype=np.float64).round(1))
-        parts.append(f"M{points}Z")
-    return "".join(parts)
+def draw_path(mask: np.ndarray) -> str:
+    """Return the contours of a boolean mask (H, W) as an SVG path, in pixels from the corner of the first pixel."""
+    lines = [" ".join(f"{x:g},{y:g}" for x, y in line + 0.5) for line in trace_contours(mask)]
+    return "".join(f"M{points}Z" for points in lines)
 
 
 def _paint_disagreement(predicted: np.ndarray, mask: np.ndarray) -> Image.Image:
     kinds = (predicted & ~mask).astype(np.uint8) + 2 * (~predicted & mask).astype(np.uint8)
-    picture = Image.fromarray(kinds)
-    picture.putpalette([255, 255, 255, *FALSE_POSITIVE, *FALSE_NEGATIVE])
-    return picture
+    image = Image.fromarray(kinds)
+    image.putpalette([255, 255, 255, *FALSE_POSITIVE, *FALSE_NEGATIVE])
+    return image
 
 
-def _encode(picture: Image.Image, file_format: str, **options: object) -> str:
+def _encode(image: Image.Image, file_format: str, **options: object) -> str:
     buffer = io.BytesIO()
-    picture.save(buffer, file_format, **options)
+    image.save(buffer, file_format, **options)
     return base64.b64encode(buffer.getvalue()).decode()

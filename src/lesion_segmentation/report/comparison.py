@@ -1,15 +1,14 @@
-"""The page of a comparison: which cases gained and which lost."""
+"""Figure of a comparison of two runs: the cases that gained and lost most."""
 
 from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
-from lesion_segmentation.core.display_names import name_source
+from lesion_segmentation.core.display_names import describe_augmentation
 from lesion_segmentation.core.errors import InputError
-from lesion_segmentation.data.splits import describe_protocol
 from lesion_segmentation.evaluation.tables import hash_mask
-from lesion_segmentation.report.style import BLUE, ORANGE, TRUTH, Figure, grid, outline, show
+from lesion_segmentation.report.style import BLUE, ORANGE, TRUTH, Figure, describe_data, draw_contour, grid, show
 
 COLUMNS = 5
 
@@ -21,14 +20,17 @@ def draw_changed_cases(
     candidate_masks: Mapping[str, np.ndarray],
     changed_cases: pd.DataFrame,
 ) -> Figure:
-    """The cases that gained most, then those that lost most, with three annotation_styles on each image.
+    """Draw the cases that gained most and those that lost most, with three contours on each image.
 
     Args:
         images: case_id to uint8 (H, W, 3).
         masks: case_id to uint8 (H, W), 0 or 1.
         baseline_masks: sample_id to boolean (H, W), predicted by the baseline.
-        candidate_masks: The same by the candidate.
-        changed_cases: As find_changed_cases gives them.
+        candidate_masks: sample_id to boolean (H, W), predicted by the candidate.
+        changed_cases: Table of find_changed_cases.
+
+    Raises:
+        InputError: The masks are not those against which the runs were scored.
     """
     _require_same_masks(masks, changed_cases)
     groups = [changed_cases[changed_cases["change"] == change] for change in ("gained", "lost")]
@@ -37,37 +39,38 @@ def draw_changed_cases(
     for panel in axes.flat:
         panel.set_axis_off()
     for group, first in zip(groups, (0, heights[0]), strict=True):
-        for place, case in enumerate(group.itertuples()):
-            panel = axes[first + place // COLUMNS, place % COLUMNS]
+        for position, case in enumerate(group.itertuples()):
+            panel = axes[first + position // COLUMNS, position % COLUMNS]
             dice = f"{100 * case.dice_baseline:.1f} to {100 * case.dice_candidate:.1f}"
             show(panel, images[case.case_id], f"{case.change}: {case.sample_id}, Dice {dice}")
-            outline(panel, masks[case.case_id], TRUTH)
-            outline(panel, baseline_masks[case.sample_id], BLUE)
-            outline(panel, candidate_masks[case.sample_id], ORANGE)
+            draw_contour(panel, masks[case.case_id], TRUTH)
+            draw_contour(panel, baseline_masks[case.sample_id], BLUE)
+            draw_contour(panel, candidate_masks[case.sample_id], ORANGE)
     return figure
 
 
 def _title(changed_cases: pd.DataFrame) -> str:
     if changed_cases.empty:
-        return "No case differs"
+        return "The Dice of no case differs"
     first = changed_cases.iloc[0]
+    baseline, candidate = (
+        describe_augmentation(first[f"test_time_augmentation_{run}"]) for run in ("baseline", "candidate")
+    )
     return (
-        f"{name_source(changed_cases)} cases, {describe_protocol(first['protocol'])}: truth green, baseline "
-        f"(test-time augmentation: {first['test_time_augmentation_baseline']}) blue, candidate "
-        f"({first['test_time_augmentation_candidate']}) orange; first the cases that gained most, then those that lost"
+        f"{describe_data(changed_cases, first['protocol'])}: truth green, baseline ({baseline}) blue, candidate "
+        f"({candidate}) orange; the cases that gained most, then those that lost most"
     )
 
 
 def _require_same_masks(masks: Mapping[str, np.ndarray], changed_cases: pd.DataFrame) -> None:
-    """The pictures at hand must be those that the runs scored."""
-    other = [
+    changed = [
         case.case_id
         for case in changed_cases.itertuples()
         if case.case_id not in masks or hash_mask(masks[case.case_id].astype(bool)) != case.mask_hash
     ]
-    if other:
+    if changed:
         raise InputError(
-            f"03_primary of this data root holds other cases or sizes than those runs scored "
-            f"({', '.join(other[:5])}, ...). Make them again: kedro run --pipelines=data_processing with those runs' "
-            "environment."
+            f"The masks in 03_primary of this data root differ from those of the compared runs "
+            f"({', '.join(changed[:5])}, ...). Recreate them: run `kedro run --pipelines=data_processing` with the "
+            "environment of those runs."
         )

@@ -1,28 +1,18 @@
-"""Figures of the training: the paper's figures 9 and 10, and its step 7."""
+"""Figures of the training: the paper's figures 9 and 10, and its step 7 (metrics by epoch)."""
 
 import pandas as pd
 
-from lesion_segmentation.data.splits import describe_protocol
-from lesion_segmentation.report.style import (
-    BLUE,
-    GREEN,
-    ORANGE,
-    PINK,
-    SUBSET_COLORS,
-    YELLOW,
-    Figure,
-    describe_source,
-    new_figure,
-)
+from lesion_segmentation.report import style
+from lesion_segmentation.report.style import SUBSET_COLORS, Figure, describe_data, new_figure
 
 CURVE_LABELS = {"train": "train (running network, augmented batches)", "validation": "validation (averaged network)"}
 
 
 def draw_curves(training_history: pd.DataFrame, cases: pd.DataFrame, split: pd.DataFrame) -> Figure:
-    """Loss, accuracy and Dice over the epochs, on train (running, augmented batches) and on validation."""
+    """Draw loss, accuracy and Dice over the epochs, on the training batches and on validation."""
     figure = new_figure(13, 4)
     figure.suptitle(
-        f"Training ({describe_source(cases)}, {describe_protocol(split['protocol'].iloc[0])}); "
+        f"Training ({describe_data(cases, split['protocol'].iloc[0])}); "
         "loss is binary cross-entropy, scores are means over images",
         fontsize="medium",
     )
@@ -39,10 +29,11 @@ def draw_curves(training_history: pd.DataFrame, cases: pd.DataFrame, split: pd.D
 
 
 def draw_epochs(epoch_metrics: pd.DataFrame, cases: pd.DataFrame, split: pd.DataFrame) -> Figure:
-    """The paper's step 7: all metrics as the epochs increase, on validation where there is one, else on train."""
+    """Draw all metrics over the epochs of pick_epochs, on validation, or on train if there is no validation."""
     subset = epoch_metrics["subset"].iloc[0]
     table = epoch_metrics[epoch_metrics["subset"] == subset]
-    names = {"accuracy": BLUE, "precision": YELLOW, "recall": PINK, "iou": ORANGE, "dice": GREEN}
+    names = {"accuracy": style.BLUE, "precision": style.YELLOW, "recall": style.PINK, "iou": style.ORANGE,
+             "dice": style.GREEN}  # fmt: skip
     figure = new_figure(8, 4.5)
     axes = figure.subplots()
     for name, color in names.items():
@@ -50,9 +41,8 @@ def draw_epochs(epoch_metrics: pd.DataFrame, cases: pd.DataFrame, split: pd.Data
     axes.set_xticks(table["epoch"])
     axes.set(
         xlabel="epoch",
-        ylabel="percent, means over images",
-        title=f"{subset.capitalize()} metrics by epoch\n"
-        f"({describe_source(cases)}, {describe_protocol(split['protocol'].iloc[0])})",
+        ylabel="mean over images in percent",
+        title=f"{subset.capitalize()} metrics by epoch\n({describe_data(cases, split['protocol'].iloc[0])})",
     )
     axes.grid(alpha=0.3)
     axes.legend()

@@ -1,49 +1,41 @@
-"""Figures of the data: the paper's figures 2 and 4 to 6, and the sheet of training samples."""
+"""Figures of the data: the paper's figures 2 and 4 to 6, and a sheet of training samples."""
 
 from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
+from lesion_segmentation.core.display_names import name_source
 from lesion_segmentation.data.cases import ImageSize
-from lesion_segmentation.data.splits import describe_protocol
-from lesion_segmentation.report.style import (
-    SUBSET_COLORS,
-    TRUTH,
-    Figure,
-    describe_source,
-    grid,
-    new_figure,
-    outline,
-    show,
-)
+from lesion_segmentation.report import style
+from lesion_segmentation.report.style import TRUTH, Figure, describe_data, draw_contour, grid, new_figure, show
 
 SUBSET_ORDER = ("development", "train", "validation", "test")
 
 
 def draw_examples(images: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray], cases: pd.DataFrame) -> Figure:
-    """The paper's figure 2: four cases of each diagnosis, evenly spread over lesion sizes, with the mask's outline."""
+    """Draw figure 2 of the paper: four cases of each diagnosis, spread evenly over lesion sizes, with contours."""
     groups = [group.sort_values("lesion_area") for _, group in cases.groupby("diagnosis")]
-    figure, axes = grid(len(groups), 4, f"The data set: {describe_source(cases)}, outline: ground truth")
+    figure, axes = grid(len(groups), 4, f"Data set: {name_source(cases)} cases; contour: ground truth")
     for row, group in enumerate(groups):
         chosen = group.iloc[np.linspace(0, len(group) - 1, min(4, len(group))).round().astype(int)]
         for column, case in enumerate(chosen.itertuples()):
             name = case.diagnosis or "diagnosis unknown"
             show(axes[row, column], images[case.case_id], f"{case.case_id}, {name}, {100 * case.lesion_area:.0f}%")
-            outline(axes[row, column], masks[case.case_id], TRUTH)
+            draw_contour(axes[row, column], masks[case.case_id], TRUTH)
         for column in range(len(chosen), 4):
             axes[row, column].set_axis_off()
     return figure
 
 
 def draw_loaded_image(example_images: Mapping[str, np.ndarray], cases: pd.DataFrame) -> Figure:
-    """The paper's figure 4: the first case as loaded, with its size in pixels on the axes."""
+    """Draw figure 4 of the paper: the first case at its native size, with pixels on the axes."""
     case = cases.iloc[0]
     figure = new_figure(6.4, 5.2)
     axes = figure.subplots()
     axes.imshow(example_images[case["case_id"]])
     axes.set(
-        title=f"{case['case_id']} as loaded: {case['width']} x {case['height']} ({describe_source(cases)})",
+        title=f"{case['case_id']} as loaded: {case['width']} x {case['height']} ({name_source(cases)} cases)",
         xlabel="pixels",
         ylabel="pixels",
     )
@@ -58,9 +50,9 @@ def draw_resizing(
     cases: pd.DataFrame,
     image_size: ImageSize,
 ) -> Figure:
-    """The paper's figure 5: the first, the smallest and the largest picture and mask before and after resizing."""
+    """Draw figure 5 of the paper: the first, smallest and largest image and mask before and after resizing."""
     chosen = cases.set_index("case_id", drop=False).loc[list(example_images)]
-    figure, axes = grid(len(chosen), 4, f"Before and after resizing ({describe_source(cases)})")
+    figure, axes = grid(len(chosen), 4, f"Before and after resizing ({name_source(cases)} cases)")
     for row, case in enumerate(chosen.itertuples()):
         small, small_mask = images[case.case_id], masks[case.case_id]
         before, after = f"{case.width} x {case.height}", f"{small.shape[1]} x {small.shape[0]}"
@@ -72,28 +64,25 @@ def draw_resizing(
 
 
 def draw_split(split: pd.DataFrame, cases: pd.DataFrame) -> Figure:
-    """The paper's figure 6: how many cases each subset has, by diagnosis."""
+    """Draw figure 6 of the paper: the number of cases in each subset, by diagnosis."""
     table = split.merge(cases[["case_id", "diagnosis"]], on="case_id").replace({"diagnosis": {"": "unknown"}})
     counts = pd.crosstab(table["subset"], table["diagnosis"])
     counts = counts.loc[[name for name in SUBSET_ORDER if name in counts.index]]
     figure = new_figure(8, 4)
     axes = figure.subplots()
-    places = np.arange(counts.shape[1])
-    breadth = 0.8 / len(counts)
+    positions = np.arange(counts.shape[1])
+    width = 0.8 / len(counts)
     for number, (subset, row) in enumerate(counts.iterrows()):
         bars = axes.bar(
-            places + breadth * (number - (len(counts) - 1) / 2),
+            positions + width * (number - (len(counts) - 1) / 2),
             row,
-            breadth,
-            color=SUBSET_COLORS[str(subset)],
+            width,
+            color=style.SUBSET_COLORS[str(subset)],
             label=f"{subset} ({row.sum()})",
         )
         axes.bar_label(bars)
-    axes.set_xticks(places, counts.columns)
-    axes.set(
-        ylabel="cases",
-        title=f"{len(split)} {describe_source(cases)}, {describe_protocol(split['protocol'].iloc[0])}",
-    )
+    axes.set_xticks(positions, counts.columns)
+    axes.set(ylabel="cases", title=f"{len(split)} {describe_data(cases, split['protocol'].iloc[0])}")
     axes.legend()
     return figure
 
@@ -105,11 +94,10 @@ def draw_samples(
     split: pd.DataFrame,
     cases: pd.DataFrame,
 ) -> Figure:
-    """A sheet of the first four cases in training, one a row, with every copy made of them and the mask's outline."""
+    """Draw the first four training cases, one per row, with all copies of each and the contour of the mask."""
     case_ids = list(samples.loc[samples["subset"] == "train", "case_id"].unique()[:4])
     transforms = list(samples["transform"].unique())
-    protocol = describe_protocol(split["protocol"].iloc[0])
-    title = f"Training samples ({describe_source(cases)}, {protocol}), outline: ground truth"
+    title = f"Training samples ({describe_data(cases, split['protocol'].iloc[0])}); contour: ground truth"
     figure, axes = grid(len(case_ids), len(transforms), title)
     for row, case_id in enumerate(case_ids):
         of_case = samples[samples["case_id"] == case_id].set_index("transform")
@@ -117,5 +105,5 @@ def draw_samples(
             sample_id, subset = of_case.loc[transform, ["sample_id", "subset"]]
             note = "" if subset == "train" else f" ({subset})"
             show(axes[row, column], sample_images[sample_id], f"{case_id}, {transform}{note}")
-            outline(axes[row, column], sample_masks[sample_id], TRUTH)
+            draw_contour(axes[row, column], sample_masks[sample_id], TRUTH)
     return figure

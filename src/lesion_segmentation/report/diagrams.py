@@ -1,4 +1,4 @@
-"""The flow of the data and the network's layers (the paper's figures 1 and 3), drawn as they are."""
+"""Diagrams of the data flow and of the network's layers (the paper's figures 1 and 3)."""
 
 from itertools import pairwise
 
@@ -14,14 +14,14 @@ KIND_COLORS = {
     "unpooling": GREEN,
 }
 _BOX, _GAP, _ROW, _FONT, _LETTERS = 5.0, 2.0, 0.42, 7, 48
-"""Width of a box, between boxes, height of a row, in units; points of the letters, and so many fit into a box."""
+"""Box width, gap between boxes and row height in axis units; font size in points; letters that fit into a box."""
 
 
 def draw_network(architecture: pd.DataFrame) -> Figure:
-    """Every numbered layer as a bar whose height stands for the rows of its output, and the size of each stage.
+    """Draw every numbered layer as a bar that is taller for a larger output, and the output shape of each stage.
 
     Args:
-        architecture: number, layer, kind, output_shape (h x w x c), parameters; activations have no number.
+        architecture: Columns number (empty for activations), kind and output_shape ("h x w x c").
     """
     layers = architecture[architecture["number"].notna()].reset_index(drop=True)
     sizes = layers["output_shape"].str.split(" x ", expand=True).astype(int)
@@ -42,16 +42,16 @@ def draw_network(architecture: pd.DataFrame) -> Figure:
         axes.bar(0, 0, color=color, label=f"{kind} ({(layers['kind'] == kind).sum()})")
     axes.legend(loc="upper center", ncols=len(KIND_COLORS), frameon=False)
     axes.set(xlim=(-1, len(layers) + 1), ylim=(-3.4, 2.4))
-    axes.set_title(f"The network's {len(layers)} layers (activations not counted); below, output as h x w x c")
+    axes.set_title(f"The network's {len(layers)} layers without activations; below: output shape (h x w x c)")
     axes.set_axis_off()
     return figure
 
 
 def draw_flow(steps: pd.DataFrame) -> Figure:
-    """The pipelines from left to right, each with its steps and what they make; arrows name what is passed on.
+    """Draw the pipelines from left to right with their steps and outputs; arrows carry the names of shared datasets.
 
     Args:
-        steps: pipeline, step, inputs and outputs (lists of data set names), in the order in which they run.
+        steps: Columns pipeline, step, inputs and outputs (lists of dataset names), in the order of execution.
     """
     names = list(dict.fromkeys(steps["pipeline"]))
     lefts = {name: number * (_BOX + _GAP) for number, name in enumerate(names)}
@@ -60,22 +60,24 @@ def draw_flow(steps: pd.DataFrame) -> Figure:
     axes = figure.subplots()
     for name in names:
         _draw_pipeline(axes, name, steps[steps["pipeline"] == name], lefts[name], bottoms[name])
-    raw = sorted(_inputs(steps[steps["pipeline"] == names[0]]) - _outputs(steps))
+    inputs = {name: _datasets(steps[steps["pipeline"] == name], "inputs") for name in names}
+    outputs = {name: _datasets(steps[steps["pipeline"] == name], "outputs") for name in names}
+    raw = sorted(inputs[names[0]] - _datasets(steps, "outputs"))
     _arrow(axes, (-_GAP, -1), (0, -1), raw)
     depth = 0.8 - min(bottoms.values())
     for number, source in enumerate(names):
         for target in names[number + 1 :]:
-            passed = sorted(_outputs(steps[steps["pipeline"] == source]) & _inputs(steps[steps["pipeline"] == target]))
+            passed = sorted(outputs[source] & inputs[target])
             if passed and target == names[number + 1]:
                 _arrow(axes, (lefts[source] + _BOX, -1), (lefts[target], -1), passed)
             elif passed:
-                shift = 0.2 * number  # so that arrows into one box do not hide each other
+                shift = 0.2 * number  # keeps arrows into the same box apart
                 start = (lefts[source] + _BOX / 2 + shift, bottoms[source])
                 end = (lefts[target] + _BOX / 2 - shift, bottoms[target])
                 _detour(axes, start, end, -depth, passed)
                 depth += 0.7
     axes.set(xlim=(-_GAP - 0.2, len(names) * (_BOX + _GAP) - _GAP + 0.2), ylim=(-depth + 0.4, 0.3))
-    axes.set_title("Flow of the data, drawn from the pipelines")
+    axes.set_title("Data flow through the registered pipelines")
     axes.set_axis_off()
     return figure
 
@@ -88,10 +90,9 @@ def _draw_pipeline(axes: Axes, name: str, steps: pd.DataFrame, left: float, bott
     )
     axes.text(left + _BOX / 2, -_ROW / 2, name, ha="center", va="center", weight="bold")
     for number, step in enumerate(steps.itertuples(), start=1):
-        place = -_ROW * (number + 0.6)
-        made = ", ".join(name for name in step.outputs if name != step.step)
-        text = f"{step.step}  →  {made}"
-        axes.text(left + 0.1, place, text, va="center", fontsize=_FONT * min(1, _LETTERS / len(text)))
+        outputs = ", ".join(name for name in step.outputs if name != step.step)
+        text = f"{step.step}  →  {outputs}"
+        axes.text(left + 0.1, -_ROW * (number + 0.6), text, va="center", fontsize=_FONT * min(1, _LETTERS / len(text)))
 
 
 def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], passed: list[str]) -> None:
@@ -100,16 +101,12 @@ def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], pas
 
 
 def _detour(axes: Axes, start: tuple[float, float], end: tuple[float, float], depth: float, passed: list[str]) -> None:
-    """Below the boxes, from under one to under another."""
+    """Draw an arrow below the boxes, from the bottom of one box to the bottom of another."""
     axes.plot([start[0], start[0], end[0]], [start[1], depth, depth], color=YELLOW, zorder=0)
     upward = {"arrowstyle": "-|>", "mutation_scale": 16, "color": YELLOW, "shrinkA": 0}
     axes.annotate("", end, (end[0], depth), arrowprops=upward, zorder=0)
     axes.text((start[0] + end[0]) / 2, depth + 0.06, ", ".join(passed), ha="center", va="bottom", fontsize=_FONT)
 
 
-def _inputs(steps: pd.DataFrame) -> set[str]:
-    return {name for names in steps["inputs"] for name in names}
-
-
-def _outputs(steps: pd.DataFrame) -> set[str]:
-    return {name for names in steps["outputs"] for name in names}
+def _datasets(steps: pd.DataFrame, column: str) -> set[str]:
+    return {name for names in steps[column] for name in names}

@@ -1,4 +1,4 @@
-"""The page's plots, by Plotly, in colours that colour-blind readers tell apart."""
+"""Plotly plots of the report page, in colours that colour-blind readers can distinguish."""
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -12,9 +12,11 @@ _LAYOUT = {"template": "plotly_white", "margin": {"l": 50, "r": 20, "t": 40, "b"
 
 
 def plot_curves(training_history: pd.DataFrame) -> str:
-    """Loss, accuracy and Dice over the epochs, as pieces of HTML that need plotly.js on the page.
+    """Plot loss, accuracy and Dice over the epochs.
 
-    A plot each, so that the page can put them side by side or, on a phone, one below the other.
+    Returns:
+        HTML of three separate plots, which the page shows side by side or, on a narrow screen, below each other. The
+        page must load plotly.js.
     """
     titles = {"loss": "loss (binary cross-entropy)", "accuracy": "accuracy", "dice": "Dice"}
     return "".join(_plot_curve(training_history, metric, title) for metric, title in titles.items())
@@ -30,21 +32,21 @@ def _plot_curve(training_history: pd.DataFrame, metric: str, title: str) -> str:
 
 
 def plot_thresholds(threshold_sweep: pd.DataFrame, marked: dict[float, str]) -> str:
-    """Mean IoU against the threshold, with some thresholds marked by name."""
+    """Plot the mean IoU against the threshold and mark some thresholds by name."""
     subset = threshold_sweep["subset"].iloc[0]
     figure = go.Figure()
     figure.add_scatter(x=threshold_sweep["threshold"], y=threshold_sweep["iou"], name="IoU", line_color=BLUE)
-    for place, (threshold, name) in enumerate(marked.items()):
+    for position, (threshold, name) in enumerate(marked.items()):
         figure.add_vline(threshold, line_dash="dash", line_color=ORANGE, annotation_text=name,
-                         annotation_position="top right", annotation_yshift=-18 * place)  # fmt: skip
+                         annotation_position="top right", annotation_yshift=-18 * position)  # fmt: skip
     figure.update_layout(xaxis_title="threshold", yaxis_title=f"mean IoU on {subset}", **_LAYOUT)
     return _to_html(figure)
 
 
 def plot_reliability(calibration: pd.DataFrame) -> str:
-    """The share of lesion among pixels of like probability, a line a subset."""
+    """Plot the share of lesion against the predicted probability, one line per subset."""
     figure = go.Figure()
-    figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", line_color=GREY, name="as it should be")
+    figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", line_color=GREY, name="perfect calibration")
     for subset, part in calibration.groupby("subset", sort=False):
         name = f"{subset}: ECE {100 * part['ece'].iloc[0]:.2f}%, Brier {part['brier'].iloc[0]:.4f}"
         figure.add_scatter(x=part["mean_probability"], y=part["lesion_share"], mode="lines+markers", name=name,

@@ -1,15 +1,14 @@
-"""Predictions beside the ground truth: the paper's figures 11, before and after its enhancement."""
+"""Predictions beside the ground truth: the paper's figure 11, before and after its enhancement."""
 
 from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
-from lesion_segmentation.core.display_names import name_source
-from lesion_segmentation.data.splits import describe_protocol
+from lesion_segmentation.core.display_names import describe_augmentation
 from lesion_segmentation.evaluation.tables import headline_subset
 from lesion_segmentation.images.masks import binarize
-from lesion_segmentation.report.style import PREDICTION, TRUTH, Figure, grid, outline, show
+from lesion_segmentation.report.style import PREDICTION, TRUTH, Figure, describe_data, draw_contour, grid, show
 
 
 def draw_predictions(
@@ -18,9 +17,9 @@ def draw_predictions(
     probabilities: Mapping[str, np.ndarray],
     case_metrics: pd.DataFrame,
 ) -> Figure:
-    """The worst, the median and the best two cases by Dice, of the test cases where they are scored.
+    """Draw the two worst, two median and two best cases by Dice, of the test cases or the last subset that was scored.
 
-    A row a case: image, ground truth, predicted mask at the threshold of case_metrics, both annotation_styles on the image.
+    Each row shows image, ground truth, predicted mask at the threshold of case_metrics, and both contours on the image.
     """
     chosen = _choose_cases(images, case_metrics)
     return _draw_cases(images, masks, probabilities, chosen, "worst, median and best by Dice")
@@ -33,16 +32,16 @@ def draw_enhanced_predictions(
     case_metrics: pd.DataFrame,
     case_metrics_enhanced: pd.DataFrame,
 ) -> Figure:
-    """The cases that draw_predictions shows, at the threshold of the paper's enhancement."""
+    """Draw the cases of draw_predictions at the threshold of the paper's enhancement."""
     chosen = _choose_cases(images, case_metrics)["sample_id"]
     enhanced = case_metrics_enhanced.set_index("sample_id").loc[chosen].reset_index()
-    return _draw_cases(images, masks, probabilities, enhanced, "the cases of predictions_beside_truth")
+    return _draw_cases(images, masks, probabilities, enhanced, "same cases as in predictions_beside_truth")
 
 
 def _choose_cases(images: Mapping[str, np.ndarray], case_metrics: pd.DataFrame) -> pd.DataFrame:
-    of_subset = case_metrics[case_metrics["subset"] == headline_subset(case_metrics)]
-    of_subset = of_subset[of_subset["sample_id"].isin(list(images))]
-    ranked = of_subset.sort_values("dice").reset_index(drop=True)
+    in_subset = case_metrics[case_metrics["subset"] == headline_subset(case_metrics)]
+    in_subset = in_subset[in_subset["sample_id"].isin(list(images))]
+    ranked = in_subset.sort_values("dice").reset_index(drop=True)
     middle, count = len(ranked) // 2, len(ranked)
     return ranked.iloc[sorted({0, 1, middle - 1, middle, count - 2, count - 1} & set(range(count)))]
 
@@ -52,12 +51,12 @@ def _draw_cases(
     masks: Mapping[str, np.ndarray],
     probabilities: Mapping[str, np.ndarray],
     chosen: pd.DataFrame,
-    which: str,
+    selection: str,
 ) -> Figure:
     first = chosen.iloc[0]
     title = (
-        f"{first['subset'].capitalize()} cases ({name_source(chosen)}, {describe_protocol(first['protocol'])}; "
-        f"test-time augmentation: {first['test_time_augmentation']}, threshold {first['threshold']:g}): {which}"
+        f"{first['subset'].capitalize()} subset ({describe_data(chosen, first['protocol'])}; "
+        f"{describe_augmentation(first['test_time_augmentation'])}, threshold {first['threshold']:g}): {selection}"
     )
     figure, axes = grid(len(chosen), 4, title)
     for row, case in enumerate(chosen.itertuples()):
@@ -67,6 +66,6 @@ def _draw_cases(
         show(axes[row, 1], mask, "ground truth")
         show(axes[row, 2], predicted, f"predicted, Dice {100 * case.dice:.1f}")
         show(axes[row, 3], image, "truth green, predicted orange")
-        outline(axes[row, 3], mask, TRUTH)
-        outline(axes[row, 3], predicted, PREDICTION)
+        draw_contour(axes[row, 3], mask, TRUTH)
+        draw_contour(axes[row, 3], predicted, PREDICTION)
     return figure

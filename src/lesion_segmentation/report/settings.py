@@ -1,4 +1,4 @@
-"""What the reporting can be told."""
+"""Parameter model of the pipeline `reporting`."""
 
 import warnings
 
@@ -6,7 +6,7 @@ from pydantic import Field
 
 from lesion_segmentation.core.parameter_model import ParameterModel
 
-# A metaclass of pydantic's has a method of this name; as a field it is no danger.
+# Pydantic's metaclass inherits a method of this name, which a field may hide.
 warnings.filterwarnings("ignore", 'Field name "register"', UserWarning)
 
 
@@ -14,10 +14,10 @@ class ReportingSettings(ParameterModel):
     """The parameters `reporting`.
 
     Attributes:
-        score_test: False leaves the test cases untouched: so are recipes searched.
-        export: Whether the network is written as one ONNX file, too.
-        register: Under which name the network becomes a version in MLflow's registry; null leaves it out.
-        enhanced_threshold: A second threshold, below the network's of 0.5: the paper's enhancement of its predictions.
+        score_test: Whether to predict and score the test cases. Searches for a recipe set it to false.
+        export: Whether to export the network to one ONNX file.
+        register: Name under which the network becomes a version in MLflow's model registry; null registers nothing.
+        enhanced_threshold: Threshold of the paper's enhancement of predictions, lower than the network's 0.5.
     """
 
     score_test: bool = True

@@ -1,4 +1,4 @@
-"""One network behind HTTP, and a page for people. Nothing of a picture is kept, logged or written to disk."""
+"""HTTP service for one network, with a web page. Images are neither stored nor logged nor written to disk."""
 
 from lesion_segmentation.serving.app import create_app
 from lesion_segmentation.serving.settings import ServiceSettings

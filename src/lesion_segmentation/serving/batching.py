@@ -1,4 +1,4 @@
-"""Requests of several callers, predicted together by one network."""
+"""Batching of the requests of several clients for one network."""
 
 import asyncio
 from collections.abc import Sequence
@@ -12,21 +12,21 @@ from lesion_segmentation.prediction import Prediction, Predictor
 
 
 @dataclass
-class _Waiting:
+class _Request:
     image: np.ndarray | None
     answer: "asyncio.Future[Prediction]"
 
 
 class Batcher:
-    """Takes pictures one by one and predicts those together that wait at the same time.
+    """Queue of single images, from which one thread predicts batches.
 
     Args:
-        predictor: Used by one thread only.
+        predictor: The predictor, which is called by this thread only.
     """
 
     def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor
-        self._queue: asyncio.Queue[_Waiting] = asyncio.Queue()
+        self._queue: asyncio.Queue[_Request] = asyncio.Queue()
         self._thread = ThreadPoolExecutor(1, "network")
         self._worker: asyncio.Task[None] | None = None
 
@@ -35,10 +35,10 @@ class Batcher:
         return self._worker is not None and not self._worker.done()
 
     def start(self) -> None:
-        self._worker = asyncio.create_task(self._work())
+        self._worker = asyncio.create_task(self._predict_batches())
 
     async def stop(self) -> None:
-        """End once the pictures at hand are done."""
+        """Stop after the current batch."""
         if self._worker is not None:
             self._worker.cancel()
             with suppress(asyncio.CancelledError):
@@ -46,38 +46,38 @@ class Batcher:
         self._thread.shutdown()
 
     async def predict(self, image: np.ndarray) -> Prediction:
-        """Of uint8 (H, W, 3). Whoever is cancelled meanwhile is dropped before the network sees the picture."""
-        waiting = _Waiting(image, asyncio.get_running_loop().create_future())
+        """Predict an image, uint8 (H, W, 3). If the call is cancelled in the queue, the image is not predicted."""
+        request = _Request(image, asyncio.get_running_loop().create_future())
         del image
-        self._queue.put_nowait(waiting)
+        self._queue.put_nowait(request)
         try:
-            return await waiting.answer
+            return await request.answer
         finally:
-            waiting.image = None
+            request.image = None
 
-    async def _work(self) -> None:
+    async def _predict_batches(self) -> None:
         while True:
-            await self._work_once(await self._queue.get())
+            await self._predict_batch(await self._queue.get())
 
-    async def _work_once(self, first: _Waiting) -> None:
-        """One batch; a coroutine of its own, so that nothing of its pictures outlives it."""
+    async def _predict_batch(self, first: _Request) -> None:
+        """Predict one batch. A separate coroutine drops all references to its images when it returns."""
         batch = [first]
         while not self._queue.empty() and len(batch) < self._predictor.batch_size:
             batch.append(self._queue.get_nowait())
-        batch = [each for each in batch if each.image is not None and not each.answer.done()]
-        images = [each.image for each in batch if each.image is not None]
+        batch = [request for request in batch if request.image is not None and not request.answer.done()]
+        images = [request.image for request in batch if request.image is not None]
         if not images:
             return
         try:
-            found = await asyncio.get_running_loop().run_in_executor(self._thread, self._predict, images)
+            predictions = await asyncio.get_running_loop().run_in_executor(self._thread, self._predict, images)
         except Exception as error:
-            for each in batch:
-                if not each.answer.done():
-                    each.answer.set_exception(error)
+            for request in batch:
+                if not request.answer.done():
+                    request.answer.set_exception(error)
             return
-        for each, prediction in zip(batch, found, strict=True):
-            if not each.answer.done():
-                each.answer.set_result(prediction)
+        for request, prediction in zip(batch, predictions, strict=True):
+            if not request.answer.done():
+                request.answer.set_result(prediction)
 
     def _predict(self, images: Sequence[np.ndarray]) -> list[Prediction]:
         return list(self._predictor(images))

@@ -1,4 +1,4 @@
-"""The service under uvicorn."""
+"""The service run by uvicorn."""
 
 import asyncio
 import logging
@@ -12,11 +12,11 @@ from lesion_segmentation.serving.app import create_app
 from lesion_segmentation.serving.settings import ServiceSettings
 
 HEADER_SECONDS = 10.0
-"""A connection on which no request's head is complete by then is closed: uvicorn alone would wait for ever."""
+"""Seconds after which a connection without complete request headers is closed. uvicorn would wait forever."""
 
 
-class ImpatientProtocol(H11Protocol):
-    """HTTP/1.1 whose connections may neither stay silent nor send a head slowly."""
+class TimeoutProtocol(H11Protocol):
+    """HTTP/1.1 that closes connections on which request headers do not arrive within HEADER_SECONDS."""
 
     _timer: asyncio.TimerHandle | None = None
 
@@ -54,13 +54,13 @@ class ImpatientProtocol(H11Protocol):
 
 
 def serve(predictor: Predictor, settings: ServiceSettings, host: str, port: int) -> None:
-    """Answer until SIGTERM or Ctrl-C, then finish what was begun."""
-    logging.getLogger("uvicorn.error").addFilter(_leave_out_traces)
+    """Serve until SIGTERM or Ctrl-C, then finish the requests that have arrived."""
+    logging.getLogger("uvicorn.error").addFilter(_remove_traceback)
     uvicorn.run(
         create_app(predictor, settings),
         host=host,
         port=port,
-        http=ImpatientProtocol,
+        http=TimeoutProtocol,
         access_log=False,
         limit_concurrency=settings.connections,
         timeout_keep_alive=10,
@@ -69,6 +69,6 @@ def serve(predictor: Predictor, settings: ServiceSettings, host: str, port: int)
     )
 
 
-def _leave_out_traces(record: logging.LogRecord) -> Any:
-    record.exc_info = None  # a trace may hold what a caller sent
+def _remove_traceback(record: logging.LogRecord) -> Any:
+    record.exc_info = None  # a traceback could quote the request
     return True

@@ -1,4 +1,4 @@
-"""What the service can be told."""
+"""Settings of the service."""
 
 from pydantic import Field
 
@@ -6,16 +6,16 @@ from lesion_segmentation.core.parameter_model import ParameterModel
 
 
 class ServiceSettings(ParameterModel):
-    """Bounds of a service, so that no caller can take it from the others.
+    """Limits that keep one client from blocking the others.
 
     Attributes:
-        token: Who asks for a prediction must bring it as `Authorization: Bearer <token>`; none lets everybody.
-        max_bytes: Of a request's body; more is answered 413.
-        max_pixels: Of a picture; more is answered 413 before it is decoded.
-        max_waiting: Pictures that wait for the network; more are answered 429.
-        seconds: In which a body must have come (else 408), and in which a picture must be predicted (else 503).
-        batch_size: Pictures that are predicted at once.
-        connections: Open at once; more are answered 503.
+        token: Token that predictions require in the header `Authorization: Bearer <token>`; None requires none.
+        max_bytes: Maximum size of a request body. Larger bodies are refused with status 413.
+        max_pixels: Maximum number of pixels of an image. Larger images are refused with status 413 before decoding.
+        max_waiting: Maximum number of images in memory. Further images are refused with status 429.
+        seconds: Time limit for the arrival of a body (status 408) and for its prediction (status 503).
+        batch_size: Images per forward pass.
+        connections: Maximum number of open connections. Further ones are refused with status 503.
     """
 
     token: str | None = Field(None, min_length=1)

@@ -1,1 +1,1 @@
-"""Losses, changes on the fly, optimizers, and the one training loop. Imports neither Kedro nor MLflow."""
+"""Losses, online augmentation, optimizers, and the training loop."""

@@ -1,4 +1,4 @@
-"""The exponential moving average of a network."""
+"""Exponential moving average of a network."""
 
 import copy
 from itertools import chain
@@ -9,15 +9,15 @@ from lesion_segmentation.model import Network
 
 
 class AveragedNetwork:
-    """A copy of a network that follows its weights and running statistics slowly.
+    """Exponential moving average of a network's weights and running statistics.
 
-    The decay of update t is min(decay, (1 + t) / (10 + t)), so that short trainings are not left with the
-    weights they began with. torch.optim.swa_utils.AveragedModel does the same but moves a counter to the device
-    at each update, for which the host would wait.
+    The decay of update t is min(decay, (1 + t) / (10 + t)), so that short trainings do not keep their initial weights.
+    torch.optim.swa_utils.AveragedModel does the same, but copies a counter to the device at each update, for which the
+    host would wait.
 
     Args:
-        network: Where it stays: its tensors are listed once.
-        decay: How slowly the copy follows, 0 to 1.
+        network: The network to follow. It must already be on its device, since its tensors are listed once.
+        decay: Weight of the former average, 0 to 1.
     """
 
     def __init__(self, network: Network, decay: float) -> None:
@@ -27,11 +27,11 @@ class AveragedNetwork:
         pairs = list(zip(_tensors(self.network), _tensors(network), strict=True))
         self._averaged, self._current = zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True)
         counters = [pair for pair in pairs if not pair[0].is_floating_point()]
-        self._counters, self._current_counters = ([pair[place] for pair in counters] for place in (0, 1))
+        self._counters, self._current_counters = ([pair[side] for pair in counters] for side in (0, 1))
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take one step towards the network as it is now."""
+        """Move the average one step towards the network."""
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
         torch._foreach_lerp_(self._averaged, self._current, 1 - decay)

@@ -1,12 +1,12 @@
-"""The seam between a training and whoever watches it."""
+"""The interface between a training and its observers."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-Row = Mapping[str, float]
-"""One epoch: epoch, learning_rate, train_* and, with validation cases, validation_*; and seconds."""
+EpochRow = Mapping[str, float]
+"""One epoch: epoch, learning_rate, seconds, train_* and, if there are validation cases, validation_*."""
 
 
 def ignore(_: object) -> None:
@@ -14,32 +14,39 @@ def ignore(_: object) -> None:
 
 
 class StopTraining(Exception):
-    """Raised by whoever watches a training, which then ends without a network."""
+    """Raise this in an observer to end a training without a network."""
 
 
-_watcher: ContextVar[Callable[[Row], None]] = ContextVar("watcher", default=ignore)
+_observer: ContextVar[Callable[[EpochRow], None]] = ContextVar("observer", default=ignore)
 
 
 @contextmanager
-def watched_by(tell: Callable[[Row], None]) -> Iterator[None]:
-    """Trainings of runs that begin in here tell of each epoch, and may be stopped by a StopTraining."""
-    token = _watcher.set(tell)
+def observe_epochs(observer: Callable[[EpochRow], None]) -> Iterator[None]:
+    """Report each epoch of the runs that start in this context to the observer, which may raise StopTraining."""
+    token = _observer.set(observer)
     try:
         yield
     finally:
-        _watcher.reset(token)
+        _observer.reset(token)
 
 
-def find_watcher() -> Callable[[Row], None]:
-    """Who is to be told of the epochs of a run that begins now."""
-    return _watcher.get()
+def find_observer() -> Callable[[EpochRow], None]:
+    """Return the observer of the present context, which does nothing by default."""
+    return _observer.get()
 
 
 @dataclass(frozen=True)
 class Callbacks:
-    """Who is told of each epoch as it ends and of the run that a training goes on from; its own run's id and commit."""
+    """Functions that a training calls, and the provenance of the run that it belongs to.
 
-    on_epoch: Callable[[Row], None] = ignore
+    Attributes:
+        on_epoch: Called with the row of each epoch as it ends.
+        on_resume: Called with the id of the MLflow run whose checkpoint the training resumes from.
+        run_id: Id of the training's own MLflow run.
+        commit: Git commit of the code.
+    """
+
+    on_epoch: Callable[[EpochRow], None] = ignore
     on_resume: Callable[[str], None] = ignore
     run_id: str = ""
     commit: str = ""

@@ -1,6 +1,6 @@
-"""What a training needs to go on after its process was ended: the state after an epoch, in one file of plain data.
+"""Checkpoints: the state of a training after an epoch, in one file of plain data.
 
-The order of the samples and their changes depend on the seed and the epoch alone, so they need no state.
+The order of the samples and their augmentation depend only on the seed and the epoch, so no random state is saved.
 """
 
 import hashlib
@@ -8,7 +8,7 @@ import json
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,14 @@ from torch import Tensor
 
 from lesion_segmentation.core.differences import find_differences
 from lesion_segmentation.core.errors import InputError
+from lesion_segmentation.core.renamed_keys import rename_keys
 from lesion_segmentation.core.tensor_files import read_tensors, write_tensors
 from lesion_segmentation.training.settings import TrainingSettings
 
-FORMAT_VERSION = 4
-"""Of checkpoints. Those of version 1, of before weights had options, and of version 2, without a digest of what they
-say of themselves, cannot be gone on from."""
+FORMAT_VERSION = 5
+"""Format version of checkpoints. Version 4 has former names of settings and tensors, listed in
+`lesion_segmentation.core.renamed_keys`. Versions 1 to 3 cannot be resumed: they lack the options of the network or a
+digest of the metadata."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +31,11 @@ class Checkpoint:
     """The state after an epoch.
 
     Attributes:
-        tensors: Of the network, its average and the optimizer, by name.
-        values: What else they hold, as plain JSON values.
-        history: One row an epoch so far.
-        configuration: Settings and data that it belongs to.
-        run_id: Of the MLflow run that wrote it.
+        tensors: Tensors of the network, of its average and of the optimizer, by name.
+        values: The rest of their state, as plain JSON values.
+        history: One row per finished epoch.
+        configuration: Settings and data of the training.
+        run_id: Id of the MLflow run that wrote it.
     """
 
     tensors: Mapping[str, Tensor]
@@ -44,11 +46,11 @@ class Checkpoint:
 
 
 class CheckpointFile:
-    """Where the checkpoint of a training stands; it is replaced as a whole.
+    """The file that holds the newest checkpoint of a training; it is replaced atomically.
 
     Args:
-        path: Of the file.
-        seconds_between: So long after a checkpoint none is due; 0 is one after each epoch.
+        path: Path of the file.
+        seconds_between: Minimum time between two checkpoints; with 0 one is due after each epoch.
     """
 
     def __init__(self, path: Path, seconds_between: float = 0.0) -> None:
@@ -56,42 +58,46 @@ class CheckpointFile:
         self._written = -math.inf
 
     def is_due(self) -> bool:
-        """Whether the last one was written long enough ago."""
+        """Return whether the last checkpoint is old enough."""
         return time.monotonic() - self._written >= self.seconds_between
 
     def write(self, checkpoint: Checkpoint) -> None:
-        """Replace the former checkpoint; a kill or a full disk leaves that whole."""
+        """Replace the former checkpoint, which stays intact if the process is killed or the disk is full."""
         self._written = time.monotonic()
-        described = {name: getattr(checkpoint, name) for name in ("values", "history", "configuration", "run_id")}
-        said = {"format_version": FORMAT_VERSION, "digest": _digest(described)}
-        write_tensors(self.path, checkpoint.tensors, said | described)
+        metadata = {name: getattr(checkpoint, name) for name in ("values", "history", "configuration", "run_id")}
+        check = {"format_version": FORMAT_VERSION, "digest": _digest(metadata)}
+        write_tensors(self.path, checkpoint.tensors, check | metadata)
 
     def read(self, configuration: Mapping[str, Any]) -> Checkpoint | None:
-        """The checkpoint, or None where a training was ended before its first epoch was.
+        """Return the checkpoint, or None if there is none because no epoch has ended yet.
 
         Raises:
-            InputError: It belongs to another configuration, whose differences are named, or it is damaged.
+            InputError: The file is damaged, or it belongs to another configuration; the message lists the differences.
         """
         if not self.path.is_file():
             return None
         try:
-            tensors, described = read_tensors(self.path)
-            if described.pop("format_version", 1) != FORMAT_VERSION:
+            tensors, metadata = read_tensors(self.path)
+            version = metadata.pop("format_version", 1)
+            if version not in (4, FORMAT_VERSION):
                 raise InputError("another version of this project wrote it")
-            if described.pop("digest", "") != _digest(described):
-                raise InputError("what it says of itself was changed")
-            checkpoint = Checkpoint(tensors, **described)
+            if metadata.pop("digest", "") != _digest(metadata):
+                raise InputError("its metadata were changed")
+            checkpoint = Checkpoint(tensors, **metadata)
         except (InputError, TypeError) as error:
             raise InputError(
-                f"{self.path}: no checkpoint of this project, or damaged ({error}). Train from the start: "
+                f"{self.path} is not a checkpoint of this project, or it is damaged ({error}). Train from the start: "
                 "leave out training.resume"
             ) from error
+        if version < FORMAT_VERSION:
+            tensors, settings = rename_keys(checkpoint.tensors), rename_keys(checkpoint.configuration)
+            checkpoint = replace(checkpoint, tensors=tensors, configuration=settings)
         _require_same(checkpoint.configuration, json.loads(json.dumps(configuration)), self.path)
         return checkpoint
 
 
-def _digest(described: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+def _digest(metadata: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(metadata, sort_keys=True).encode()).hexdigest()
 
 
 def _require_same(found: Mapping[str, Any], expected: Mapping[str, Any], path: Path) -> None:

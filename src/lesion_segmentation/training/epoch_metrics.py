@@ -1,4 +1,4 @@
-"""Counts that stay on the device until the epoch ends."""
+"""Metrics of an epoch, whose counts stay on the device until the epoch ends."""
 
 import numpy as np
 import torch
@@ -11,14 +11,14 @@ EPOCH_METRICS = ("loss", "accuracy", "precision", "recall", "iou", "dice")
 
 
 class EpochMetrics:
-    """Collects tp, fp, fn, tn and binary cross-entropy of each image of an epoch."""
+    """Accumulator of tp, fp, fn, tn and binary cross-entropy of each image of an epoch."""
 
     def __init__(self) -> None:
         self._rows: list[Tensor] = []
 
     @torch.no_grad()
     def add(self, logits: Tensor, masks: Tensor) -> None:
-        """Count a batch: logits (N, 1, H, W), masks (N, 1, H, W) of 0 and 1. Does not wait for the device."""
+        """Add a batch of logits (N, 1, H, W) and masks (N, 1, H, W), 0 or 1, without waiting for the device."""
         lesion, predicted = masks.bool(), logits > 0
         counts = (predicted & lesion, predicted & ~lesion, ~predicted & lesion, ~predicted & ~lesion)
         loss = binary_cross_entropy_with_logits(logits.float(), masks.float(), reduction="none")
@@ -26,7 +26,7 @@ class EpochMetrics:
         self._rows.append(torch.stack(columns, dim=1))
 
     def scores(self) -> dict[str, float]:
-        """EPOCH_METRICS as means over the images, hard masks at probability 0.5. Waits for the device."""
+        """Return EPOCH_METRICS, averaged over images, of masks thresholded at 0.5. This waits for the device."""
         table = torch.cat(self._rows).cpu().numpy().astype(np.float64)
         scores = score_counts(**dict(zip(COUNTS, table[:, :4].T, strict=True))) | {"loss": table[:, 4]}
         return {name: float(scores[name].mean()) for name in EPOCH_METRICS}

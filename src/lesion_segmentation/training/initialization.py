@@ -1,21 +1,26 @@
-"""What a training begins with: fresh weights, an encoder that others trained, or a network that was trained before."""
+"""Initialization of a network: fresh weights, a pretrained encoder, or the weights of an earlier training."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from itertools import chain
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
+import torch
 
 from lesion_segmentation.core.errors import InputError
-from lesion_segmentation.model import Network, NetworkMetadata, check_options
+from lesion_segmentation.model import Network, NetworkMetadata, build_network, check_options
 from lesion_segmentation.model.encoders import EncoderWeights, find_encoder
+from lesion_segmentation.model.metadata import Triple
 from lesion_segmentation.training.settings import TrainingSettings
 
 HASH_LENGTH = 12
-"""Of the digits of a picture's hash that a network remembers it by."""
+"""Digits of an image's hash that a network keeps in `NetworkMetadata.seen`."""
 
 
 class Initialization(NamedTuple):
-    """At most one of the two; fresh weights where it is neither."""
+    """The source of the initial weights: at most one of the two, or neither for fresh weights."""
 
     encoder: EncoderWeights | None = None
     network: Network | None = None
@@ -26,50 +31,86 @@ def choose_initialization(
     find_network: Callable[[str], Network],
     settings: TrainingSettings,
 ) -> Initialization:
-    """What `encoder_weights` or `init_from` names.
+    """Load what `settings.encoder_weights` or `settings.init_from` names.
 
     Raises:
-        InputError: It is not there, or it cannot be what these settings begin with.
+        InputError: It does not exist, or its architecture or options differ from those of the settings.
     """
     encoder = find_encoder(encoders, settings.encoder_weights)
     network = None if settings.init_from is None else find_network(settings.init_from)
     if network is not None:
-        _require_same_kind(network, settings)
+        _require_same_architecture(network, settings)
     return Initialization(encoder, network)
 
 
-def require_unseen(network: Network, scored_samples: pd.DataFrame) -> None:
-    """Refuse to begin with a network that was trained on what validation or test is scored on.
+def prepare_network(
+    settings: TrainingSettings, images: Iterable[np.ndarray], initialization: Initialization | None = None
+) -> Network:
+    """Build a network with weights of `settings.seed`; its metadata hold the input size and scaling.
 
     Args:
-        network: Of an earlier training.
-        scored_samples: case_id, subset, source, split_hash and image_sha256 of the cases at hand.
+        settings: Architecture, options, scaling and seed are used.
+        images: Training images, uint8 (H, W, 3), all of one size.
+        initialization: Weights that replace the fresh ones, in the encoder or in the whole network.
 
     Raises:
-        InputError: Names such cases; or the network does not say what it saw, and may have seen them.
+        InputError: The architecture or an option is unknown, or the encoder weights do not fit.
+    """
+    encoder, earlier = initialization or Initialization()
+    stream = iter(images)
+    first = next(stream)
+    height, width, _ = first.shape
+    metadata = NetworkMetadata(settings.architecture, settings.network_options, input_size=(height, width))
+    if earlier is not None:
+        metadata = replace(metadata, input_mean=earlier.metadata.input_mean, input_std=earlier.metadata.input_std)
+    elif settings.scaling == "standardized":
+        mean, std = _measure_pixels(chain([first], stream))
+        metadata = replace(metadata, input_mean=mean, input_std=std)
+    elif settings.scaling == "encoder" and encoder is not None:
+        metadata = replace(metadata, input_mean=encoder.input_mean, input_std=encoder.input_std)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        network = build_network(metadata)
+    if encoder is not None:
+        network.load_encoder(encoder.tensors)
+    if earlier is not None:
+        network.load_own_state(earlier.own_state())
+    return network
+
+
+def require_unseen(network: Network, scored_samples: pd.DataFrame) -> None:
+    """Refuse initial weights that were trained on validation or test cases.
+
+    Args:
+        network: The network of an earlier training.
+        scored_samples: Columns case_id, subset, source, split_hash and image_sha256.
+
+    Raises:
+        InputError: The network has seen scored cases, which the message names; or its metadata do not list what it
+            has seen, and it may have seen them.
     """
     metadata, scored = network.metadata, scored_samples[scored_samples["subset"] != "train"]
     known = scored["image_sha256"].str[:HASH_LENGTH].isin(set(metadata.seen))
     problems = [f"{row.case_id} ({row.subset})" for row in scored[known].itertuples()]
     if problems:
         raise InputError(
-            f"training.init_from was trained on {len(problems)} of the cases that are scored here, such as "
-            f"{', '.join(problems[:3])}. Begin with weights of the same split, or of other data."
+            f"training.init_from was trained on {len(problems)} of the validation and test cases, such as "
+            f"{', '.join(problems[:3])}. Use weights of the same split, or of other data."
         )
     sources, same_split = set(scored_samples["source"]), metadata.split_hash == scored_samples["split_hash"].iloc[0]
     unnamed = [name for name in _find_unnamed(metadata) if not name or any(source in name for source in sources)]
     if unnamed and not (same_split and not metadata.seen):
         raise InputError(
-            f"training.init_from was trained on {unnamed[0] or 'data without a name'}, perhaps under another split, "
-            "and its file does not say on which cases: some may be scored here. Begin with weights of the same split."
+            f"training.init_from was trained on {unnamed[0] or 'unnamed data'}, perhaps under another split, and its "
+            "file does not list the cases: some may be validation or test cases here. Use weights of the same split."
         )
 
 
 def list_seen(scored_samples: pd.DataFrame, earlier: Network | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What this training, and what it began with, has seen.
+    """List the images that this training, and the one that it is initialized from, has seen.
 
     Returns:
-        The pictures by the first digits of their hashes, and the sources of those that cannot be named.
+        The first digits of the images' hashes, and the sources of images whose hashes are unknown.
     """
     train = scored_samples.loc[scored_samples["subset"] == "train", "image_sha256"].str[:HASH_LENGTH]
     if earlier is None:
@@ -78,25 +119,39 @@ def list_seen(scored_samples: pd.DataFrame, earlier: Network | None) -> tuple[tu
 
 
 def _find_unnamed(metadata: NetworkMetadata) -> tuple[str, ...]:
-    """Files of before do not name what they saw at all."""
+    """Return the sources of unlisted training images; files of early versions list none of their images."""
     return metadata.seen_unnamed if metadata.seen else (metadata.source,)
 
 
-def take_weights(network: Network, earlier: Network) -> None:
-    """Let a network begin with the weights and running statistics of another of the same kind."""
-    network.load_own_state(earlier.own_state())
-
-
-def _require_same_kind(network: Network, settings: TrainingSettings) -> None:
-    had = {"architecture": network.metadata.architecture, **network.metadata.options}
-    asked_for = {"architecture": settings.architecture}
-    asked_for |= check_options(settings.architecture, settings.network_options)
+def _require_same_architecture(network: Network, settings: TrainingSettings) -> None:
+    found = {"architecture": network.metadata.architecture, **network.metadata.options}
+    expected = {"architecture": settings.architecture}
+    expected |= check_options(settings.architecture, settings.network_options)
     problems = [
-        f"{name} is {asked_for.get(name, 'no option here')}, in training.init_from {had.get(name, 'no option')}"
-        for name in sorted(had.keys() | asked_for.keys())
-        if had.get(name) != asked_for.get(name)
+        f"{name} is {expected.get(name, 'no option here')}, in training.init_from {found.get(name, 'no option')}"
+        for name in sorted(found.keys() | expected.keys())
+        if found.get(name) != expected.get(name)
     ]
     if problems:
         raise InputError.from_problems(
-            "This network cannot begin with that one", problems, "Ask for the same architecture and options."
+            "The network cannot be initialized from training.init_from",
+            problems,
+            "Set the same architecture and options.",
         )
+
+
+def _measure_pixels(images: Iterable[np.ndarray]) -> tuple[Triple, Triple]:
+    """Return mean and deviation of each channel over all pixels, from exact integer sums."""
+    count, total, squares = 0, np.zeros(3), np.zeros(3)
+    for image in images:
+        pixels = image.reshape(-1, 3).astype(np.int64)
+        count += len(pixels)
+        total += pixels.sum(axis=0)
+        squares += (pixels**2).sum(axis=0)
+    mean = total / count
+    return _rgb(mean), _rgb(np.maximum(np.sqrt(squares / count - mean**2), 1.0))
+
+
+def _rgb(values: np.ndarray) -> Triple:
+    red, green, blue = (float(value) for value in values)
+    return red, green, blue

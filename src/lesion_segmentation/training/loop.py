@@ -1,28 +1,29 @@
-"""From samples to a network: the only training loop."""
+"""The training loop."""
 
 import hashlib
 import logging
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
-from itertools import chain
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import lightning
-import numpy as np
 import pandas as pd
-import torch
 from lightning.fabric.plugins.environments import LightningEnvironment
 from tqdm.auto import tqdm
 
 from lesion_segmentation.core.errors import InputError, first_line
-from lesion_segmentation.core.hardware import Hardware, choose_hardware, enough_memory, keep_freed_memory, use_threads
-from lesion_segmentation.model import Network, NetworkMetadata, build_network
-from lesion_segmentation.model.metadata import Triple
+from lesion_segmentation.core.hardware import (
+    Hardware,
+    choose_hardware,
+    explain_out_of_memory,
+    keep_freed_memory,
+    use_threads,
+)
+from lesion_segmentation.model import Network, NetworkMetadata
 from lesion_segmentation.training.callbacks import Callbacks
 from lesion_segmentation.training.checkpoints import Checkpoint, CheckpointFile
-from lesion_segmentation.training.initialization import Initialization, take_weights
-from lesion_segmentation.training.samples import Pictures, load_samples
+from lesion_segmentation.training.initialization import prepare_network
+from lesion_segmentation.training.samples import SampleTensors, TrainingData, load_samples
 from lesion_segmentation.training.settings import TrainingSettings
 from lesion_segmentation.training.source_sampling import count_samples_per_epoch, require_sources
 from lesion_segmentation.training.trainer import Trainer
@@ -31,9 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 def fit(
-    images: Mapping[str, np.ndarray],
-    masks: Mapping[str, np.ndarray],
-    samples: pd.DataFrame,
+    data: TrainingData,
     settings: TrainingSettings,
     callbacks: Callbacks | None = None,
     checkpoint_file: CheckpointFile | None = None,
@@ -42,110 +41,70 @@ def fit(
     """Train a network by a fixed schedule and return its last averaged weights. The process keeps freed memory.
 
     Args:
-        images: sample_id to uint8 (H, W, 3), all of one size.
-        masks: sample_id to uint8 (H, W), 0 or 1.
-        samples: sample_id and subset (other than train and validation are left out), in the order before shuffling.
-        settings: Network, optimizer, schedule, changes on the fly, hardware.
-        callbacks: Told of each epoch as it ends, and of a run that this training goes on from.
-        checkpoint_file: Written after the last epoch and each after which it is due; with `settings.resume` the
-            training goes on from it, and ends with the weights, bit for bit on a CPU, of one never interrupted.
-        network: What to begin with; by default what prepare_network gives.
+        data: Training and validation samples.
+        settings: Network, optimizer, schedule, online augmentation and hardware.
+        callbacks: Called after each epoch, and when the training resumes from a checkpoint.
+        checkpoint_file: Written after the last epoch and whenever a checkpoint is due. With `settings.resume`, the
+            training resumes from it; on a CPU, the weights equal those of an uninterrupted training bit for bit.
+        network: Initial network; by default the one of `prepare_network`.
 
     Returns:
-        The averaged network, on the CPU; and the history, one row an epoch. Its train_* columns come from the
-        running network on the changed batches, its validation_* columns from the averaged one; loss is plain
-        binary cross-entropy, all are means over images.
+        The averaged network, on the CPU, and the history, one row per epoch: train_* of the running network on
+        augmented batches, validation_* of the averaged one. Metrics are means over images; loss is cross-entropy.
 
     Raises:
-        InputError: A batch is more than all, the loss is no longer finite, or the checkpoint is another training's.
+        InputError: A batch is larger than the training set, the loss is not finite, or the checkpoint does not fit.
     """
-    parts = {name: samples[samples["subset"] == name] for name in ("train", "validation")}
-    subsets = {name: list(part["sample_id"]) for name, part in parts.items()}
-    _require_a_batch(settings.batch_size, len(subsets["train"]))
-    keep_freed_memory()
-    use_threads(settings.threads)
-    hardware = choose_hardware(settings.device, settings.precision)
+    parts = {name: data.select(name) for name in ("train", "validation")}
+    subsets = {name: part.sample_ids for name, part in parts.items()}
+    hardware = _prepare_process(settings, len(subsets["train"]))
     fabric = make_fabric(hardware)
-    network = network or prepare_network(settings, (images[sample_id] for sample_id in subsets["train"]))
-    train, validation = (
-        load_samples(images, masks, part, fabric.device, network.annotation_styles) for part in parts.values()
-    )
+    network = network or prepare_network(settings, (data.images[sample_id] for sample_id in subsets["train"]))
+    train, validation = (load_samples(part, fabric.device, network.annotation_styles) for part in parts.values())
     trainer = Trainer(fabric, network, settings, settings.epochs * _count_steps(train, settings))
-    watcher, configuration = callbacks or Callbacks(), _describe(settings, network.metadata, subsets)
-    history = _resume(trainer, settings, checkpoint_file, configuration, watcher)
-    logger.info("Training on %s in %s: %d samples, %d for validation", *hardware, len(train), len(validation))
+    callbacks, configuration = callbacks or Callbacks(), _describe(settings, network.metadata, subsets)
+    history = _resume(trainer, checkpoint_file if settings.resume else None, configuration, callbacks)
+    logger.info("Training on %s in %s: %d training and %d validation samples", *hardware, len(train), len(validation))
     for epoch in _epochs(history, settings.epochs):
-        with enough_memory(settings.batch_size, "training.batch_size"):
+        with explain_out_of_memory(settings.batch_size, "training.batch_size"):
             history.append(trainer.run_epoch(epoch, train, validation, subsets["train"]))
         if checkpoint_file is not None and (epoch == settings.epochs or checkpoint_file.is_due()):
-            checkpoint_file.write(Checkpoint(*trainer.state(), history, configuration, watcher.run_id))
-        watcher.on_epoch(history[-1])
+            checkpoint_file.write(Checkpoint(*trainer.state(), history, configuration, callbacks.run_id))
+        callbacks.on_epoch(history[-1])
     network = trainer.averaged.network.cpu()
     trainer.require_finite_weights()
     return network, pd.DataFrame(history)
 
 
 def make_fabric(hardware: Hardware) -> lightning.Fabric:
-    """Of one process, whatever a cluster's variables say: in a job of Slurm's Lightning would wait for the others."""
+    """Create a single-process Fabric. Without an explicit environment, Lightning detects Slurm and waits for ranks."""
     return lightning.Fabric(
         accelerator=hardware.device, devices=1, precision=hardware.precision, plugins=LightningEnvironment()
     )
 
 
-def prepare_network(
-    settings: TrainingSettings, images: Iterable[np.ndarray], initialization: Initialization | None = None
-) -> Network:
-    """A network with fresh weights of `settings.seed`; its metadata say how pictures like these are fed to it.
-
-    Args:
-        settings: Architecture, options, scaling, seed.
-        images: Of the training samples, uint8 (H, W, 3), all of one size.
-        initialization: What it, or its encoder, begins with instead.
-
-    Raises:
-        InputError: The architecture or an option is unknown, or the encoder's weights are for another one.
-    """
-    encoder, earlier = initialization or Initialization()
-    stream = iter(images)
-    first = next(stream)
-    height, width, _ = first.shape
-    metadata = NetworkMetadata(settings.architecture, settings.network_options, input_size=(height, width))
-    if earlier is not None:
-        metadata = replace(metadata, input_mean=earlier.metadata.input_mean, input_std=earlier.metadata.input_std)
-    elif settings.scaling == "standardized":
-        mean, std = _measure_pixels(chain([first], stream))
-        metadata = replace(metadata, input_mean=mean, input_std=std)
-    elif settings.scaling == "encoder" and encoder is not None:
-        metadata = replace(metadata, input_mean=encoder.input_mean, input_std=encoder.input_std)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.seed)
-        network = build_network(metadata)
-    if encoder is not None:
-        network.load_encoder(encoder.tensors)
-    if earlier is not None:
-        take_weights(network, earlier)
-    return network
-
-
-def _require_a_batch(batch_size: int, samples: int) -> None:
-    if batch_size > samples:
+def _prepare_process(settings: TrainingSettings, samples: int) -> Hardware:
+    if settings.batch_size > samples:
         raise InputError(
-            f"training.batch_size is {batch_size}, but there are only {samples} training samples. "
-            "Choose a smaller batch."
+            f"training.batch_size is {settings.batch_size}, but there are only {samples} training samples. "
+            f"Use at most {samples}."
         )
+    keep_freed_memory()
+    use_threads(settings.threads)
+    return choose_hardware(settings.device, settings.precision)
 
 
-def _count_steps(train: Pictures, settings: TrainingSettings) -> int:
-    """Of an epoch; tells what it shows of each source, where there are several."""
+def _count_steps(train: SampleTensors, settings: TrainingSettings) -> int:
+    """Return the number of updates of an epoch, and log the samples of each source if there are several."""
     require_sources(settings.source_rates, train.sources)
-    seen = count_samples_per_epoch(train.sources, settings.source_rates)
-    if len(seen) > 1:
-        logger.info("An epoch shows %s", ", ".join(f"{count} of {source}" for source, count in seen.items()))
-    return math.ceil(sum(seen.values()) / settings.batch_size)
+    counts = count_samples_per_epoch(train.sources, settings.source_rates)
+    if len(counts) > 1:
+        logger.info("Samples per epoch: %s", ", ".join(f"{count} of {source}" for source, count in counts.items()))
+    return math.ceil(sum(counts.values()) / settings.batch_size)
 
 
 def _epochs(history: list[dict[str, float]], count: int) -> Iterator[int]:
-    """The epochs that are left, with a progress bar that shows the last row's Dice."""
+    """Yield the remaining epochs, with a progress bar that shows the newest Dice."""
     done = len(history)
     with tqdm(range(done + 1, count + 1), desc="training", unit="epoch", initial=done, total=count) as progress:
         for epoch in progress:
@@ -155,24 +114,19 @@ def _epochs(history: list[dict[str, float]], count: int) -> Iterator[int]:
 
 
 def _resume(
-    trainer: Trainer,
-    settings: TrainingSettings,
-    checkpoint_file: CheckpointFile | None,
-    configuration: Mapping[str, Any],
-    callbacks: Callbacks,
+    trainer: Trainer, checkpoint_file: CheckpointFile | None, configuration: Mapping[str, Any], callbacks: Callbacks
 ) -> list[dict[str, float]]:
-    """Bring the trainer to where the checkpoint left off, tell the callbacks, and give the history so far."""
-    checkpoint = checkpoint_file.read(configuration) if settings.resume and checkpoint_file is not None else None
+    """Restore the checkpoint if there is one, report it to the callbacks, and return the history so far."""
+    checkpoint = None if checkpoint_file is None else checkpoint_file.read(configuration)
     if checkpoint is None:
         return []
     try:
         trainer.restore(checkpoint.tensors, checkpoint.values)
     except (RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
-        cause = first_line(error)
         raise InputError(
-            f"The checkpoint is damaged ({cause}). Train from the start: leave out training.resume"
+            f"The checkpoint is damaged ({first_line(error)}). Train from the start: leave out training.resume"
         ) from error
-    logger.info("Going on after epoch %d of run %s", len(checkpoint.history), checkpoint.run_id or "unknown")
+    logger.info("Resuming after epoch %d of run %s", len(checkpoint.history), checkpoint.run_id or "unknown")
     callbacks.on_resume(checkpoint.run_id)
     for row in checkpoint.history:
         callbacks.on_epoch(row)
@@ -182,8 +136,8 @@ def _resume(
 def _describe(
     settings: TrainingSettings, metadata: NetworkMetadata, subsets: Mapping[str, list[str]]
 ) -> dict[str, Any]:
-    """What must be the same for a training to go on: settings, scaling and samples."""
-    chosen = "\n".join(f"{sample_id},{name}" for name, ids in subsets.items() for sample_id in ids)
+    """Return everything that must be equal for a training to resume: settings, scaling and samples."""
+    samples = "\n".join(f"{sample_id},{name}" for name, ids in subsets.items() for sample_id in ids)
     return {
         **{f"training.{name}": value for name, value in settings.model_dump(mode="json", exclude={"resume"}).items()},
         "input_size": metadata.input_size,
@@ -192,22 +146,5 @@ def _describe(
         "data_hash": metadata.data_hash,
         "input_mean": metadata.input_mean,
         "input_std": metadata.input_std,
-        "samples": hashlib.sha256(chosen.encode()).hexdigest()[:16],
+        "samples": hashlib.sha256(samples.encode()).hexdigest()[:16],
     }
-
-
-def _measure_pixels(images: Iterable[np.ndarray]) -> tuple[Triple, Triple]:
-    """Mean and deviation of each channel over all pixels, from exact sums of one picture after the other."""
-    count, total, squares = 0, np.zeros(3), np.zeros(3)
-    for image in images:
-        pixels = image.reshape(-1, 3).astype(np.int64)
-        count += len(pixels)
-        total += pixels.sum(axis=0)
-        squares += (pixels**2).sum(axis=0)
-    mean = total / count
-    return _rgb(mean), _rgb(np.maximum(np.sqrt(squares / count - mean**2), 1.0))
-
-
-def _rgb(values: np.ndarray) -> Triple:
-    red, green, blue = (float(value) for value in values)
-    return red, green, blue

@@ -1,7 +1,8 @@
-"""The pictures of a subset on the training device."""
+"""Training and validation samples: on the host as arrays, and on the training device as tensors."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -11,11 +12,38 @@ from torch import Tensor
 from lesion_segmentation.core.errors import InputError
 
 
-@dataclass(frozen=True)
-class Pictures:
-    """images: uint8 (N, 3, H, W); masks: uint8 (N, 1, H, W), 0 or 1; both on the training device; sources: N names.
+class TrainingData(NamedTuple):
+    """Samples that a network is trained and validated on.
 
-    annotation_styles: which map of the network each is learned by, (N,).
+    Attributes:
+        images: sample_id to uint8 (H, W, 3), all of one size.
+        masks: sample_id to uint8 (H, W), 0 or 1.
+        samples: Columns sample_id, subset and, if there are several sources, source, in the order before shuffling.
+            Subsets other than train and validation are ignored.
+    """
+
+    images: Mapping[str, np.ndarray]
+    masks: Mapping[str, np.ndarray]
+    samples: pd.DataFrame
+
+    def select(self, subset: str) -> "TrainingData":
+        """Return the samples of one subset."""
+        return self._replace(samples=self.samples[self.samples["subset"] == subset])
+
+    @property
+    def sample_ids(self) -> list[str]:
+        return list(self.samples["sample_id"])
+
+
+@dataclass(frozen=True)
+class SampleTensors:
+    """The N samples of a subset on the training device.
+
+    Attributes:
+        images: uint8 (N, 3, H, W).
+        masks: uint8 (N, 1, H, W), 0 or 1.
+        sources: Source of each sample.
+        annotation_styles: Index of the output head that learns each sample, (N,).
     """
 
     images: Tensor
@@ -27,40 +55,37 @@ class Pictures:
         return len(self.images)
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Images (n, 3, H, W), 0 to 255, and masks (n, 1, H, W), both float32."""
+        """Return images (n, 3, H, W), 0 to 255, and masks (n, 1, H, W), both float32."""
         return self.images[indices].float(), self.masks[indices].float()
 
 
 def load_samples(
-    images: Mapping[str, np.ndarray],
-    masks: Mapping[str, np.ndarray],
-    samples: pd.DataFrame,
-    device: torch.device | str,
-    annotation_styles: Sequence[str] = (),
-) -> Pictures:
-    """All pictures of a subset as two tensors on the device: ten thousand of 192 x 256 take two gigabytes.
+    data: TrainingData, device: torch.device | str, annotation_styles: Sequence[str] = ()
+) -> SampleTensors:
+    """Copy all samples to the device. Ten thousand of 192 x 256 pixels take two gigabytes.
 
     Raises:
-        InputError: A source has none of the annotation_styles that the network knows.
+        InputError: The network has annotation styles, but none for one of the sources.
     """
-    ids = list(samples["sample_id"])
+    ids = data.sample_ids
     if not ids:
-        return Pictures(torch.empty(0, 3, 0, 0), torch.empty(0, 1, 0, 0), [], torch.empty(0, dtype=torch.long))
-    height, width, _ = images[ids[0]].shape
-    stacked = torch.empty(len(ids), 3, height, width, dtype=torch.uint8)
-    stacked_masks = torch.empty(len(ids), 1, height, width, dtype=torch.uint8)
-    for number, sample_id in enumerate(ids):  # one by one: a stack of all would stand in memory twice
-        stacked.numpy()[number] = images[sample_id].transpose(2, 0, 1)
-        stacked_masks.numpy()[number, 0] = masks[sample_id]
-    sources = list(samples["source"]) if "source" in samples else [""] * len(ids)
-    which = torch.tensor(_find_annotation_styles(sources, annotation_styles)).to(device)
-    return Pictures(stacked.to(device), stacked_masks.to(device), sources, which)
+        return SampleTensors(torch.empty(0, 3, 0, 0), torch.empty(0, 1, 0, 0), [], torch.empty(0, dtype=torch.long))
+    height, width, _ = data.images[ids[0]].shape
+    images = torch.empty(len(ids), 3, height, width, dtype=torch.uint8)
+    masks = torch.empty(len(ids), 1, height, width, dtype=torch.uint8)
+    for index, sample_id in enumerate(ids):  # np.stack would need the memory twice
+        images.numpy()[index] = data.images[sample_id].transpose(2, 0, 1)
+        masks.numpy()[index, 0] = data.masks[sample_id]
+    sources = list(data.samples["source"]) if "source" in data.samples else [""] * len(ids)
+    heads = torch.tensor(_find_heads(sources, annotation_styles)).to(device)
+    return SampleTensors(images.to(device), masks.to(device), sources, heads)
 
 
-def _find_annotation_styles(sources: Sequence[str], annotation_styles: Sequence[str]) -> list[int]:
+def _find_heads(sources: Sequence[str], annotation_styles: Sequence[str]) -> list[int]:
     unknown = sorted(set(sources) - set(annotation_styles)) if annotation_styles else []
     if unknown:
         raise InputError(
-            f"training.options.annotation_styles are {', '.join(annotation_styles)}, but there are pictures of {', '.join(unknown)}"
+            f"training.options.annotation_styles are {', '.join(annotation_styles)}, but there are training images of "
+            f"{', '.join(unknown)}. Name every source there."
         )
     return [annotation_styles.index(source) if annotation_styles else 0 for source in sources]

@@ -1,4 +1,4 @@
-"""What a search for a recipe can be told. Imports no torch and no Optuna."""
+"""Parameters of a hyperparameter search. This module imports neither torch nor Optuna."""
 
 from typing import Any, Literal
 
@@ -7,11 +7,11 @@ from pydantic import Field, field_validator
 from lesion_segmentation.core.parameter_model import ParameterModel, Seed
 
 FOLDS_FOR_CHOOSING = (0, 1)
-"""Of the five; the others are scored when a recipe is committed."""
+"""Folds of the five that recipes are chosen on; the others are scored once a recipe is committed."""
 
 
 class Range(ParameterModel):
-    """Numbers from `low` to `high`, both included; `log` draws their logarithm evenly, `step` counts from `low`."""
+    """Numbers from `low` to `high`, inclusive: log-uniform with `log`, or in steps of `step` from `low`."""
 
     low: float
     high: float
@@ -20,7 +20,7 @@ class Range(ParameterModel):
 
 
 class Choices(ParameterModel):
-    """One of some values."""
+    """Values of which a trial takes one."""
 
     choices: list[Any] = Field(min_length=1)
 
@@ -29,16 +29,16 @@ class SweepSettings(ParameterModel):
     """The parameters `sweep`.
 
     Attributes:
-        trials: How many are wanted in all; those of an earlier call count.
-        objective: What is to be high: `validation`, the Dice of the validation cases in the last epoch; or `folds`, the
-            mean Dice of the cases held out in folds 0 and 1 of five, which is two trainings a trial. Test cases and
-            folds 2 to 4 are for recipes that are committed.
-        space: Parameter, such as training.learning_rate, to what is tried.
-        pruning: Whether trials are stopped whose validation Dice is under the median of the others' at that epoch.
-        storage: Where Optuna keeps the trials: a URL such as postgresql://user@host/name; by default a SQLite file
+        trials: Total number of trials, including those of earlier calls.
+        objective: Score to maximize: `validation` is the Dice of the validation cases in the last epoch; `folds` is the
+            mean Dice of the held-out cases of folds 0 and 1 of five, which takes two trainings per trial. Test cases
+            and folds 2 to 4 are reserved for committed recipes.
+        space: Values to search for each parameter, such as training.learning_rate.
+        pruning: Whether a trial is stopped if its validation Dice is below the median of the others at that epoch.
+        storage: URL at which Optuna keeps the trials, such as postgresql://user@host/name; by default a SQLite file
             beside their data.
-        study: Its name there, and that of its folder. Trials under other parameters need another one.
-        seed: Of the draws.
+        study: Name of the study and of its folder. Trials with other parameters need another name.
+        seed: Seed of the search.
     """
 
     trials: int = Field(20, ge=1, le=100_000)
@@ -51,10 +51,10 @@ class SweepSettings(ParameterModel):
 
     @field_validator("objective", mode="before")
     @classmethod
-    def _is_for_choosing(cls, objective: str) -> str:
+    def _is_known(cls, objective: str) -> str:
         if objective not in ("validation", "folds"):
             raise ValueError(
-                f"sweep.objective is {objective!r}, expected validation or folds (0 and 1): nothing is chosen on test "
-                "cases or on folds 2 to 4"
+                f"sweep.objective is {objective!r}, expected validation or folds (0 and 1): recipes are not chosen "
+                "on test cases or on folds 2 to 4"
             )
         return objective

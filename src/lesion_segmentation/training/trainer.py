@@ -1,4 +1,4 @@
-"""What changes while a network is trained: its weights, their average, the optimizer."""
+"""The state of a training: network, averaged network, optimizer and schedule."""
 
 import time
 from collections.abc import Collection, Mapping
@@ -18,16 +18,23 @@ from lesion_segmentation.training.averaging import AveragedNetwork
 from lesion_segmentation.training.epoch_metrics import EpochMetrics
 from lesion_segmentation.training.losses import LOSSES
 from lesion_segmentation.training.optimizers import build_optimizer, build_schedule
-from lesion_segmentation.training.samples import Pictures
+from lesion_segmentation.training.samples import SampleTensors
 from lesion_segmentation.training.settings import VALIDATION_SCORES, TrainingSettings
 from lesion_segmentation.training.source_sampling import sample_order
 
-_KEPT = {"adamw": ("step", "exp_avg", "exp_avg_sq"), "sgd": ("momentum_buffer",)}
-"""What an optimizer remembers of each parameter."""
+_OPTIMIZER_STATE = {"adamw": ("step", "exp_avg", "exp_avg_sq"), "sgd": ("momentum_buffer",)}
+"""Tensors that an optimizer keeps for each parameter."""
 
 
 class Trainer:
-    """A network on its way, epoch by epoch; `steps` is the number of updates in all."""
+    """Trains a network epoch by epoch.
+
+    Args:
+        fabric: Determines device and precision.
+        network: The network to train; it is moved to the device.
+        settings: Optimizer, schedule, loss and online augmentation.
+        steps: Total number of updates, over which the learning rate is scheduled.
+    """
 
     def __init__(self, fabric: lightning.Fabric, network: Network, settings: TrainingSettings, steps: int) -> None:
         self.fabric, self.settings = fabric, settings
@@ -44,9 +51,8 @@ class Trainer:
         self.loss = LOSSES[settings.loss]
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Everything that the next epoch depends on: tensors, and plain values."""
-        tensors = {f"network.{name}": tensor for name, tensor in self.raw_network.own_state().items()}
-        tensors |= {f"averaged.{name}": tensor for name, tensor in self.averaged.network.own_state().items()}
+        """Return everything that the next epoch depends on: tensors, and plain JSON values."""
+        tensors = self._network_tensors()
         optimizer = self.optimizer.state_dict()
         for index, parts in optimizer["state"].items():
             tensors |= {f"optimizer.{index}.{name}": value for name, value in parts.items() if value is not None}
@@ -54,16 +60,16 @@ class Trainer:
             "groups": optimizer["param_groups"],
             "schedule": {k: v for k, v in self.schedule.state_dict().items() if k != "lr_lambdas"},
             "updates": self.averaged.updates,
-            # Some networks have parameters that no loss reaches.
+            # Some networks have parameters that get no gradient.
             "unreached": [index for index in range(len(self._optimized())) if index not in optimizer["state"]],
         }
         return tensors, values
 
     def restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-        """Go back to a state.
+        """Restore what `state` returned.
 
         Raises:
-            ValueError: Tensors are missing, more, or of other types or shapes than this training's.
+            ValueError: Tensors are missing or unknown, or have other types or shapes than in this training.
         """
         self._require_like(tensors, values["unreached"])
         parts: dict[str, dict[str, Tensor]] = {"network": {}, "averaged": {}, "optimizer": {}}
@@ -77,31 +83,49 @@ class Trainer:
         state: dict[int, dict[str, Tensor]] = {}
         for name, tensor in parts["optimizer"].items():
             index, _, key = name.partition(".")
-            # The fused optimizer goes through memory: what it keeps must lie there as its parameter does.
+            # The fused optimizer walks through memory, so its state must have the memory layout of the parameter.
             like = parameters[int(index)]
             state.setdefault(int(index), {})[key] = torch.empty_like(like).copy_(tensor) if tensor.ndim else tensor
         self.optimizer.load_state_dict({"state": state, "param_groups": values["groups"]})
         self.schedule.load_state_dict({**self.schedule.state_dict(), **values["schedule"]})
 
+    def _network_tensors(self) -> dict[str, Tensor]:
+        tensors = {f"network.{name}": tensor for name, tensor in self.raw_network.own_state().items()}
+        return tensors | {f"averaged.{name}": tensor for name, tensor in self.averaged.network.own_state().items()}
+
     def _optimized(self) -> list[nn.Parameter]:
-        """In the order in which the optimizer numbers them: its groups one after the other."""
+        """Return the parameters in the order in which the optimizer numbers them, group by group."""
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
 
     def _require_like(self, tensors: Mapping[str, Tensor], unreached: Collection[int]) -> None:
-        expected = {f"network.{name}": tensor for name, tensor in self.raw_network.own_state().items()}
-        expected |= {f"averaged.{name}": tensor for name, tensor in self.averaged.network.own_state().items()}
+        expected = self._network_tensors()
         for index, parameter in enumerate(self._optimized()):
-            for key in () if index in unreached else _KEPT[self.settings.optimizer]:
+            for key in () if index in unreached else _OPTIMIZER_STATE[self.settings.optimizer]:
                 expected[f"optimizer.{index}.{key}"] = torch.zeros(()) if key == "step" else parameter.detach()
         wrong = find_mismatches(expected, tensors)
         if wrong:
-            raise ValueError(f"{len(wrong)} tensors are not this training's, such as {wrong[0]}")
+            raise ValueError(f"{len(wrong)} tensors do not match this training's, such as {wrong[0]}")
 
-    def run_epoch(self, epoch: int, train: Pictures, validation: Pictures, sample_ids: list[str]) -> dict[str, float]:
-        """Train once over all samples, then score the averaged network on the validation samples."""
+    def run_epoch(
+        self, epoch: int, train: SampleTensors, validation: SampleTensors, sample_ids: list[str]
+    ) -> dict[str, float]:
+        """Train once on all samples, then score the averaged network on the validation samples.
+
+        Args:
+            epoch: Number of the epoch, from 1.
+            train: Training samples.
+            validation: Validation samples; there may be none.
+            sample_ids: Ids of the training samples, for messages.
+
+        Returns:
+            The row of the history (`EpochRow`).
+
+        Raises:
+            InputError: The loss of a batch is not finite.
+        """
         start = time.perf_counter()
         learning_rate = self.optimizer.param_groups[0]["lr"]
-        order, changes = self.draw_epoch(epoch, train)
+        order, augmentation = self.sample_epoch(epoch, train)
         metrics = EpochMetrics()
         finite: list[Tensor] = []
         self.network.train()
@@ -109,8 +133,8 @@ class Trainer:
             chosen = slice(first, first + self.settings.batch_size)
             pixels, masks = train.batch(order[chosen])
             annotation_styles = train.annotation_styles[order[chosen]]
-            if changes is not None:
-                pixels, masks = apply_augmentation(pixels, masks, changes.take(chosen))
+            if augmentation is not None:
+                pixels, masks = apply_augmentation(pixels, masks, augmentation[chosen])
             finite.append(self.step(pixels, masks, metrics, annotation_styles))
         self._require_finite(torch.stack(finite), epoch, learning_rate, order, sample_ids)
         row = {"epoch": epoch, "learning_rate": learning_rate}
@@ -122,11 +146,18 @@ class Trainer:
     def step(
         self, pixels: Tensor, masks: Tensor, metrics: EpochMetrics, annotation_styles: Tensor | None = None
     ) -> Tensor:
-        """One update on pixels (n, 3, H, W), 0 to 255, and masks (n, 1, H, W); gives whether the loss was finite.
+        """Make one update, without waiting for the device.
 
-        Of a network with several maps, `annotation_styles` (n,) says which one learns each picture.
+        Args:
+            pixels: (n, 3, H, W), 0 to 255.
+            masks: (n, 1, H, W), 0 or 1.
+            metrics: Accumulator that the batch is added to.
+            annotation_styles: (n,), index of the output head that learns each image.
+
+        Returns:
+            Whether the loss is finite, a boolean tensor on the device.
         """
-        logits = _choose_maps(self.network(self._scale(pixels)), annotation_styles)
+        logits = _select_heads(self.network(self._scale(pixels)), annotation_styles)
         loss = self.loss(logits, masks)
         self.fabric.backward(loss)
         self.optimizer.step()
@@ -136,51 +167,51 @@ class Trainer:
         metrics.add(logits.detach(), masks)
         return loss.detach().isfinite()
 
-    def draw_epoch(self, epoch: int, train: Pictures) -> tuple[Tensor, AugmentationParameters | None]:
-        """The order of the samples and their changes: they depend on the seed and the epoch alone."""
+    def sample_epoch(self, epoch: int, train: SampleTensors) -> tuple[Tensor, AugmentationParameters | None]:
+        """Sample the order of an epoch and its augmentation, which depend on the seed and the epoch alone."""
         generator = Generator().manual_seed(self.settings.seed * 1_000_003 + epoch)
         order = sample_order(train.sources, self.settings.source_rates, generator).to(self.fabric.device)
         if not self.settings.online_augmentation.enabled:
             return order, None
         height, width = train.images.shape[2:]
-        changes = sample_augmentation(len(order), height, width, self.settings.online_augmentation, generator)
-        return order, changes.to(self.fabric.device)
+        parameters = sample_augmentation(len(order), height, width, self.settings.online_augmentation, generator)
+        return order, parameters.to(self.fabric.device)
 
     @torch.no_grad()
-    def validate(self, validation: Pictures) -> dict[str, float]:
-        """The scores of the averaged network, and the further ones that `validation_scores` asks for."""
+    def validate(self, validation: SampleTensors) -> dict[str, float]:
+        """Return the metrics of the averaged network, and the scores that `settings.validation_scores` names."""
         metrics = EpochMetrics()
-        maps: list[Tensor] = []
+        probabilities: list[Tensor] = []
         for indices in torch.arange(len(validation), device=self.fabric.device).split(self.settings.batch_size):
             pixels, masks = validation.batch(indices)
             with self.fabric.autocast():
                 logits = self.averaged.network(self._scale(pixels)).float()
-            logits = _choose_maps(logits, validation.annotation_styles[indices])
+            logits = _select_heads(logits, validation.annotation_styles[indices])
             metrics.add(logits, masks)
             if self.settings.validation_scores:
-                maps.append(logits[:, 0].sigmoid())
-        further = self._score_further(torch.cat(maps).cpu().numpy(), validation) if maps else {}
+                probabilities.append(logits[:, 0].sigmoid())
+        further = self._score(torch.cat(probabilities).cpu().numpy(), validation) if probabilities else {}
         return metrics.scores() | further
 
     def require_finite_weights(self) -> None:
-        """What the last update did, no loss has seen.
+        """Check the averaged network after the last update, whose effect no loss shows.
 
         Raises:
-            InputError: A weight or a running statistic of the averaged network is no number.
+            InputError: A weight or a running statistic is not finite.
         """
         wrong = [name for name, tensor in self.averaged.network.state_dict().items() if not tensor.isfinite().all()]
         if wrong:
             raise InputError(
-                f"the training diverged in its last update: {len(wrong)} of the network's tensors are no longer finite "
-                f"({', '.join(wrong[:3])}, ...); the checkpoint of the last epoch holds them, too. Lower "
+                f"The training diverged in its last update: {len(wrong)} of the network's tensors are not finite "
+                f"({', '.join(wrong[:3])}, ...), and neither are those of the last checkpoint. Lower "
                 "training.learning_rate and train from the start."
             )
 
     def _scale(self, pixels: Tensor) -> Tensor:
         return self._scaling(pixels).contiguous(memory_format=torch.channels_last)
 
-    def _score_further(self, probabilities: np.ndarray, validation: Pictures) -> dict[str, float]:
-        """By name: legacy_iou, legacy_dice and so on."""
+    def _score(self, probabilities: np.ndarray, validation: SampleTensors) -> dict[str, float]:
+        """Return the scores that `settings.validation_scores` names, such as legacy_iou."""
         masks = validation.masks[:, 0].cpu().numpy()
         return {
             f"{name}_{score}": value
@@ -191,20 +222,20 @@ class Trainer:
     def _require_finite(
         self, finite: Tensor, epoch: int, learning_rate: float, order: Tensor, sample_ids: list[str]
     ) -> None:
-        """Look once an epoch, so that no step waits for the device."""
+        """Check the losses once per epoch, so that no step waits for the device."""
         if bool(finite.all()):
             return
         first = int((~finite).nonzero()[0]) * self.settings.batch_size
         batch = ", ".join(sample_ids[i] for i in order[first : first + self.settings.batch_size].tolist())
-        kept = "the last checkpoint is kept" if epoch > 1 else "there is no checkpoint yet"
+        checkpoint = "the last checkpoint is kept" if epoch > 1 else "there is no checkpoint yet"
         raise InputError(
-            f"the loss was no longer finite in epoch {epoch} (learning rate {learning_rate:.2g}), first on the batch "
-            f"of {batch}; {kept}. Lower training.learning_rate."
+            f"The loss is no longer finite in epoch {epoch} (learning rate {learning_rate:.2g}), first on the batch of "
+            f"{batch}; {checkpoint}. Lower training.learning_rate."
         )
 
 
-def _choose_maps(logits: Tensor, annotation_styles: Tensor | None) -> Tensor:
-    """Of logits (n, maps, H, W) the one of each picture, (n, 1, H, W)."""
+def _select_heads(logits: Tensor, annotation_styles: Tensor | None) -> Tensor:
+    """Return the logits (n, 1, H, W) of each image's output head, given those of all heads, (n, heads, H, W)."""
     if annotation_styles is None or logits.shape[1] == 1:
         return logits
     return logits.gather(1, annotation_styles[:, None, None, None].expand(-1, 1, *logits.shape[2:]))

@@ -1,4 +1,4 @@
-"""From cases to samples."""
+"""Samples that are trained on and scored, made from the cases."""
 
 from lesion_project.pipelines.augmentation.pipeline import create_pipeline
 

@@ -1,4 +1,4 @@
-"""From cases to the samples that are trained on and scored."""
+"""The pipeline that makes samples from cases."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -8,7 +8,7 @@ from lesion_segmentation.report.data import draw_samples
 
 
 def create_pipeline() -> Pipeline:
-    """images, masks, split -> samples, sample_images, sample_masks, guarded_samples, scored_samples."""
+    """Create the pipeline from `images`, `masks` and `split` to the samples, their images and masks."""
     return Pipeline(
         [
             Node(

@@ -1,4 +1,4 @@
-"""From two runs to what differs between them."""
+"""Pipeline that compares two runs."""
 
 from lesion_project.pipelines.comparison.pipeline import create_pipeline
 

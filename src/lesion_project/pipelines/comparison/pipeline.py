@@ -1,4 +1,4 @@
-"""Two MLflow runs on the same cases, compared case by case."""
+"""Pipeline `comparison`: compare two MLflow runs case by case."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -7,20 +7,15 @@ from lesion_segmentation.report.comparison import draw_changed_cases
 
 
 def create_pipeline() -> Pipeline:
-    """What two runs left in MLflow, images, masks -> comparison, changed_cases, changed_cases_page."""
+    """Create comparison, changed_cases and changed_cases_page from the artifacts of two runs, images and masks."""
+    runs = ["baseline_case_metrics", "candidate_case_metrics"]
+    shown = ["images", "masks", "baseline_predicted_masks", "candidate_predicted_masks", "changed_cases#table"]
     return Pipeline(
         [
-            Node(
-                pair_cases, ["baseline_case_metrics", "candidate_case_metrics"], "paired_cases#table", name="pair_cases"
-            ),
+            Node(pair_cases, runs, "paired_cases#table", name="pair_cases"),
             Node(compare_runs, "paired_cases#table", "comparison#table", name="compare_runs"),
             Node(find_changed_cases, "paired_cases#table", "changed_cases#table", name="find_changed_cases"),
-            Node(
-                draw_changed_cases,
-                ["images", "masks", "baseline_predicted_masks", "candidate_predicted_masks", "changed_cases#table"],
-                "changed_cases_page#figure",
-                name="draw_changed_cases",
-            ),
+            Node(draw_changed_cases, shown, "changed_cases_page#figure", name="draw_changed_cases"),
         ],
         namespace="comparison",
         prefix_datasets_with_namespace=False,

@@ -1,4 +1,4 @@
-"""From finished folds to what they say together."""
+"""Pipeline that aggregates the finished folds of a cross-validation."""
 
 from lesion_project.pipelines.cross_validation.pipeline import create_pipeline
 

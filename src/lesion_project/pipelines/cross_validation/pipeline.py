@@ -1,4 +1,4 @@
-"""What the folds of a cross-validation left, pooled. `kedro cross-validate` runs the folds and then this."""
+"""Pipeline `cross_validation`: aggregate the folds. `kedro cross-validate` runs it after the folds."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -6,7 +6,7 @@ from lesion_segmentation.evaluation.folds import pool_folds, summarize_folds
 
 
 def create_pipeline() -> Pipeline:
-    """The case_metrics of each fold -> cross_validation_cases, cross_validation."""
+    """Create cross_validation_cases and cross_validation from the case_metrics of each fold."""
     return Pipeline(
         [
             Node(pool_folds, "fold_case_metrics", "cross_validation_cases#table", name="pool_folds"),

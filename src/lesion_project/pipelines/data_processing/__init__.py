@@ -1,4 +1,4 @@
-"""From PH2 as it comes to cases."""
+"""Cases that are checked, resized and split, made from raw images, masks and annotations."""
 
 from lesion_project.pipelines.data_processing.pipeline import create_pipeline
 

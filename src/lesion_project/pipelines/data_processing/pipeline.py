@@ -1,4 +1,4 @@
-"""From PH2 as it comes to checked, resized and split cases."""
+"""The pipeline that checks, resizes and splits the cases."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -10,7 +10,7 @@ from lesion_segmentation.report.data import draw_examples, draw_loaded_image, dr
 
 
 def create_pipeline() -> Pipeline:
-    """Raw pictures and annotations -> cases, images, masks, native_masks, split, and what shows them."""
+    """Create the pipeline from the raw data to `cases`, `images`, `masks`, `native_masks`, `split` and figures."""
     return Pipeline(
         [
             Node(

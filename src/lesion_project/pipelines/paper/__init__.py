@@ -1,4 +1,4 @@
-"""What the paper's room adds to the pipelines."""
+"""Nodes that compare a run with the paper."""
 
 from lesion_project.pipelines.paper.pipeline import LAYERS, TABLE, create_pipeline
 

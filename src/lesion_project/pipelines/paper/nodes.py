@@ -1,4 +1,4 @@
-"""What must be imported late (torch)."""
+"""Node that imports torch only when it runs."""
 
 import pandas as pd
 
@@ -6,7 +6,7 @@ from lesion_segmentation.data.cases import ImageSize
 
 
 def summarize_paper_architecture(image_size: ImageSize) -> pd.DataFrame:
-    """The layers, shapes and parameters of the paper's network, whatever was trained."""
+    """List the layers, shapes and parameters of the paper's network, which may differ from the trained network."""
     from lesion_segmentation.model import SegNet
     from lesion_segmentation.model.layers import summarize_layers
 

@@ -1,4 +1,4 @@
-"""Our scores by the paper's formulas, its Table II beside ours, and its 64 layers: parts of `reporting`."""
+"""Part of `reporting`: scores by the paper's formulas, its Table II beside that of the run, and its 64 layers."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -7,11 +7,11 @@ from lesion_project.pipelines.reporting.pipeline import part
 from lesion_segmentation.paper.tables import compare_with_paper, summarize_legacy
 
 TABLE, LAYERS = "table_ii_beside_paper#table", "paper_architecture#table"
-"""What the page shows and the audit checks, and which layers are drawn, where the paper is at hand."""
+"""Arguments of the pipeline `reporting` that replace its default table of scores and table of layers."""
 
 
 def create_pipeline() -> Pipeline:
-    """table_ii, probabilities, sample_masks, case_metrics -> table_ii_legacy, table_ii_beside_paper."""
+    """Create table_ii_legacy, table_ii_beside_paper and paper_architecture from table_ii and the predictions."""
     legacy = "table_ii_legacy#table"
     maps = ["probabilities", "sample_masks", "case_metrics"]
     return part(

@@ -1,4 +1,4 @@
-"""From anyone's pictures to masks in a folder."""
+"""Pipeline that predicts masks for a user's images."""
 
 from lesion_project.pipelines.prediction.pipeline import create_pipeline
 

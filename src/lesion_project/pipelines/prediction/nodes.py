@@ -1,4 +1,4 @@
-"""What must be imported late (torch)."""
+"""Nodes that import torch late, or that turn tables into metrics."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,25 +6,33 @@ from typing import Any
 import pandas as pd
 
 from lesion_segmentation.prediction.input_images import SelectedImages
-from lesion_segmentation.prediction.run_settings import RunSettings
+from lesion_segmentation.prediction.settings import PredictionSettings
+from lesion_segmentation.prediction.store import PredictionStore
 from lesion_segmentation.prediction.tables import PredictionTables
 
 
-def prepare_predictions(
-    trained_networks: Callable[[str], Any], pictures: tuple[SelectedImages, str], settings: RunSettings
-) -> Any:
-    """The predictions of these pictures, which are made one after the other as they are saved."""
-    from lesion_segmentation.prediction.predictions import prepare
+def predict_input_images(
+    trained_networks: Callable[[str], Any],
+    input_images: SelectedImages,
+    prediction_target: tuple[PredictionStore, str, int | None, str | None],
+    settings: PredictionSettings,
+) -> PredictionTables:
+    """Predict the images that the target lacks, one batch at a time, and return the tables of the target.
 
-    chosen, weights = pictures
-    return prepare(trained_networks(weights), chosen, settings)
+    Masks go directly from the network to the store in the target, since they may be more than fit into memory.
+    """
+    from lesion_segmentation.prediction.request import predict_selected
+
+    store, weights, workers, scheduler = prediction_target
+    predict_selected(trained_networks(weights), input_images, store, settings, workers, scheduler)
+    return store.read_tables()
 
 
 def count_predictions(predictions: PredictionTables) -> dict[str, float]:
-    """How many pictures are done, failed and flagged, and means over those that are done."""
+    """Count finished, failed and flagged images, and average confidence and lesion size over the finished ones."""
     table = predictions.table
     counts = {
-        "pictures": len(table),
+        "images": len(table),
         "failed": len(predictions.failures),
         "flagged": int((table["flag"] != "").sum()),
     }
@@ -33,5 +41,5 @@ def count_predictions(predictions: PredictionTables) -> dict[str, float]:
 
 
 def list_scores(image_score_summary: pd.DataFrame) -> dict[str, float]:
-    """The means of all scores, by name."""
+    """Return the mean of each score by the name of its metric in MLflow."""
     return {f"mean_{row.metric}": float(row.score) for row in image_score_summary.itertuples()}

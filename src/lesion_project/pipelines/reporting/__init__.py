@@ -1,4 +1,4 @@
-"""From a network to scores, tables and figures."""
+"""Pipeline from a trained network to scores, tables, figures and the report page."""
 
 from lesion_project.pipelines.reporting.pipeline import create_pipeline
 

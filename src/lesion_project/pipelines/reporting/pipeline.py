@@ -1,4 +1,4 @@
-"""From a network to predictions, scores, tables, figures and a page."""
+"""Pipeline `reporting`: predictions, scores, tables, figures and the report page of a network."""
 
 from collections.abc import Iterable
 
@@ -14,50 +14,46 @@ from lesion_segmentation.evaluation.thresholds import sweep_thresholds
 from lesion_segmentation.report.calibration import draw_reliability
 from lesion_segmentation.report.curves import draw_curves, draw_epochs
 from lesion_segmentation.report.diagrams import draw_network
+from lesion_segmentation.report.model_card import write_model_card
 from lesion_segmentation.report.predictions import draw_enhanced_predictions, draw_predictions
 
 
 def create_pipeline(table: str = "table_ii", layers: str = "architecture#table") -> Pipeline:
-    """network, sample_images, sample_masks, scored_samples, native_masks -> predictions, scores, tables, figures, page.
+    """Predict and score the cases of a network, and report on them.
 
     Args:
-        table: The table of scores that the page shows and the audit checks: Table II, or one with more beside it.
-        layers: The table of the layers that are drawn.
+        table: Dataset of the table of scores that the page shows and the audit checks.
+        layers: Dataset of the table of layers for the diagram of the network.
     """
+    predicted = ["network", "sample_images", "scored_samples", "split", "params:prediction", "params:reporting"]
+    exported = ["network", "params:reporting"]
+    masks = ["probabilities", "predicted_masks"]
     parts = [
-        part("prediction", _predict()),
+        part("prediction", [Node(nodes.predict_cases, predicted, masks, name="predict_cases")]),
         part("scores", _score()),
         part("tables", _tabulate(table)),
         part("figures", _draw(layers)),
         part("page", _write(table)),
-        part("export", _export()),
+        part("export", [Node(nodes.export_network, exported, "exported_network", name="export_network")]),
     ]
     return sum(parts, start=Pipeline([]))
 
 
 def part(name: str, part_nodes: Iterable[Node]) -> Pipeline:
-    """Nodes as the namespace reporting.<name>, with the tags `reporting` and the part's name."""
+    """Put nodes into the namespace reporting.<name>, with the tags `reporting` and `name`."""
     return Pipeline(
         part_nodes, namespace=f"reporting.{name}", prefix_datasets_with_namespace=False, tags=["reporting", name]
     )
 
 
-def _predict() -> list[Node]:
-    inputs = ["network", "sample_images", "scored_samples", "split", "params:prediction", "params:reporting"]
-    return [Node(nodes.predict_cases, inputs, ["probabilities", "predicted_masks"], name="predict_cases")]
-
-
 def _score() -> list[Node]:
-    inputs = ["probabilities", "sample_masks", "scored_samples", "split", "network", "params:prediction",
-              "params:reporting"]  # fmt: skip
+    maps = ["probabilities", "sample_masks", "scored_samples"]
+    enhanced = [*maps, "case_metrics", "params:reporting"]
+    native = ["probabilities", "native_masks", "case_metrics", "params:image_size"]
     return [
-        Node(nodes.score_cases, inputs, ["case_metrics", "case_metrics_enhanced#table"], name="score_cases"),
-        Node(
-            nodes.score_native_size,
-            ["probabilities", "native_masks", "case_metrics", "params:image_size"],
-            "case_metrics_native#table",
-            name="score_native_size",
-        ),
+        Node(nodes.score_cases, [*maps, "split", "network", "params:prediction"], "case_metrics", name="score_cases"),
+        Node(nodes.score_cases_enhanced, enhanced, "case_metrics_enhanced#table", name="score_cases_enhanced"),
+        Node(nodes.score_native_size, native, "case_metrics_native#table", name="score_native_size"),
     ]
 
 
@@ -80,35 +76,20 @@ def _tabulate(table: str) -> list[Node]:
 
 
 def _draw(layers: str) -> list[Node]:
-    seen = ["sample_images", "sample_masks", "probabilities", "case_metrics"]
+    history = ["training_history", "cases", "split"]
+    epochs = ["metrics_by_epoch#table", "cases", "split"]
+    maps = ["sample_images", "sample_masks", "probabilities", "case_metrics"]
+    enhanced = [*maps, "case_metrics_enhanced#table"]
+    calibration = ["calibration#table", "case_metrics"]
     return [
         Node(nodes.draw_flow, None, "data_flow#figure", name="draw_flow"),
         Node(draw_network, layers, "network_layers#figure", name="draw_network"),
-        Node(draw_curves, ["training_history", "cases", "split"], "training_curves#figure", name="draw_curves"),
-        Node(
-            draw_epochs,
-            ["metrics_by_epoch#table", "cases", "split"],
-            "metrics_by_epoch_curves#figure",
-            name="draw_epochs",
-        ),
-        Node(
-            draw_reliability,
-            ["calibration#table", "case_metrics"],
-            "reliability_diagram#figure",
-            name="draw_reliability",
-        ),
-        Node(draw_predictions, seen, "predictions_beside_truth#figure", name="draw_predictions"),
-        Node(
-            draw_enhanced_predictions,
-            [*seen, "case_metrics_enhanced#table"],
-            "predictions_enhanced#figure",
-            name="draw_enhanced_predictions",
-        ),
+        Node(draw_curves, history, "training_curves#figure", name="draw_curves"),
+        Node(draw_epochs, epochs, "metrics_by_epoch_curves#figure", name="draw_epochs"),
+        Node(draw_reliability, calibration, "reliability_diagram#figure", name="draw_reliability"),
+        Node(draw_predictions, maps, "predictions_beside_truth#figure", name="draw_predictions"),
+        Node(draw_enhanced_predictions, enhanced, "predictions_enhanced#figure", name="draw_enhanced_predictions"),
     ]
-
-
-def _export() -> list[Node]:
-    return [Node(nodes.export_network, ["network", "params:reporting"], "exported_network", name="export_network")]
 
 
 def _write(table: str) -> list[Node]:
@@ -121,10 +102,10 @@ def _write(table: str) -> list[Node]:
         "masks": "sample_masks",
         **{name: f"{name}#table" for name in tables},
         **{name: name for name in others},
-        "record": "params:this_run.record",
+        "run_record": "params:this_run.record",
     }
     card = ["score_intervals#table", "case_metrics", "dataset_passport", "split", "network"]
     return [
-        Node(nodes.write_model_card, card, "model_card", name="write_model_card"),
+        Node(write_model_card, card, "model_card", name="write_model_card"),
         Node(nodes.build_page, page, "report", name="build_page"),
     ]

@@ -1,4 +1,4 @@
-"""From samples to a network."""
+"""Training of a network on the samples."""
 
 from lesion_project.pipelines.training.pipeline import create_pipeline
 

@@ -1,4 +1,4 @@
-"""A folder, or a zip as a folder; and workspaces beside a target that nobody leaves behind."""
+"""Sources that are a folder or a zip file, and temporary folders that a killed process does not leave for long."""
 
 import lzma
 import os
@@ -16,46 +16,42 @@ from lesion_segmentation.core.errors import InputError
 
 MAX_UNPACKED_BYTES = 4 * 1024**3
 MAX_ENTRIES = 100_000
-_BROKEN = (
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,
-    ValueError,
-    OSError,
-)
-"""What reading a damaged zip may raise; RuntimeError where it is encrypted."""
-_WORKSPACE = re.compile(r"\.ph2-(\d+)-.*")
+_UNPACK_ERRORS = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError, OSError)
+"""Errors of `zipfile` for a damaged file, or, with RuntimeError, an encrypted one."""
+_TEMPORARY = re.compile(r"\.ph2-(\d+)-.*")
 
 
 @contextmanager
-def opened(source: Path, scratch: Path) -> Iterator[Path]:
-    """The source as a folder; a zip is unpacked below `scratch` for as long as it is needed.
+def open_source(source: Path, parent: Path) -> Iterator[Path]:
+    """Yield the source as a folder. A zip file is unpacked into a temporary folder in `parent`.
 
     Raises:
-        InputError: It is neither, it is damaged, or it would write outside or too much.
+        InputError: The source is neither a folder nor a zip file, is damaged, or unpacks to too much.
     """
     if source.is_dir():
         yield source
     elif source.suffix.lower() == ".rar":
-        raise InputError(_about_rar(source))
+        raise InputError(_explain_rar(source))
     elif not source.exists():
-        raise InputError(f"{source}: no such folder or file. Expected PH2 as a folder or a .zip")
+        raise InputError(f"{source}: there is no such folder or file. Give the path of PH2 as a folder or a .zip file.")
     elif not source.is_file() or not zipfile.is_zipfile(source):
-        raise InputError(f"{source} is neither a folder nor a readable .zip. Unpack it, then: make ph2 FROM=<folder>")
+        raise InputError(
+            f"{source} is neither a folder nor a readable .zip file. Unpack it, then call make ph2 FROM=<folder>."
+        )
     else:
-        with workspace(scratch) as folder:
+        with temporary_folder(parent) as folder:
             _unpack(source, folder)
             yield folder
 
 
 @contextmanager
-def workspace(parent: Path) -> Iterator[Path]:
-    """A folder in `parent`, removed afterwards whatever happens; what killed processes left there is removed first."""
+def temporary_folder(parent: Path) -> Iterator[Path]:
+    """Yield a new folder in `parent` that is removed at the end.
+
+    Temporary folders that killed processes left in `parent` are removed first.
+    """
     for left in parent.glob(".ph2-*"):
-        found = _WORKSPACE.fullmatch(left.name)
+        found = _TEMPORARY.fullmatch(left.name)
         if found and not is_alive(int(found[1])):
             shutil.rmtree(left, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix=f".ph2-{os.getpid()}-", dir=parent))
@@ -70,43 +66,33 @@ def _unpack(source: Path, folder: Path) -> None:
     try:
         with zipfile.ZipFile(source) as archive:
             entries = archive.infolist()
+            _check_size(source, entries)
             for entry in entries:
-                entry.filename = entry.filename.replace("\\", "/")  # as Windows may write it
-            _check_entries(source, entries, folder)
-            for entry in entries:
-                archive.extract(entry, folder)
-    except _BROKEN as error:
-        if isinstance(error, InputError):
-            raise
+                entry.filename = entry.filename.replace("\\", "/")  # some Windows programs write backslashes
+            archive.extractall(folder, entries)  # it drops ".." and absolute paths
+    except InputError:
+        raise
+    except _UNPACK_ERRORS as error:
         cause = str(error) or type(error).__name__
         raise InputError(
             f"{source} cannot be unpacked ({cause}). Download it again, or free some disk space."
         ) from error
     rars = [entry.filename for entry in entries if entry.filename.lower().endswith(".rar")]
     if rars and not any(entry.filename.lower().endswith(".bmp") for entry in entries):
-        raise InputError(_about_rar(source / rars[0]))
+        raise InputError(_explain_rar(source / rars[0]))
 
 
-def _check_entries(source: Path, entries: list[zipfile.ZipInfo], folder: Path) -> None:
-    escaping = [
-        entry.filename for entry in entries if not (folder / entry.filename).resolve().is_relative_to(folder.resolve())
-    ]
-    if escaping:
-        raise InputError.from_problems(
-            f"{source}: entries that would be written outside the target",
-            escaping,
-            "Nothing was unpacked. Do not trust this file.",
-        )
+def _check_size(source: Path, entries: list[zipfile.ZipInfo]) -> None:
     size = sum(entry.file_size for entry in entries)
     if size > MAX_UNPACKED_BYTES or len(entries) > MAX_ENTRIES:
         raise InputError(
-            f"{source}: would unpack to {len(entries)} files of {size / 1024**3:.1f} GiB; PH2 has about 1,000 of less "
-            "than 1. Nothing was unpacked."
+            f"{source} would unpack to {len(entries)} files of {size / 1024**3:.1f} GiB in total, but PH2 has about "
+            "1,000 files of less than 1 GiB. Nothing was unpacked. Download the file again."
         )
 
 
-def _about_rar(path: Path) -> str:
+def _explain_rar(path: Path) -> str:
     return (
-        f"{path} is a RAR archive, which Python cannot open. Unpack it first (unrar x, 7z x, or unar), "
-        "then: make ph2 FROM=<the folder it made>"
+        f"{path} is a RAR archive, which Python cannot open. Unpack it first (with unrar x, 7z x, or unar), then call "
+        "make ph2 FROM=<folder>."
     )

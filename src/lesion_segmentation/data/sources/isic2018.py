@@ -1,7 +1,7 @@
-"""ISIC 2018 task 1: 300 cases that no recipe trains or chooses on.
+"""ISIC 2018 task 1, with 300 cases that are reserved for release tests.
 
-They were drawn once, of the 2,000 cases that were at hand, among those whose picture differs from every other in more
-than 60 of 256 bits (docs/leak_guard.md). They are for networks that are released.
+They were selected at random once from 2,000 available cases, among those whose perceptual hash differs from every other
+in more than 60 of 256 bits (docs/leak_guard.md).
 """
 
 from functools import partial
@@ -16,29 +16,29 @@ RESERVED_LIST = "isic2018_reserved"
 
 
 def read_list(name: str) -> tuple[str, ...]:
-    """The case ids of a list that comes with the package.
+    """Return the case ids of a list that is part of this package.
 
     Raises:
-        InputError: There is none of this name.
+        InputError: There is no list with this name.
     """
     file = resources.files("lesion_segmentation.data.sources").joinpath(f"{name}.csv")
     if not file.is_file():
-        raise InputError(f"There is no list {name!r} of cases, only {RESERVED_LIST}.")
+        raise InputError(f"Unknown list of cases {name!r}, expected {RESERVED_LIST}.")
     with file.open() as lines:
         return tuple(pd.read_csv(lines, dtype=str)["case_id"])
 
 
 def select_reserved(table: pd.DataFrame, settings: SplitSettings) -> list[str]:
-    """Those of the 300 that are there.
+    """Return the reserved cases that are in the table.
 
     Raises:
-        InputError: None of them is.
+        InputError: There is none.
     """
     found = [case_id for case_id in read_list(RESERVED_LIST) if case_id in table.index]
     if not found:
         raise InputError(
-            f"split.protocol is {settings.protocol}, but none of the cases that it holds out is there: is this ISIC "
-            "2018? Choose another split.protocol."
+            f"split.protocol is {settings.protocol}, but none of its reserved cases is in the data. Check that these "
+            "are cases of ISIC 2018, or choose another split.protocol."
         )
     return found
 

@@ -1,7 +1,7 @@
-"""Cases drawn, not photographed: they look enough like PH2 to run everything on, and may be shown to anyone.
+"""Synthetic cases that resemble PH2, for tests and demonstrations without patients' data.
 
-A drawn case has skin with texture and a vignette, a lesion of irregular outline in several colours, hairs and gel
-bubbles over it. Its mask is exact, since the outline is known.
+A synthetic case has textured skin with a vignette, and a lesion with an irregular border and several colours under
+hairs and gel bubbles. Its mask is exact, since the border is known.
 """
 
 from collections.abc import Mapping
@@ -15,13 +15,13 @@ from PIL import Image, ImageDraw
 from lesion_segmentation.data.annotations import ANNOTATION_COLUMNS, format_annotations
 
 SOURCE = "synthetic"
-"""What the data set is called."""
+"""Name of the data set."""
 PREFIX = "SYN"
-"""Case ids begin so."""
+"""Prefix of the case ids."""
 SIZES = ((384, 288), (383, 288), (382, 286), (400, 300), (360, 270))
 """Width and height in pixels, about half of PH2's."""
 
-# PH2's colour codes and what they look like on the drawn skin (RGB, 0 to 255).
+# Colours of PH2's codes on the synthetic skin (RGB, 0 to 255).
 _COLORS: Mapping[int, tuple[int, int, int]] = {
     1: (228, 205, 195),
     2: (186, 96, 88),
@@ -34,7 +34,7 @@ _COLORS: Mapping[int, tuple[int, int, int]] = {
 
 @dataclass(frozen=True)
 class SyntheticCase:
-    """image: uint8 (H, W, 3); mask: bool (H, W); codes: the cells of its row in PH2_dataset.txt."""
+    """Image, uint8 (H, W, 3), mask, bool (H, W), and the cells of its row in PH2_dataset.txt by column."""
 
     image: np.ndarray
     mask: np.ndarray
@@ -42,13 +42,13 @@ class SyntheticCase:
 
 
 def case_ids(count: int) -> list[str]:
-    """SYN001, SYN002, ..."""
+    """Return SYN001, SYN002, ..."""
     return [f"{PREFIX}{number:03d}" for number in range(1, count + 1)]
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """What a case is, before anything is drawn: its annotations follow from this alone."""
+    """Properties of a case that determine its annotations."""
 
     diagnosis: int
     irregularity: float
@@ -58,7 +58,7 @@ class _Plan:
 
 @lru_cache(maxsize=256)
 def synthesize_case(number: int, seed: int = 0) -> SyntheticCase:
-    """Draw the number-th case (from 1): the same numbers give the same pixels."""
+    """Synthesize a case. The same number (from 1) and seed give the same pixels."""
     plan = _plan(number, seed)
     generator = np.random.default_rng([seed, number])
     width, height = SIZES[generator.integers(len(SIZES))]
@@ -68,22 +68,21 @@ def synthesize_case(number: int, seed: int = 0) -> SyntheticCase:
     alpha = 1 / (1 + np.exp(distance / generator.uniform(1.0, 5.0)))
     painting = skin * (1 - alpha[..., None]) + lesion * alpha[..., None]
     painting *= _vignette(generator, height, width)[..., None]
-    picture = Image.fromarray(np.clip(painting, 0, 255).astype(np.uint8))
-    _draw_hairs(generator, picture)
-    pixels = _bubbles(generator, np.asarray(picture, dtype=np.float64))
+    image = Image.fromarray(np.clip(painting, 0, 255).astype(np.uint8))
+    _draw_hairs(generator, image)
+    pixels = _add_bubbles(generator, np.asarray(image, dtype=np.float64))
     pixels += generator.normal(0, 2.5, pixels.shape)
-    image = np.clip(pixels, 0, 255).astype(np.uint8)
-    return SyntheticCase(image, distance < 0, plan.codes)
+    return SyntheticCase(np.clip(pixels, 0, 255).astype(np.uint8), distance < 0, plan.codes)
 
 
 def annotations_text(count: int, seed: int = 0) -> str:
-    """The annotation table of the first `count` cases, in the form of PH2_dataset.txt; no picture is drawn for it."""
+    """Return the annotations of the first `count` cases in the format of PH2_dataset.txt, without making images."""
     codes = [_plan(number, seed).codes for number in range(1, count + 1)]
     return format_annotations(pd.DataFrame(codes, columns=list(ANNOTATION_COLUMNS)))
 
 
 def _plan(number: int, seed: int) -> _Plan:
-    generator = np.random.default_rng([seed, number, 1])  # another stream than the picture's
+    generator = np.random.default_rng([seed, number, 1])  # independent of the stream for the image
     diagnosis = (0, 1, 0, 1, 2)[number % 5]  # PH2's proportions: 40, 40 and 20 percent
     irregularity = float(generator.uniform(0.03, 0.09) + 0.05 * diagnosis)
     more = {0: [2], 1: [2, 6, 5], 2: [1, 2, 5, 6]}[diagnosis]
@@ -93,9 +92,9 @@ def _plan(number: int, seed: int) -> _Plan:
 
 
 def _noise(generator: np.random.Generator, height: int, width: int, scale: float) -> np.ndarray:
-    """Smooth noise (H, W) of mean 0 and standard deviation 1; `scale` is its grain in pixels.
+    """Return smooth noise (H, W) of mean 0 and standard deviation 1, whose grain is `scale` pixels wide.
 
-    Coarse noise is filtered on a coarse grid and enlarged: the filter's cost grows with grain times area.
+    Coarse noise is filtered on a coarse grid and enlarged, since the cost of the filter grows with the grain.
     """
     from scipy.ndimage import gaussian_filter
 
@@ -119,7 +118,7 @@ def _skin(generator: np.random.Generator, height: int, width: int) -> np.ndarray
 
 
 def _outline(generator: np.random.Generator, height: int, width: int, plan: _Plan) -> np.ndarray:
-    """Distance to the lesion's border in about pixels (H, W), negative inside."""
+    """Return the approximate distance to the lesion's border in pixels (H, W), negative inside."""
     radius = height * float(np.exp(generator.normal(np.log(0.3 + 0.05 * plan.diagnosis), 0.33)))
     centre = np.array([height, width]) * (0.5 + generator.uniform(-0.16, 0.16, 2))
     aspect, turn = generator.uniform(0.72, 1.0), generator.uniform(0, np.pi)
@@ -137,15 +136,15 @@ def _outline(generator: np.random.Generator, height: int, width: int, plan: _Pla
 
 
 def _lesion(generator: np.random.Generator, skin: np.ndarray, colors: list[int]) -> np.ndarray:
-    """Colours of the lesion (H, W, 3), some of them close to the skin's."""
+    """Return the colours of the lesion (H, W, 3), some of which are close to those of the skin."""
     height, width = skin.shape[:2]
     fields = np.stack([_noise(generator, height, width, 18) for _ in colors])
     weights = np.exp(2.2 * fields)
-    weights[2:] *= 0.35  # all colors but light and dark brown are rare
+    weights[2:] *= 0.35  # light and dark brown are the most frequent colours
     weights /= weights.sum(axis=0)
     palette = np.array([_COLORS[code] for code in colors], dtype=float)
     painted = np.einsum("chw,cr->hwr", weights, palette) + 6 * _noise(generator, height, width, 2.5)[..., None]
-    strength = generator.uniform(0.5, 0.95)  # the faintest lesion keeps half of the skin's color
+    strength = generator.uniform(0.5, 0.95)  # the faintest lesion keeps half of the skin's colour
     return skin * (1 - strength) + painted * strength
 
 
@@ -156,9 +155,9 @@ def _vignette(generator: np.random.Generator, height: int, width: int) -> np.nda
     return 1 - generator.uniform(0.25, 0.75) * np.clip((radius - 0.42) / 0.3, 0, 1) ** 1.3
 
 
-def _draw_hairs(generator: np.random.Generator, picture: Image.Image) -> None:
-    pen = ImageDraw.Draw(picture)
-    width, height = picture.size
+def _draw_hairs(generator: np.random.Generator, image: Image.Image) -> None:
+    pen = ImageDraw.Draw(image)
+    width, height = image.size
     for _ in range(generator.integers(0, 14)):
         start = generator.uniform(0, 1, 2) * (width, height)
         direction, bend = generator.uniform(0, 2 * np.pi), generator.normal(0, 0.012)
@@ -173,14 +172,14 @@ def _draw_hairs(generator: np.random.Generator, picture: Image.Image) -> None:
         )
 
 
-def _bubbles(generator: np.random.Generator, pixels: np.ndarray) -> np.ndarray:
-    """Gel bubbles: a bright ring and a highlight (H, W, 3)."""
+def _add_bubbles(generator: np.random.Generator, pixels: np.ndarray) -> np.ndarray:
+    """Add gel bubbles, each a bright ring with a highlight, to pixels (H, W, 3)."""
     height, width = pixels.shape[:2]
     light = np.zeros((height, width))
     for _ in range(generator.integers(0, 7)):
         row, column = generator.uniform(0, height), generator.uniform(0, width)
         radius = generator.uniform(3, 12)
-        reach = radius + 6  # light further away is below one grey value
+        reach = radius + 6  # beyond, the light is weaker than one grey value
         top, left = max(0, int(row - reach)), max(0, int(column - reach))
         rows, columns = np.mgrid[top : min(height, int(row + reach)), left : min(width, int(column + reach))]
         away = np.hypot(rows - row, columns - column)

@@ -5,17 +5,17 @@ const items = [...gallery.children];
 const filters = { subset: byId("f-subset"), diagnosis: byId("f-diagnosis"), size: byId("f-size") };
 const order = byId("f-order");
 
-function caseOf(item) { return item.querySelector(".case"); }
+function getCase(item) { return item.querySelector(".case"); }
 
 function arrange() {
   const compare = {
-    up: (a, b) => caseOf(a).dataset.dice - caseOf(b).dataset.dice,
-    down: (a, b) => caseOf(b).dataset.dice - caseOf(a).dataset.dice,
-    id: (a, b) => caseOf(a).dataset.id.localeCompare(caseOf(b).dataset.id),
+    up: (a, b) => getCase(a).dataset.dice - getCase(b).dataset.dice,
+    down: (a, b) => getCase(b).dataset.dice - getCase(a).dataset.dice,
+    id: (a, b) => getCase(a).dataset.id.localeCompare(getCase(b).dataset.id),
   }[order.value];
   let shown = 0;
   for (const item of items.slice().sort(compare)) {
-    const data = caseOf(item).dataset;
+    const data = getCase(item).dataset;
     item.hidden = Object.entries(filters).some(([name, select]) => select.value && data[name] !== select.value);
     shown += item.hidden ? 0 : 1;
     gallery.append(item);
@@ -27,9 +27,9 @@ const viewer = byId("viewer");
 function open(row) {
   const button = gallery.querySelector(`.case[data-row="${row}"]`);
   byId("viewer-title").textContent = button.dataset.id;
-  byId("viewer-picture").replaceChildren(button.querySelector("svg").cloneNode(true));
-  byId("viewer-words").textContent =
-    `${button.lastElementChild.textContent}; ${button.dataset.diagnosis}; lesion ${button.dataset.size} of the picture`;
+  byId("viewer-image").replaceChildren(button.querySelector("svg").cloneNode(true));
+  byId("viewer-caption").textContent =
+    `${button.lastElementChild.textContent}; ${button.dataset.diagnosis}; lesion covers ${button.dataset.size} of the image`;
   viewer.showModal();
 }
 
@@ -40,8 +40,8 @@ gallery.addEventListener("click", (event) => {
 });
 for (const button of document.querySelectorAll("[data-open]")) button.addEventListener("click", () => open(button.dataset.open));
 byId("viewer-close").addEventListener("click", () => viewer.close());
-for (const name of ["outlines", "disagreement"]) {
+for (const name of ["contours", "disagreement"]) {
   byId(`v-${name}`).addEventListener("change", (event) =>
-    byId("viewer-picture").classList.toggle(`no-${name}`, !event.target.checked));
+    byId("viewer-image").classList.toggle(`no-${name}`, !event.target.checked));
 }
 arrange();

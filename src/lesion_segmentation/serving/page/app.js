@@ -1,19 +1,20 @@
 "use strict";
-// Pictures go to /predict once, with their probabilities; the threshold then moves the contour here, without asking again.
+// Each image is sent to /predict once. The response contains the probabilities, to which the page applies other
+// thresholds without another request.
 
 const RULES = {
   "no-lesion": "no pixel is lesion",
-  "small": "the lesion is under 1% of the picture",
-  "fills": "the lesion is over 99% of the picture",
-  "unsure": "the network is unsure",
-  "flat": "there is nothing to see in the picture",
-  "grey": "the picture has no colours, and dermoscopic pictures have",
+  "small": "the lesion covers less than 1% of the image",
+  "fills": "the lesion covers more than 99% of the image",
+  "unsure": "the mean confidence is below 90%",
+  "flat": "the image has almost no contrast",
+  "grey": "the image has no colors, unlike dermoscopic images",
 };
 const find = (id) => document.getElementById(id);
 const entries = [];
-let version = { threshold: 0.5, single_lesion: false };
+let version = { threshold: 0.5, keep_largest_component: false };
 let running = Promise.resolve();
-let moved = false;  // until then masks are the answer's own
+let thresholdMoved = false;  // until then the page shows the masks of the server
 
 fetch("/version").then((response) => response.json()).then((found) => {
   version = found;
@@ -21,19 +22,19 @@ fetch("/version").then((response) => response.json()).then((found) => {
   find("shown").textContent = found.threshold.toFixed(2);
   document.querySelector(".token").hidden = !found.needs_token;
   showThreshold();
-}).catch(() => tell("The server does not answer."));
+}).catch(() => showStatus("The server does not respond."));
 
-function tell(words) { find("status").textContent = words; }
+function showStatus(text) { find("status").textContent = text; }
 
 function add(files) {
-  const pictures = [...files].filter((file) => file.type.startsWith("image/") || file.type === "");
-  if (!pictures.length) { tell("None of these files is a picture."); return; }
-  pictures.forEach((file) => { running = running.then(() => predict(file)); });
+  const images = [...files].filter((file) => file.type.startsWith("image/") || file.type === "");
+  if (!images.length) { showStatus("None of these files is an image."); return; }
+  images.forEach((file) => { running = running.then(() => predict(file)); });
 }
 
 async function predict(file) {
-  const name = file.name || "pasted picture";
-  tell(`${name} is being predicted.`);
+  const name = file.name || "pasted image";
+  showStatus(`Predicting the mask of ${name}.`);
   const form = new FormData();
   form.append("file", file);
   const token = find("token").value;
@@ -42,18 +43,18 @@ async function predict(file) {
       method: "POST", body: form, headers: token ? { Authorization: `Bearer ${token}` } : {},
     });
     const answer = await response.json();
-    if (!response.ok) { tell(`${name}: ${answer.detail}`); return; }
-    const [picture, probability, own] = await Promise.all([
-      readPicture(file), readGrey(answer.probability, answer), readGrey(answer.mask, answer)]);
-    show({ name, answer, picture, probability, own });
-    tell(`${name}: ${Math.round(10 * answer.lesion_percent) / 10}% of the picture is lesion.`);
+    if (!response.ok) { showStatus(`${name}: ${answer.detail}`); return; }
+    const [image, probability, serverMask] = await Promise.all([
+      readImage(file), readGrey(answer.probability, answer), readGrey(answer.mask, answer)]);
+    show({ name, answer, image, probability, serverMask });
+    showStatus(`${name}: the lesion covers ${Math.round(10 * answer.lesion_percent) / 10}% of the image.`);
   } catch {
-    tell(`${name}: the server does not answer.`);
+    showStatus(`${name}: the server does not respond.`);
   }
 }
 
-async function readPicture(file) {
-  try { return await createImageBitmap(file); } catch { return null; }  // a kind that this browser does not show
+async function readImage(file) {
+  try { return await createImageBitmap(file); } catch { return null; }  // a format that this browser cannot display
 }
 
 async function readGrey(png, answer) {
@@ -74,7 +75,8 @@ function show(entry) {
   card.querySelector("h3").textContent = entry.name;
   card.querySelector("input").addEventListener("change", () => draw(entry));
   card.querySelector(".save-mask").addEventListener("click", () => save(card.querySelector(".mask"), entry, "mask"));
-  card.querySelector(".save-overlay").addEventListener("click", () => save(card.querySelector(".picture"), entry, "overlay"));
+  const saveOverlay = () => save(card.querySelector(".image"), entry, "overlay");
+  card.querySelector(".save-overlay").addEventListener("click", saveOverlay);
   card.querySelector(".flags").textContent = entry.answer.flag.map((name) => RULES[name] || name).join("; ");
   entry.card = card;
   entries.push(entry);
@@ -83,16 +85,16 @@ function show(entry) {
   draw(entry);
 }
 
-function cut(entry) {
-  if (!moved) return entry.own.map((value) => (value ? 1 : 0));
+function binarize(entry) {
+  if (!thresholdMoved) return entry.serverMask.map((value) => (value ? 1 : 0));
   const level = Number(find("threshold").value) * 255;
   const mask = new Uint8Array(entry.probability.length);
   for (let i = 0; i < mask.length; i++) mask[i] = entry.probability[i] > level ? 1 : 0;
-  return version.single_lesion ? keepLargest(mask, entry.answer.width, entry.answer.height) : mask;
+  return version.keep_largest_component ? selectLargestComponent(mask, entry.answer.width, entry.answer.height) : mask;
 }
 
-// The largest part, its holes filled: as lesion_segmentation.masks.keep_largest.
-function keepLargest(mask, width, height) {
+// Keep the largest connected component and fill its holes, like select_largest_component in images/masks.py.
+function selectLargestComponent(mask, width, height) {
   const inside = label(mask, 1, width, height, true);
   if (!inside.sizes.length) return mask;
   const largest = 1 + inside.sizes.indexOf(Math.max(...inside.sizes));
@@ -100,7 +102,10 @@ function keepLargest(mask, width, height) {
   const outside = label(kept, 0, width, height, false);
   const open = new Set();
   for (let x = 0; x < width; x++) { open.add(outside.labels[x]); open.add(outside.labels[(height - 1) * width + x]); }
-  for (let y = 0; y < height; y++) { open.add(outside.labels[y * width]); open.add(outside.labels[(y + 1) * width - 1]); }
+  for (let y = 0; y < height; y++) {
+    open.add(outside.labels[y * width]);
+    open.add(outside.labels[(y + 1) * width - 1]);
+  }
   return kept.map((value, i) => (value || !open.has(outside.labels[i]) ? 1 : 0));
 }
 
@@ -130,30 +135,32 @@ function label(mask, value, width, height, corners) {
 }
 
 function draw(entry) {
-  const { card, answer, picture } = entry;
+  const { card, answer, image } = entry;
   const { width, height } = answer;
-  const mask = cut(entry);
+  const mask = binarize(entry);
   const area = mask.reduce((sum, value) => sum + value, 0);
   const percent = (100 * area / mask.length).toFixed(1);
   const plain = card.querySelector("input").checked;
   paintMask(card.querySelector(".mask"), mask, width, height);
-  const canvas = card.querySelector(".picture");
+  const canvas = card.querySelector(".image");
   canvas.width = width; canvas.height = height;
   const context = canvas.getContext("2d");
-  if (picture) context.drawImage(picture, 0, 0, width, height);
+  if (image) context.drawImage(image, 0, 0, width, height);
   if (!plain) paintContour(context, mask, width, height);
-  canvas.setAttribute("aria-label", `${entry.name}${plain ? "" : ` with the contour of the lesion, ${percent}% of the picture`}`);
-  card.querySelector(".mask").setAttribute("aria-label", `Mask of ${entry.name}: ${percent}% of the picture is lesion`);
-  card.querySelector("figcaption").textContent = plain ? "Picture" : "Contour";
+  const contourLabel = plain ? "" : ` with the contour of the lesion, which covers ${percent}% of the image`;
+  canvas.setAttribute("aria-label", entry.name + contourLabel);
+  const maskLabel = `Mask of ${entry.name}: the lesion covers ${percent}% of the image`;
+  card.querySelector(".mask").setAttribute("aria-label", maskLabel);
+  card.querySelector("figcaption").textContent = plain ? "Image" : "Contour";
   const facts = { "Area": `${area.toLocaleString("en")} pixels, ${percent}% of ${width} × ${height}`,
-    "Confidence": `${(100 * answer.confidence).toFixed(1)}%, mean over the pixels at threshold ${answer.threshold}`,
+    "Confidence": `${(100 * answer.confidence).toFixed(1)}%, mean over all pixels at the threshold ${answer.threshold}`,
     "Seconds": answer.seconds.toFixed(2) };
   card.querySelector("dl").replaceChildren(...Object.entries(facts).flatMap(([name, value]) => {
-    const term = document.createElement("dt"), said = document.createElement("dd");
-    term.textContent = name; said.textContent = value;
-    return [term, said];
+    const term = document.createElement("dt"), detail = document.createElement("dd");
+    term.textContent = name; detail.textContent = value;
+    return [term, detail];
   }));
-  entry.row = { picture: entry.name, width, height, threshold: find("threshold").value, lesion_area: area,
+  entry.row = { image: entry.name, width, height, threshold: find("threshold").value, lesion_area: area,
     lesion_percent: percent, confidence: answer.confidence, flag: answer.flag.join(" ") };
 }
 
@@ -206,17 +213,25 @@ function showThreshold() {
 
 const drop = find("drop");
 find("files").addEventListener("change", (event) => { add(event.target.files); event.target.value = ""; });
-find("threshold").addEventListener("input", () => { moved = true; showThreshold(); });
+find("threshold").addEventListener("input", () => { thresholdMoved = true; showThreshold(); });
 find("table").addEventListener("click", saveTable);
 find("clear").addEventListener("click", () => {
   entries.length = 0;
   find("cards").replaceChildren();
   find("results").hidden = true;
-  tell("All pictures are removed.");
+  showStatus("All images have been removed.");
   find("files").focus();
 });
-["dragenter", "dragover"].forEach((name) => drop.addEventListener(name, (event) => { event.preventDefault(); drop.classList.add("over"); }));
+["dragenter", "dragover"].forEach((name) => drop.addEventListener(name, (event) => {
+  event.preventDefault();
+  drop.classList.add("over");
+}));
 ["dragleave", "drop"].forEach((name) => drop.addEventListener(name, () => drop.classList.remove("over")));
 document.addEventListener("dragover", (event) => event.preventDefault());
-document.addEventListener("drop", (event) => { event.preventDefault(); if (event.dataTransfer) add(event.dataTransfer.files); });
-document.addEventListener("paste", (event) => { if (event.clipboardData.files.length) add(event.clipboardData.files); });
+document.addEventListener("drop", (event) => {
+  event.preventDefault();
+  if (event.dataTransfer) add(event.dataTransfer.files);
+});
+document.addEventListener("paste", (event) => {
+  if (event.clipboardData.files.length) add(event.clipboardData.files);
+});

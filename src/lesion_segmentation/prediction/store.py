@@ -1,0 +1,265 @@
+"""Store for the predictions of many images, in a local folder or an object store."""
+
+import hashlib
+import io
+import itertools
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from filelock import FileLock
+from PIL import Image
+
+from lesion_segmentation.core.atomic_files import atomic_write, is_alive
+from lesion_segmentation.core.errors import InputError
+from lesion_segmentation.core.storage import Location, explain_storage_errors, to_storage_path
+from lesion_segmentation.prediction.description import COLUMNS
+from lesion_segmentation.prediction.input_images import ImageFile, SelectedImages
+from lesion_segmentation.prediction.provenance import PROVENANCE, encode_provenance, require_same_provenance
+from lesion_segmentation.prediction.tables import (
+    PredictionTables,
+    Row,
+    encode_rows,
+    encode_table,
+    find_newest_rows,
+    parse_table,
+)
+
+TABLE, FAILURES = "predictions.csv", "failures.csv"
+FAILURE_COLUMNS = ["image", "reason"]
+WORK_FOLDER = ".predictions"
+"""Subfolder with the part files; on local disks also with the lock and unfinished files."""
+MAX_ROWS, MAX_SECONDS = 200, 10.0
+"""A part file is written at this number of rows, or when its first row is this old."""
+EXPORT_ATTEMPTS = 5
+"""The tables are exported again, at most this often, if another process has added part files meanwhile."""
+_UNFINISHED = "unfinished-"
+
+
+class PredictionStore:
+    """Masks as PNG files, and their rows in part files, which become one table at the end.
+
+    Any number of threads, processes and machines may write to one target, each its own images. An image is finished
+    when its row is in a part file. Part files are written whole and after the masks of all their rows, so a killed
+    process loses only rows that it has not flushed: these images are predicted again, to the same bytes.
+
+    Args:
+        target: A local folder or a storage path. It is created if it does not exist.
+    """
+
+    def __init__(self, target: Location) -> None:
+        # Absolute, since workers may have other working folders.
+        self.target = target.absolute() if isinstance(target, Path) else target
+        self.provenance: Mapping[str, Any] = {}
+        self.kinds: list[str] = []
+        self._folder = to_storage_path(target)
+        self._writer = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        self._numbers = itertools.count()
+        self._waiting: list[dict[str, Any]] = []
+        self._waiting_since = 0.0
+        self._guard = threading.RLock()
+
+    @property
+    def is_local(self) -> bool:
+        return self._folder.is_local
+
+    def claim(
+        self, provenance: Mapping[str, Any], kinds: Sequence[str] = ("mask",), images: Sequence[ImageFile] = ()
+    ) -> None:
+        """Create the target, or check that its predictions have the same provenance.
+
+        Args:
+            provenance: Everything that the masks depend on.
+            kinds: Kinds of files per image: mask, and optionally overlay and probability.
+            images: Images whose output files must not replace files that are no predictions.
+
+        Raises:
+            InputError: The target has another provenance, contains other files under the names of the masks, or cannot
+                be used.
+        """
+        record = self._folder / PROVENANCE
+        with self._locked():
+            if not record.exists():
+                self._require_no_other_files(f"{image.stem}_{kind}.png" for image in images for kind in kinds)
+                if self.is_local:
+                    self._write(PROVENANCE, encode_provenance(provenance))
+                else:  # if two machines create the record at once, one of them reads the record of the other below
+                    record.write(encode_provenance(provenance), exclusive=True)
+            self.join(provenance, kinds)
+            if self.is_local:
+                self._remove_unfinished()
+
+    def join(self, provenance: Mapping[str, Any], kinds: Sequence[str] = ("mask",)) -> None:
+        """Write to a target that another process has claimed.
+
+        Raises:
+            InputError: The target does not exist on this machine, or has another provenance.
+        """
+        try:
+            with explain_storage_errors(self.target, FileNotFoundError):
+                record = (self._folder / PROVENANCE).read()
+        except FileNotFoundError as error:
+            raise InputError(
+                f"{self.target} does not exist on a worker. Workers must see the same folder as this machine, or OUT "
+                "must be on shared storage such as s3://."
+            ) from error
+        require_same_provenance(self.target, record, provenance)
+        self.provenance, self.kinds = provenance, sorted(kinds)
+
+    def find_remaining(self, images: Sequence[ImageFile]) -> list[ImageFile]:
+        """Return the images that are not finished, have changed since, or lack a kind of file."""
+        rows, kinds = self._read_rows(), frozenset(self.kinds)
+        return [
+            image
+            for image in images
+            if (row := rows.get(image.name)) is None
+            or not row.kinds
+            or not kinds <= row.kinds
+            or row.fingerprint != tuple(image.fingerprint)
+        ]
+
+    def write_images(self, image: ImageFile, arrays: Mapping[str, np.ndarray]) -> None:
+        """Write uint8 arrays (H, W) or (H, W, 3), keyed by their kind, as `<stem>_<kind>.png`.
+
+        Raises:
+            InputError: The disk is full, or the storage cannot be used.
+        """
+        for kind, array in arrays.items():
+            content = io.BytesIO()
+            Image.fromarray(array).save(content, "PNG", compress_level=1)
+            self._write(f"{image.stem}_{kind}.png", content.getvalue())
+
+    def add(self, image: ImageFile, row: Mapping[str, Any]) -> None:
+        """Add the row of an image, after all its files were written."""
+        self._add(image, {"kinds": self.kinds, **row})
+
+    def add_failure(self, image: ImageFile, reason: str) -> None:
+        """Add an image that could not be predicted. The next call predicts it again."""
+        self._add(image, {"reason": reason})
+
+    def flush(self) -> None:
+        """Write the rows that are in memory to a part file."""
+        with self._guard:
+            if not self._waiting:
+                return
+            content = encode_rows(self._waiting)
+            with explain_storage_errors(self.target):
+                self._write(f"{WORK_FOLDER}/{hashlib.sha256(content).hexdigest()[:16]}.jsonl", content)
+            self._waiting.clear()
+
+    def finish(self, images: SelectedImages) -> tuple[int, int]:
+        """Flush, and export the tables of all processes, sorted by image name.
+
+        Failures of images that are no longer listed are dropped.
+
+        Returns:
+            Numbers of selected images that are finished and that failed.
+        """
+        self.flush()
+        listed = {image.name for image in images.listed}
+        with self._locked():
+            for _ in range(EXPORT_ATTEMPTS):
+                parts = self._list_parts()
+                rows = self._read_rows(parts)
+                finished = sorted(name for name, row in rows.items() if row.kinds)
+                failed = sorted(name for name, row in rows.items() if not row.kinds and name in listed)
+                self._export(TABLE, COLUMNS, (rows[name] for name in finished))
+                if failed or (self._folder / FAILURES).exists():
+                    self._export(FAILURES, FAILURE_COLUMNS, (rows[name] for name in failed))
+                if self._list_parts() == parts:
+                    break
+        selected = {image.name for image in images.files}
+        return len(selected.intersection(finished)), len(selected.intersection(failed))
+
+    def read_tables(self) -> PredictionTables:
+        """Read the exported tables.
+
+        Raises:
+            InputError: They do not exist, are damaged, or the storage cannot be used.
+        """
+        failures = pd.DataFrame(columns=FAILURE_COLUMNS)
+        try:
+            with explain_storage_errors(self.target, FileNotFoundError, ValueError):
+                table = parse_table((self._folder / TABLE).read())
+                with suppress(FileNotFoundError):
+                    failures = parse_table((self._folder / FAILURES).read())
+        except FileNotFoundError as error:
+            raise InputError(f"{self.target} contains no predictions: {TABLE} is missing.") from error
+        except InputError:
+            raise
+        except ValueError as error:
+            raise InputError(f"The tables in {self.target} are damaged ({error}). Predict again.") from error
+        return PredictionTables(self.target, table, failures)
+
+    def _require_no_other_files(self, names: Iterable[str]) -> None:
+        if self.is_local:  # a listing of a whole disk would take long; a name that is too long does not exist
+            taken = [name for name in names if os.path.exists(f"{self._folder.path}/{name}")]
+        else:
+            existing = self._folder.list()
+            taken = [name for name in names if name in existing]
+        if taken:
+            raise InputError.from_problems(
+                f"{self.target} contains files that are no predictions and would be overwritten",
+                taken,
+                "Choose another folder.",
+            )
+
+    def _add(self, image: ImageFile, row: Mapping[str, Any]) -> None:
+        identity = {"image": image.name, "fingerprint": image.fingerprint, "order": time.time_ns()}
+        with self._guard:
+            self._waiting_since = self._waiting_since if self._waiting else time.monotonic()
+            self._waiting.append({**identity, **row})
+            if len(self._waiting) >= MAX_ROWS or time.monotonic() - self._waiting_since >= MAX_SECONDS:
+                self.flush()
+
+    def _list_parts(self) -> list[str]:
+        return sorted(name for name in (self._folder / WORK_FOLDER).list() if name.endswith(".jsonl"))
+
+    def _read_rows(self, parts: Sequence[str] | None = None) -> dict[str, Row]:
+        contents = (self._folder / WORK_FOLDER).read_all(self._list_parts() if parts is None else parts)
+        return find_newest_rows(content for _, content in contents)
+
+    def _export(self, name: str, columns: Sequence[str], rows: Iterable[Row]) -> None:
+        with explain_storage_errors(self.target):
+            self._write(name, encode_table(columns, rows))
+
+    def _write(self, name: str, content: bytes) -> None:
+        if not self.is_local:
+            (self._folder / name).write(content)
+            return
+        # Unfinished files are kept apart from the masks, since finding them among millions would take long.
+        unfinished = Path(self._folder.path, WORK_FOLDER, f"{_UNFINISHED}{self._writer}-{next(self._numbers)}")
+        with atomic_write(Path(self._folder.path, name), unfinished) as path:
+            path.write_bytes(content)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Exclude other processes that claim or finish a local target. Object stores have no locks."""
+        if not self.is_local:
+            yield
+            return
+        folder = Path(self._folder.path, WORK_FOLDER)
+        with explain_storage_errors(self.target):
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(folder / "lock")
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _remove_unfinished(self) -> None:
+        """Remove the unfinished files of killed processes on this machine."""
+        prefix = f"{_UNFINISHED}{socket.gethostname()}-"
+        for path in Path(self._folder.path, WORK_FOLDER).glob(f"{prefix}*"):
+            pid = path.name.removeprefix(prefix).partition("-")[0]
+            if pid.isdigit() and not is_alive(int(pid)):
+                path.unlink(missing_ok=True)

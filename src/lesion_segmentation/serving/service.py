@@ -1,0 +1,163 @@
+"""The endpoints for programs and operators: predictions, health, version and metrics."""
+
+import asyncio
+import hmac
+import io
+import logging
+import time
+from collections.abc import AsyncIterator, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from lesion_segmentation import __version__
+from lesion_segmentation.core.errors import InputError
+from lesion_segmentation.images.read import read_pixel_count
+from lesion_segmentation.prediction import Prediction, Predictor
+from lesion_segmentation.prediction.input_images import require_side
+from lesion_segmentation.serving.batching import Batcher
+from lesion_segmentation.serving.limits import Capacity, Refusal, find_image, read_body
+from lesion_segmentation.serving.responses import decode, describe, to_png
+from lesion_segmentation.serving.settings import ServiceSettings
+
+logger = logging.getLogger(__name__)
+NOTICE = "For research. Not a medical device."
+
+
+class Metrics:
+    """Counters for Prometheus. They contain nothing about an image."""
+
+    def __init__(self, capacity: Capacity) -> None:
+        self.registry = CollectorRegistry()
+        self.answers = Counter("lesion_answers", "Responses of /predict", ["status"], registry=self.registry)
+        self.seconds = Histogram("lesion_seconds", "Seconds per prediction", registry=self.registry)
+        waiting = Gauge("lesion_waiting", "Images that are being processed", registry=self.registry)
+        waiting.set_function(lambda: capacity.images)
+
+
+class Service:
+    """One network with its queue, limits and metrics. The methods that take no other arguments are endpoints.
+
+    Args:
+        predictor: A predictor with the batch size of the settings, which no one else may use.
+        settings: The limits of the service.
+    """
+
+    def __init__(self, predictor: Predictor, settings: ServiceSettings) -> None:
+        self.predictor, self.settings = predictor, settings
+        self.batcher = Batcher(predictor)
+        self.capacity = Capacity(settings.max_waiting, 4 * settings.max_pixels)
+        self.metrics = Metrics(self.capacity)
+        self._threads = ThreadPoolExecutor(2, "images")
+
+    @asynccontextmanager
+    async def run(self, _: FastAPI) -> AsyncIterator[None]:
+        """Run the network while the application lives."""
+        self.batcher.start()
+        yield
+        await self.batcher.stop()
+        self._threads.shutdown()
+
+    async def predict(self, request: Request, probability: bool = False) -> Response:
+        """Predict the mask of an image.
+
+        The response is JSON with area, bounding box, contours, confidence and the mask as a base64-encoded PNG; with
+        `probability=true` also the probabilities as a grey PNG. With `Accept: image/png` it is the mask alone.
+        """
+        self._require_token(request)
+        start = time.perf_counter()
+        try:
+            with self.capacity.hold_image():
+                body = await read_body(request, self.settings.max_bytes, self.settings.seconds)
+                content = await find_image(request, body)
+                async with asyncio.timeout(self.settings.seconds):
+                    answer = await self._answer(request, content, probability)
+        except Refusal:
+            raise
+        except TimeoutError:
+            raise Refusal(503, "The prediction took too long. Try again later.") from None
+        except InputError as error:  # the memory is not sufficient
+            raise Refusal(503, str(error)) from None
+        except Exception as error:
+            logger.error("A request failed: %s", type(error).__name__)  # the message could quote the request
+            raise Refusal(500, "The server failed to answer this request.") from None
+        seconds = time.perf_counter() - start
+        self.metrics.seconds.observe(seconds)
+        if isinstance(answer, bytes):
+            return Response(answer, media_type="image/png")
+        return JSONResponse(
+            answer | {"threshold": self.predictor.threshold, "seconds": round(seconds, 4), "notice": NOTICE}
+        )
+
+    async def health(self) -> dict[str, str]:
+        """Report whether the service can predict."""
+        if not self.batcher.is_alive:
+            raise Refusal(503, "The network does not respond. Restart the service.")
+        return {"status": "ok"}
+
+    async def version(self) -> dict[str, Any]:
+        """Describe the code and the network."""
+        metadata = self.predictor.metadata
+        return {
+            "version": __version__,
+            "architecture": metadata.architecture,
+            "options": dict(metadata.options),
+            "trained_on": metadata.source,
+            "threshold": self.predictor.threshold,
+            "test_time_augmentation": self.predictor.test_time_augmentation,
+            "keep_largest_component": self.predictor.keep_largest_component,
+            "commit": metadata.commit,
+            "needs_token": self.settings.token is not None,
+            "notice": NOTICE,
+        }
+
+    async def show_metrics(self) -> Response:
+        return Response(generate_latest(self.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    def _require_token(self, request: Request) -> None:
+        if self.settings.token is None:
+            return
+        given = request.headers.get("authorization", "").removeprefix("Bearer ").encode()
+        if not hmac.compare_digest(given, self.settings.token.encode()):
+            raise Refusal(401, "The token is missing or wrong. Send the header Authorization: Bearer <token>.")
+
+    async def _answer(self, request: Request, content: bytes, probability: bool) -> bytes | dict[str, Any]:
+        as_png = request.headers.get("accept", "").partition(";")[0].strip() == "image/png"
+        in_thread = partial(asyncio.get_running_loop().run_in_executor, self._threads)
+        with self.capacity.hold_pixels(await in_thread(read_pixel_count, io.BytesIO(content))):
+            image = await in_thread(self._decode, content)
+            prediction = await _predict_until_disconnect(request, self.batcher.predict(image))
+            if as_png:
+                return await in_thread(to_png, 255 * prediction.mask)
+            return await in_thread(describe, image, prediction, probability)
+
+    def _decode(self, content: bytes) -> np.ndarray:
+        image = decode(content, self.settings.max_pixels)
+        try:
+            require_side(image, self.predictor.metadata.input_size)
+        except ValueError as error:
+            raise Refusal(422, f"The image cannot be used: {error}.") from None
+        return image
+
+
+async def _predict_until_disconnect(request: Request, prediction: Coroutine[Any, Any, Prediction]) -> Prediction:
+    """Await the prediction, but cancel it if the client disconnects.
+
+    Raises:
+        Refusal: The client has disconnected (499).
+    """
+    task = asyncio.create_task(prediction)
+    try:
+        while not task.done():
+            await asyncio.wait({task}, timeout=0.25)
+            if not task.done() and await request.is_disconnected():
+                raise Refusal(499, "The client has disconnected.")
+        return task.result()
+    finally:
+        task.cancel()
