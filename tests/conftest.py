@@ -41,7 +41,7 @@ PH2 = ROOT / "data" / "01_raw" / "ph2"
 SMALL = ImageSize(height=64, width=96)
 SYNTHETIC = DataSettings(name="synthetic")
 
-# The network of conf/accurate learns more in two epochs than that of conf/demo.
+# Two epochs of training improve the network of conf/accurate more than that of conf/demo.
 LEARNS_FASTER = {"training.architecture": "segnet_skip", "training.ema_decay": 0.995}
 
 # The smallest complete run: cases and protocol of conf/demo, a small network, small images.
@@ -55,7 +55,7 @@ QUICK = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip tests that cannot run here. REQUIRE_PH2, set in CI if PH2 is available, makes tests on PH2 fail instead."""
+    """Skip tests that cannot run here. With REQUIRE_PH2, which CI sets if it has PH2, tests on PH2 fail instead."""
     for item in items:
         if item.get_closest_marker("gpu") and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="no CUDA device on this machine"))
@@ -65,21 +65,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def environment() -> Iterator[None]:
-    """Undo changes of environment variables after each test, since Dask's clusters set OMP_NUM_THREADS=1."""
+    """Undo changes of environment variables after each test, such as the OMP_NUM_THREADS=1 of Dask's clusters."""
     with patch.dict(os.environ):
         yield
 
 
 @pytest.fixture(autouse=True)
 def own_threads() -> Iterator[None]:
-    """Reset the number of threads that a training has set."""
+    """Restore the number of threads after each test, since a training may set it."""
     yield
     use_threads(None)
 
 
 @pytest.fixture(autouse=True)
 def few_draws(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Use 199 bootstrap draws, since a report has 180 intervals. Tests marked `published` use all 9,999."""
+    """Use 199 bootstrap resamples, since a report has 180 intervals. Tests marked `published` use all 9,999."""
     if not request.node.get_closest_marker("published"):
         monkeypatch.setattr(intervals, "DRAWS", 199)
 
@@ -143,7 +143,7 @@ def finished(empty_project: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 def make_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
-    """Make a folder once for all workers of a test run; the other workers wait."""
+    """Make a folder once per test run. One pytest worker makes it, and the others wait."""
     own = factory.getbasetemp()
     folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / name
     with FileLock(folder.with_suffix(".lock")):
@@ -170,7 +170,7 @@ def make_empty_project(project: Path) -> None:
 
 @pytest.fixture
 def project(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project for one test, which is the working directory. Tests marked `after_a_run` find a finished run in it."""
+    """A project for one test, in its working directory. For tests marked `after_a_run`, it contains a finished run."""
     name = "finished" if request.node.get_closest_marker("after_a_run") else "empty_project"
     copy = tmp_path / "project"
     original = request.getfixturevalue(name)
@@ -182,7 +182,7 @@ def project(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
 
 
 def move_store(project: Path, original: Path) -> None:
-    """Change the paths in MLflow's database to this copy of the project."""
+    """Replace the paths of the original project in MLflow's database by those of this copy."""
     columns = {"experiments": "artifact_location", "runs": "artifact_uri", "logged_models": "artifact_location"}
     with closing(sqlite3.connect(project / "mlflow.db")) as store, store:
         for table, column in columns.items():
@@ -218,7 +218,7 @@ def run_session(
 
 @pytest.fixture
 def more_cases(project: Path) -> Path:
-    """The project with 25 cases, since folds by diagnosis need five of each diagnosis."""
+    """The project with 25 cases, since stratified folds need five cases of each diagnosis."""
     catalog = project / "conf" / "demo" / "catalog.yml"
     catalog.write_text(catalog.read_text().replace("cases: 20", "cases: 25"))
     return project
@@ -244,5 +244,5 @@ def mount_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
         return folder
 
     yield mount
-    if folder.is_mount():  # lazily, since an exception that a test caught may still hold a mapped file
+    if folder.is_mount():  # --lazy, since an exception that a test caught may still refer to a memory-mapped file
         subprocess.run(["umount", "--lazy", str(folder)], check=True)

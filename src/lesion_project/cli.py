@@ -1,4 +1,4 @@
-"""Commands of the project: Kedro's `run`, which reports mistakes of the user without a traceback, and further ones."""
+"""Commands of the project: Kedro's `run`, with user errors reported without a traceback, and the project's own ones."""
 
 import copy
 import functools
@@ -36,7 +36,7 @@ from lesion_segmentation.released import WEIGHTS, read_figures
 
 
 def _plain_errors(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Report mistakes of the user without a traceback, including those that Kedro wraps in its own exceptions."""
+    """Report user errors without a traceback, including those that Kedro wraps in its own exceptions."""
 
     @functools.wraps(function)
     def unwrapping(*args: Any, **kwargs: Any) -> Any:
@@ -56,7 +56,7 @@ def _plain_errors(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _read_params(context: click.Context, option: click.Parameter, value: Any) -> Any:
-    """Parse --params like Kedro, which would show a traceback for invalid YAML."""
+    """Parse --params with Kedro's function, but report invalid YAML without a traceback."""
     try:
         return _split_params(context, option, value)
     except YAMLError as error:
@@ -97,7 +97,7 @@ cli.add_command(serve_command)
 def _find_project() -> Path:
     project: Path | None = find_kedro_project(Path.cwd())
     if project is None:
-        raise InputError("There is no Kedro project here. Run this command in the folder of the project.")
+        raise InputError("There is no Kedro project in this folder. Run the command in the folder of the project.")
     return project
 
 
@@ -120,7 +120,7 @@ def import_ph2_command(source: Path, target: Path | None) -> None:
 @click.argument("names", nargs=-1)
 @_plain_errors
 def fetch_encoders_command(names: tuple[str, ...]) -> None:
-    """Download pretrained encoder weights to data/01_raw/encoders: those with these NAMES, or all."""
+    """Download pretrained encoder weights to data/01_raw/encoders: the given NAMES, or all."""
     from lesion_segmentation.model.encoders import PUBLISHED, fetch_encoder
 
     project = find_kedro_project(Path.cwd()) or Path.cwd()
@@ -137,7 +137,7 @@ def fetch_encoders_command(names: tuple[str, ...]) -> None:
     help="A weights file, the id of an MLflow run, or models:/name@alias. By default the released network.",
 )
 @click.option("--env", "-e", help="Kedro environment, as in kedro run.")
-@click.option("--no-tracking", is_flag=True, help="Do not use Kedro and MLflow: the same masks, faster start.")
+@click.option("--no-tracking", is_flag=True, help="Start faster, without Kedro and MLflow. The masks are the same.")
 @_plain_errors
 def predict_command(source: str, target: str, **options: Any) -> None:
     """Predict a mask for the image IN, or for all images in the folder IN, and write it to the folder OUT.
@@ -190,12 +190,12 @@ def verify_command() -> None:
         verdict = "as on the model card" if row.agrees else f"{100 * row.expected:.2f} on the model card"
         click.echo(f"{row.score}: {100 * row.found:.2f}, {verdict}")
     if not table["agrees"].all():
-        raise InputError("The scores differ from the model card. Check the weights, the images and Pillow.")
+        raise InputError("The scores differ from the model card. Check the weights, the images and Pillow's version.")
 
 
 @cli.command("cross-validate")
 @click.option("--env", "-e", help="Kedro environment, as in kedro run.")
-@click.option("--folds", default="0,1,2,3,4", show_default=True, help="Numbers of the folds to run.")
+@click.option("--folds", default="0,1,2,3,4", show_default=True, help="Folds to run, separated by commas.")
 @click.option("--params", callback=_read_params, default="", help="Parameters to change, as in kedro run.")
 @workers_options
 @_plain_errors
@@ -211,6 +211,6 @@ def cross_validate_command(
     project = _find_project()
     env = env or os.environ.get("KEDRO_ENV")
     check_environment(project / "conf", env)
-    if not all(fold.strip().isdigit() for fold in folds.split(",")):
+    if not all(fold.strip().isdecimal() for fold in folds.split(",")):
         raise InputError(f"--folds is {folds!r}. Expected numbers such as 0,2.")
     cross_validate(project, env, [int(fold) for fold in folds.split(",")], params, workers, scheduler)

@@ -18,13 +18,13 @@ from lesion_segmentation.core.workers import check_workers
 from lesion_segmentation.released import WEIGHTS
 
 SOME_FAILED = 3
-"""Exit status if some images could not be read and all others are finished."""
+"""Exit status if some images could not be predicted and all others are finished."""
 
 ANNOTATION_STYLE_HELP = "Source whose annotation style the masks follow, such as PH2, if the network has several."
 
 
 class UserPath(click.Path):
-    """A path in which ~ is the home folder, since not every shell expands it in `--option=~/path`."""
+    """Path whose leading ~ is replaced by the home folder, since not every shell does so in `--option=~/path`."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(path_type=Path, **options)
@@ -42,7 +42,7 @@ weights_option = click.option(
 
 
 def plain_errors(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorate a command so that a mistake of the user ends it with a message, without a traceback."""
+    """Decorate a command so that a user error ends it with a message, without a traceback."""
 
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -74,12 +74,12 @@ def prediction_options(function: Callable[..., Any]) -> Callable[..., Any]:
             click.option(
                 "--threshold",
                 type=float,
-                help="Probability above which a pixel is lesion.",
+                help="Pixels with a higher probability are lesion.",
             ),
             click.option("--annotation-style", help=ANNOTATION_STYLE_HELP),
             click.option("--overlays", is_flag=True, help="Also write each image with the contour of its mask."),
-            click.option("--probabilities", is_flag=True, help="Also write probabilities as grey images."),
-            click.option("--no-tta", is_flag=True, help="Switch test-time augmentation off."),
+            click.option("--probabilities", is_flag=True, help="Also write the probabilities as 8-bit grey images."),
+            click.option("--no-tta", is_flag=True, help="Turn test-time augmentation off."),
             click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Default: auto."),
             click.option("--batch-size", type=int, help="Images per forward pass. Default: 8."),
             click.option("--shard", metavar="K/N", help="Predict only the K-th of N shards. All shards share OUT."),
@@ -91,7 +91,7 @@ def prediction_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def given_settings(options: dict[str, Any]) -> dict[str, Any]:
-    """Return the prediction settings that the command line sets.
+    """Return the prediction settings that were given on the command line.
 
     Raises:
         InputError: Values are invalid; the message lists all of them.
@@ -114,7 +114,7 @@ def report_counts(finished: int, failed: int, target: Location) -> None:
 
     click.echo(f"{finished} images are finished: {target / TABLE}")
     if failed:
-        click.echo(f"{failed} images could not be read: {target / FAILURES}", err=True)
+        click.echo(f"{failed} images could not be predicted: {target / FAILURES}", err=True)
         sys.exit(SOME_FAILED)
 
 
@@ -154,7 +154,7 @@ def predict_untracked(source: Location, target: Location, options: dict[str, Any
 @weights_option
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address; 0.0.0.0 also serves other machines.")
 @click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True, help="Port.")
-@click.option("--token", envvar="LESION_TOKEN", help="Token that predictions require. Also read from LESION_TOKEN.")
+@click.option("--token", envvar="LESION_TOKEN", help="Token required for predictions. Also read from LESION_TOKEN.")
 @click.option("--annotation-style", help=ANNOTATION_STYLE_HELP)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @plain_errors
@@ -199,7 +199,7 @@ def export_command(target: Path, weights: Path, annotation_style: str | None) ->
     if not (parent := existing_parent(target)).is_dir():
         raise InputError(f"{parent} is a file, but a folder was expected. Choose another path than {target}.")
     export_onnx(load_network(weights), target, annotation_style)
-    click.echo(f"{target} maps images, uint8 (N, H, W, 3), to masks and probabilities (N, H, W).")
+    click.echo(f"Wrote {target}, which maps images, uint8 (N, H, W, 3), to masks and probabilities (N, H, W).")
 
 
 @main.command("check-data")
@@ -210,9 +210,10 @@ def export_command(target: Path, weights: Path, annotation_style: str | None) ->
 def check_data_command(images: Path, masks: Path, table: Path | None) -> None:
     """Check your own data set and list all problems.
 
-    A data set without problems is described. Nothing is written.
+    If there are none, a description of the data set is printed. Nothing is written.
 
-    IMAGES and MASKS are folders with files at any depth. TABLE is a CSV file with the column case_id and any others.
+    IMAGES and MASKS are folders with files at any depth. TABLE is a CSV file with the column case_id and any further
+    columns.
     """
     from lesion_segmentation.data.sources.folder import check_data
 
@@ -225,7 +226,7 @@ def check_data_command(images: Path, masks: Path, table: Path | None) -> None:
 def audit_command(table: Path) -> None:
     """Check whether published scores are possible.
 
-    TABLE is a CSV file with one row of scores per method. docs/audit.md explains the rules.
+    TABLE is a CSV file with one row of scores per method. docs/audit.md explains the columns and the rules.
     """
     import pandas as pd
 

@@ -93,6 +93,16 @@ def test_near_duplicates_in_one_subset_are_accepted(samples, split, hashes, phot
     assert find_near_duplicate_leaks(samples, split, near_duplicates) == []
 
 
+def test_near_duplicate_of_a_case_that_the_split_dropped_is_accepted(samples, split, hashes, photographs):
+    dropped, scored = (
+        split[split["subset"] == "train"]["case_id"].iloc[0],
+        split[split["subset"] == "test"]["case_id"].iloc[0],
+    )
+    near_duplicates = list_near_duplicates(photographs, hashes | {dropped: hashes[scored]}, LeakGuardSettings())
+    rest = samples[samples["case_id"] != dropped], split[split["case_id"] != dropped]
+    assert find_near_duplicate_leaks(*rest, near_duplicates) == []
+
+
 def test_synthetic_cases_are_never_near_duplicates(cases, hashes):
     first, second = sorted(hashes)[:2]
     near_duplicates = list_near_duplicates(cases, hashes | {second: hashes[first]}, LeakGuardSettings())

@@ -7,12 +7,12 @@ from mlflow import MlflowClient
 from postgres import make_database
 from pydantic import ValidationError
 
-from lesion_project.experiments.sweep import run_sweep
+from lesion_project.experiments.sweep import list_trials, run_sweep
 from lesion_project.experiments.trials import Experiment
 from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.training.search_space import SweepSettings
 
-pytest.importorskip("optuna", reason="Optuna comes with pip install '.[scale]'")
+optuna = pytest.importorskip("optuna", reason="Optuna comes with pip install '.[scale]'")
 
 SPACE = {
     "training.learning_rate": {"low": 0.001, "high": 0.01, "log": True},
@@ -125,3 +125,14 @@ def test_impossible_space_is_reported_before_any_work(project):
     keys = [problem.split()[0].rstrip(":") for problem in caught.value.problems]
     assert sorted(keys) == sorted(set(wrong) - {"image_size.height"})
     assert not (project / "data" / "sweep").exists()
+
+
+def test_pruned_trial_is_never_the_best():
+    study = optuna.create_study(direction="maximize")
+    state = optuna.trial.TrialState
+    for value, kind in ((0.5, state.COMPLETE), (0.9, state.PRUNED), (0.7, state.COMPLETE), (None, state.FAIL)):
+        intermediate = {1: value} if kind == state.PRUNED else {}
+        given = value if kind == state.COMPLETE else None
+        study.add_trial(optuna.trial.create_trial(state=kind, value=given, intermediate_values=intermediate))
+    table = list_trials(study)
+    assert list(table["number"]) == [2, 0, 1, 3]

@@ -77,7 +77,7 @@ def test_missing_keys_have_defaults_and_unknown_keys_are_named(network, tmp_path
         ({"color": "red"}, "unknown color in the metadata, expected some of: architecture, options"),
         ({"architecture": None}, "no architecture in the metadata"),
         ({"input_range": [0, 1]}, r"input_range is \(0.0, 1.0\), but this version feeds pixels of 0 to 255"),
-        ({"format_version": 99}, "a newer version of this project wrote it"),
+        ({"format_version": 99}, "If a newer version of this project wrote the file"),
         ({"options": {"widht": 1}}, "It has the options width, unpooling, logit_batch_norm"),
         ({"options": {"width": 9}}, "width is 9, expected less than or equal to 4"),
         ({"architecture": "unet"}, "'unet', expected one of: monai, segnet"),

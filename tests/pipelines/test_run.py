@@ -57,7 +57,7 @@ def test_complete_run_writes_all_files_and_labels_them_synthetic(finished):
     assert not list((finished / "data").rglob(".*"))  # no temporary files remain
 
 
-def test_metadata_of_the_network_name_options_and_data(finished):
+def test_network_metadata_contain_options_and_hashes(finished):
     with safe_open(finished / "data" / "demo" / "06_models" / "network.safetensors", "np") as file:
         metadata = {name: json.loads(text) for name, text in file.metadata().items()}
     assert metadata["architecture"] == "segnet_skip"
@@ -70,7 +70,7 @@ def test_metadata_of_the_network_name_options_and_data(finished):
 
 
 @pytest.mark.long
-def test_parts_of_a_run_use_existing_files(run, project):
+def test_partial_runs_use_existing_files(run, project):
     run(pipeline_names=["data_processing"])
     run(pipeline_names=["augmentation"], params={"augmentation.copies": ["rotated", "flipped"]})
     samples = pd.read_csv(project / "data" / "demo" / "05_model_input" / "samples.csv")
@@ -100,7 +100,7 @@ def test_only_missing_outputs_are_made_again(run, project):
 
 @pytest.mark.after_a_run
 def test_environments_do_not_change_each_others_data(run, project):
-    """Otherwise the cases of one environment could be scored as those of another."""
+    """Otherwise the cases of one environment could be scored as cases of another."""
     (project / "conf" / "mine").mkdir()
     shutil.copy(project / "conf" / "demo" / "catalog.yml", project / "conf" / "mine")
     before = {path: path.stat().st_mtime_ns for path in (project / "data" / "demo").rglob("*") if path.is_file()}
@@ -176,7 +176,7 @@ def test_missing_gpu_is_reported_before_any_work(run, project, monkeypatch, name
 
 @pytest.fixture
 def synthetic_ph2(project) -> Path:
-    """Synthetic cases under names of PH2: the paper's 50 test cases and twelve others."""
+    """Synthetic cases with the names of PH2 cases: the paper's 50 test cases and twelve others."""
     folder = project / "data" / "01_raw" / "ph2"
     for part in ("images", "masks"):
         (folder / part).mkdir(parents=True)
@@ -213,7 +213,7 @@ def test_environment_paper_runs(run, project, synthetic_ph2):
 
 @pytest.mark.after_a_run
 def test_network_of_another_split_is_not_scored(run, project):
-    """Its training cases may be test cases of this split."""
+    """The training cases of the network may be test cases of this split."""
     with pytest.raises(InputError, match="trained under split"):
         run(params={"split.seed": 1}, pipeline_names=["data_processing", "augmentation", "reporting"])
     with pytest.raises(InputError, match="trained under split"):  # the probabilities are still those of the first split
@@ -235,7 +235,7 @@ def test_network_of_other_data_or_another_size_is_not_scored(run, project):
 
 @pytest.mark.after_a_run
 def test_samples_of_another_split_are_not_trained_on(run, project):
-    """If only the split is made again, its test cases may be among the samples."""
+    """If only the split is changed, its test cases may be among the existing training samples."""
     run(params={"split.seed": 1}, pipeline_names=["data_processing"])
     for pipeline in ("training", "reporting"):
         with pytest.raises(InputError, match="under split"):
@@ -288,8 +288,8 @@ def test_start_after_a_node_with_outputs_in_memory_is_refused(run):
 
 @pytest.mark.long
 @pytest.mark.after_a_run
-def test_training_is_not_resumed_on_images_of_another_filter(run):
-    """The scaling `raw` is the same for both filters, so it cannot show the difference."""
+def test_training_is_not_resumed_on_images_resized_with_another_filter(run):
+    """With the scaling `raw`, mean and deviation are the same for both filters and do not reveal the difference."""
     run(params={"training.scaling": "raw"})
     with pytest.raises(InputError, match=r"resizing: cubic in the checkpoint, linear now"):
         run(params={"training.scaling": "raw", "training.resume": True, "image_size.resizing": "linear"})
@@ -320,14 +320,14 @@ def test_largest_component_is_kept_in_masks_and_scores_but_probabilities_stay(ru
 
 @pytest.mark.long
 def test_project_runs_without_the_package_paper(tmp_path, empty_project):
-    """Run --env demo in a process of its own without paper/, conf/paper and the protocol of conf/base."""
+    """Run --env demo in a separate process without paper/, conf/paper and the protocol in conf/base."""
     project = tmp_path / "project"
     shutil.copytree(empty_project, project)
     source = Path(synthetic.__file__).parents[2]
     shutil.copytree(source, project / "src" / "lesion_segmentation", ignore=shutil.ignore_patterns("__pycache__"))
     paper = project / "src" / "lesion_segmentation" / "paper"
     shutil.rmtree(paper)
-    (paper / "__pycache__").mkdir(parents=True)  # git leaves stale bytecode
+    (paper / "__pycache__").mkdir(parents=True)  # git does not remove stale bytecode
     shutil.rmtree(project / "conf" / "paper")
     parameters = project / "conf" / "base" / "parameters_data_processing.yml"
     lines = parameters.read_text().splitlines(keepends=True)
@@ -343,7 +343,7 @@ def test_project_runs_without_the_package_paper(tmp_path, empty_project):
 def run_command(project: Path, params: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "kedro", "run", "--env", "demo", "--params", params]
     environment = os.environ | {"PYTHONPATH": str(project / "src")}
-    environment.pop("MLFLOW_TRACKING_URI", None)  # left by the last run in this process
+    environment.pop("MLFLOW_TRACKING_URI", None)  # set by an earlier run in this process
     return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
 
 

@@ -48,7 +48,7 @@ def weights(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def images(tmp_path) -> Path:
-    """Create eighteen images of several sizes at two depths."""
+    """Create eighteen images of several sizes, in a folder and a subfolder."""
     generator = np.random.default_rng(0)
     folder = tmp_path / "in"
     for number in range(18):
@@ -172,7 +172,7 @@ def test_unreadable_file_fails_alone_and_is_retried(images, weights, tmp_path):
     out = tmp_path / "out"
     code, output = run("predict", images, out, "--weights", weights)
     assert code == SOME_FAILED
-    assert "4 images could not be read" in output
+    assert "4 images could not be predicted" in output
     failures = pd.read_csv(out / "failures.csv").set_index("image")["reason"]
     assert set(failures.index) == {*bad, "clear.png"}
     assert "transparent" in failures["clear.png"]
@@ -229,7 +229,7 @@ main(["predict", {str(images)!r}, {str(out)!r}, "--weights", {str(weights)!r}, "
     assert 3 < seen < 18
     assert set(rows_in_parts(out)) <= {name.replace("_mask", "") for name in masks_of(out)}
     damaged = next(parts_of(out))
-    os.truncate(damaged, damaged.stat().st_size - 20)  # the disk lost the end of a line
+    os.truncate(damaged, damaged.stat().st_size - 20)  # as if the disk had lost the end of a line
     assert run("predict", images, out, "--weights", weights)[0] == 0
     assert masks_of(out) == masks_of(reference)
     pd.testing.assert_frame_equal(table_of(out), table_of(reference))
@@ -324,7 +324,7 @@ def test_each_shard_scores_all_finished_images(images, weights, tmp_path):
 def test_failures_of_removed_images_are_dropped(images, weights, tmp_path):
     out = tmp_path / "out"
     (images / "bad.png").write_bytes(b"no")
-    assert run("predict", images, out, "--weights", weights, "--shard", "1/2")[0] == SOME_FAILED  # bad.png is its first
+    assert run("predict", images, out, "--weights", weights, "--shard", "1/2")[0] == SOME_FAILED  # bad.png is in it
     assert run("predict", images, out, "--weights", weights, "--shard", "2/2")[0] == 0
     (images / "bad.png").unlink()
     assert run("predict", images, out, "--weights", weights)[0] == 0

@@ -51,7 +51,7 @@ def require_everything(tracked: Run, project: Path) -> None:
     assert {"environment": "demo", "protocol": "stratified", "seed": "0", "leak": "false"}.items() <= tags.items()
     assert all(tags[name] for name in ("split_hash", "data_hash", "git_commit", "git_dirty", "device"))
     assert tags["trained_by"] == tracked.info.run_id
-    assert "SegNet" in tags["network"]  # in words
+    assert "SegNet" in tags["network"]  # a readable title
     assert tracked.data.params["training.width"] == "0.0625"
     assert tracked.data.params["training.online_augmentation.rotation"] == "180"
     assert tracked.data.params["prediction.test_time_augmentation"] == "four"
@@ -75,7 +75,7 @@ def test_run_has_parameters_metrics_tags_and_artifacts(finished):
 @pytest.mark.long
 def test_thread_runner_gives_the_same_results(run, project, finished, capsys):
     run(runner=ThreadRunner())
-    assert "holds files of" not in capsys.readouterr().out  # all files are of one run
+    assert "holds files of" not in capsys.readouterr().out  # all files come from one run
     (tracked,) = runs(project)
     require_everything(tracked, project)
     table = Path("data") / "demo" / "08_reporting" / "table_ii.csv"
@@ -231,7 +231,7 @@ def test_run_is_not_created_twice_if_the_answer_was_lost(run, project, monkeypat
 
 
 def test_interrupted_answer_is_requested_again(run, project, monkeypatch):
-    """The server is killed while it answers which runs of this machine are open. MLflow itself does not repeat this."""
+    """The store breaks off while it lists the open runs of this machine. MLflow itself does not repeat the request."""
     search, calls = MlflowClient.search_runs, []
 
     def broken(*arguments: Any, **options: Any) -> Any:
@@ -260,7 +260,7 @@ def test_parallel_runner_is_refused_before_any_work(run, project):
 
 @pytest.mark.after_a_run
 def test_interrupted_run_of_a_notebook_is_ended_by_the_next_run(run, project, monkeypatch):
-    """In a notebook Ctrl-C is an exception, for which Kedro calls no hook."""
+    """In a notebook, Ctrl-C raises KeyboardInterrupt, for which Kedro calls no hook."""
 
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -313,7 +313,7 @@ def test_unreachable_server_is_reported_before_any_work(run, project, monkeypatc
     assert not (project / "data").exists()
 
 
-def test_store_can_be_chosen(run, project, tmp_path, monkeypatch):
+def test_tracking_store_can_be_configured(run, project, tmp_path, monkeypatch):
     (project / "conf" / "demo" / "mlflow.yml").write_text("experiment: mine\ntracking_uri: sqlite:///other.db\n")
     run(pipeline_names=["data_processing"])
     client = MlflowClient(f"sqlite:///{project / 'other.db'}")
@@ -332,7 +332,7 @@ def start(project: Path, *options: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        # In the background, a shell ignores Ctrl-C, and child processes inherit that.
+        # A shell makes background processes ignore SIGINT, and their child processes inherit this.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
@@ -340,7 +340,7 @@ def start(project: Path, *options: str) -> subprocess.Popen[str]:
 @pytest.mark.xdist_group("whole machine")
 @pytest.mark.long
 def test_signals_at_random_times_of_a_run(project):
-    """SIGNALS=40 sends more of them. With -s, pytest shows the time until the end of each run."""
+    """The variable SIGNALS sets the number of signals. With -s, pytest shows how long each run took to end."""
     quick = ("--params", f"{SHORT},training.epochs=20")
     began = time.monotonic()
     assert start(project, *quick).wait() == 0
@@ -355,7 +355,7 @@ def test_signals_at_random_times_of_a_run(project):
         process.send_signal(number)
         process.communicate(timeout=60)
         print(f"{number.name}: over after {time.monotonic() - sent:.1f} s, status {process.returncode}")
-        # The status is 1 while Python starts. It would be 0 if the signal did not end the run.
+        # A signal during the start of Python gives status 1. Status 0 would mean that the signal did not end the run.
         assert over_before or process.returncode in (-number, 1)
         statuses = {tracked.info.status for tracked in own_runs(project, process)}
         if run_began and not over_before:
@@ -402,7 +402,7 @@ def require_whole_files(folder: Path) -> None:
         ("split.protocol=paper", "test cases are missing"),
     ],
 )
-def test_mistake_of_the_user_is_reported_in_words(project, params, message):
+def test_user_error_is_reported_with_its_message(project, params, message):
     bootstrap_project(project)
     result = CliRunner().invoke(cli, ["run", "--env", "demo", "--params", f"{SHORT},{params}"])
     assert result.exit_code == 1
@@ -410,7 +410,7 @@ def test_mistake_of_the_user_is_reported_in_words(project, params, message):
     assert isinstance(result.exception, SystemExit)  # click exits after the message
 
 
-def test_mistake_of_the_user_shows_no_stack_trace(project):
+def test_user_error_shows_no_stack_trace(project):
     process = start(project, "--params", f"{SHORT},training.batch_size=500")
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 1

@@ -1,4 +1,4 @@
-"""Catalog datasets of one file that is written atomically: a failed save leaves the former file unchanged."""
+"""Catalog datasets that write a single file atomically. If a save fails, the existing file is unchanged."""
 
 import pickle
 import re
@@ -26,7 +26,7 @@ DAMAGED = (ValueError, OSError, EOFError, KeyError, SyntaxError, RuntimeError, O
 
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Explain the exceptions of a reader.
+    """Turn the exceptions of a file reader into an InputError with a remedy.
 
     Raises:
         InputError: The file is missing, empty or damaged, or does not fit into memory.
@@ -39,7 +39,7 @@ def readable(path: Path) -> Iterator[None]:
     except MemoryError as error:
         raise InputError(f"{path} needs more memory than is available. Free some memory.") from error
     except (*DAMAGED, DatasetError) as error:
-        found = error.__cause__ if isinstance(error, DatasetError) else error  # Kedro's loaders wrap it
+        found = error.__cause__ if isinstance(error, DatasetError) else error  # Kedro wraps the exceptions of readers
         if isinstance(found, InputError) or not isinstance(found, DAMAGED):
             raise
         cause = first_line(found)
@@ -53,7 +53,7 @@ def file_of(catalog: DataCatalog, name: str) -> Path | None:
 
 
 class AtomicFile(AbstractDataset[Any, Any]):
-    """Base of the datasets of one file."""
+    """Base class of datasets that store a single file."""
 
     def __init__(self, filepath: str, metadata: dict[str, Any] | None = None) -> None:
         self._filepath = Path(filepath)
@@ -71,7 +71,7 @@ TEXTS = ("case_id", "sample_id", "split_hash", "data_hash", "mask_hash", "image_
 
 
 class Table(CSVDataset):
-    """pandas.CSVDataset without an index, whose ids and digests are text."""
+    """pandas.CSVDataset without an index column, which reads ids and digests as text."""
 
     DEFAULT_SAVE_ARGS = {"index": False}
 
@@ -101,7 +101,7 @@ class Record(JSONDataset):
 
 
 class OptionalFile(AtomicFile):
-    """Bytes in a file, which is empty if a run makes none."""
+    """Bytes in a file, which is empty if a run produces none."""
 
     def load(self) -> bytes:
         with readable(self._filepath):
@@ -116,7 +116,7 @@ class Text(AtomicFile):
     """Text in UTF-8."""
 
     def preview(self) -> HTMLPreview:
-        """Return Markdown as HTML, and a page without its scripts and styles."""
+        """Return Markdown rendered as HTML, or an HTML page without its scripts and styles."""
         from markdown_it import MarkdownIt
 
         text = self.load()
@@ -134,7 +134,7 @@ class Text(AtomicFile):
 
 
 class Figure(MatplotlibDataset):
-    """matplotlib.MatplotlibDataset of one figure."""
+    """matplotlib.MatplotlibDataset that writes one figure atomically."""
 
     def save(self, data: Any) -> None:
         with atomic_write(Path(self._filepath)) as path:

@@ -1,4 +1,4 @@
-"""`kedro predict` as a run of the pipeline `prediction`."""
+"""The command `kedro predict`: a Kedro session that runs the pipeline `prediction`."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,23 +25,26 @@ def run_prediction(
     images: SelectedImages,
     settings: Mapping[str, Any],
 ) -> tuple[int, int]:
-    """Run the pipeline.
+    """Run the pipeline `prediction`, or `prediction_with_truth` if the arguments have true masks.
 
     Args:
-        project: The Kedro project.
-        env: The environment, as for `kedro run --env`.
-        arguments: source, target, weights, shard, truth, workers and scheduler.
-        images: The images that the arguments select.
-        settings: The parameters `prediction` that the command line sets. Others come from the environment, except that
-            those in FOLLOW_WEIGHTS come from the weights.
+        project: Folder of the Kedro project.
+        env: Kedro environment, as in `kedro run --env`.
+        arguments: source, target, weights, shard, truth, workers and scheduler; None if not given.
+        images: The images that `source` and `shard` select.
+        settings: The parameters `prediction` that the command line sets. All others come from the environment, except
+            FOLLOW_WEIGHTS, which come from the weights.
 
     Returns:
         Numbers of selected images that are finished and that failed.
+
+    Raises:
+        InputError: The weights or the target cannot be used, or a check of the run fails.
     """
     bootstrap_project(project)
     given = {name: _to_text(value) for name, value in arguments.items() if value is not None}
     target = arguments["target"]
-    # Each shard has a data root of its own, for what MLflow could not be sent, so that shards can run side by side.
+    # Each shard has its own data root, since the run lock allows only one run at a time in a data root.
     work = target / WORK_FOLDER if isinstance(target, Path) else project / "data/07_model_output" / target.name
     runtime = {
         "experiment": EXPERIMENT,
@@ -58,10 +61,10 @@ def run_prediction(
 
 
 def use_credentials(project: Path, env: str | None) -> None:
-    """Pass credentials.yml to fsspec: the entry s3 is for s3:// addresses, gs for gs:// addresses, and so on.
+    """Pass credentials.yml to fsspec. Each entry is named after a protocol: s3 for s3:// addresses, gs for gs://.
 
     Raises:
-        InputError: An entry is no mapping.
+        InputError: An entry is not a mapping.
     """
     bootstrap_project(project)
     with KedroSession.create(project, env=env) as session:
@@ -72,7 +75,7 @@ def use_credentials(project: Path, env: str | None) -> None:
         return
     if wrong := [name for name, keys in credentials.items() if not isinstance(keys, Mapping)]:
         raise InputError(
-            f"credentials.yml has no values for {', '.join(wrong)}. Expected a mapping, such as key and secret."
+            f"Entries of credentials.yml are not mappings: {', '.join(wrong)}. Expected keys such as key and secret."
         )
     fsspec.config.conf.update(credentials)
 

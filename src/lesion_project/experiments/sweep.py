@@ -1,4 +1,4 @@
-"""Search for a recipe: Optuna samples parameters, each trial is one or two complete runs, and no test case is used."""
+"""Search for a recipe with Optuna. A trial is a run scored on validation cases, or two runs scored on folds 0 and 1."""
 
 import logging
 import warnings
@@ -25,18 +25,19 @@ from lesion_segmentation.training.search_space import FOLDS_FOR_CHOOSING, SweepS
 logger = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 10
-"""Interval of a trial's heartbeat. Another worker repeats a trial whose heartbeat is missing for six intervals."""
+"""Interval of a trial's heartbeat. A trial without a heartbeat for six intervals is repeated by another worker."""
 RETRIES = 3
+"""Maximum number of repetitions of a trial whose worker died."""
 SCORE = "validation_dice"
 COMMON_SETTINGS = "begun_with"
-"""Attribute of a study with the settings that all of its trials share, without which they are not comparable."""
+"""Attribute of a study with the settings that all of its trials share. Otherwise they would not be comparable."""
 OUTPUTS = {"validation": ("network", "training_history"), "folds": ("case_metrics",)}
 """Outputs of a run that each objective needs."""
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """Search that is passed to each worker.
+    """Description of a search, which is passed to each worker.
 
     Attributes:
         experiment: Environment and common parameters of all trials.
@@ -66,7 +67,7 @@ def run_sweep(
         params: Nested parameters, as in `kedro run --params`. Trials are written below its data_root, which is
             data/sweep/<env> by default, in a folder named after the study.
         workers: Number of processes of this machine that run trials in parallel; None for one trial after the other.
-        scheduler: Address of a Dask cluster with the same file system that runs the trials instead.
+        scheduler: Address of a Dask cluster that runs the trials instead. It must have the same file system.
 
     Returns:
         One row per trial with number, state, value and the sampled parameters, the best trial first.
@@ -100,7 +101,7 @@ def run_sweep(
 
 
 def run_one_on_worker(sweep: Sweep, index: int, parent_run: str) -> int:
-    """Run one trial in a worker's process."""
+    """Run one trial in a worker's process, and return its number."""
     bootstrap_project(sweep.experiment.project)
     _require_optuna()
     with redirect_output(sweep.root / f"worker_{index}_{LOG}"):
@@ -108,7 +109,7 @@ def run_one_on_worker(sweep: Sweep, index: int, parent_run: str) -> int:
 
 
 def run_one(sweep: Sweep, index: int, parent_run: str) -> int:
-    """Let Optuna sample one trial, run it, and return its number."""
+    """Sample one trial with Optuna, run it, and return its number."""
     numbers: list[int] = []
     _open_study(sweep, index).optimize(
         partial(_evaluate, sweep, parent_run), n_trials=1, callbacks=[lambda _, trial: numbers.append(trial.number)]
@@ -117,7 +118,7 @@ def run_one(sweep: Sweep, index: int, parent_run: str) -> int:
 
 
 def _evaluate(sweep: Sweep, parent_run: str, sampled: Any) -> float:
-    """Return the objective of a trial of Optuna. A trial whose worker died resumes from its checkpoint."""
+    """Run a trial and return its objective. The retry of a trial whose worker died resumes from its checkpoint."""
     from optuna import TrialPruned
     from optuna.storages import RetryHeartbeatStaleTrialCallback
 
@@ -161,7 +162,7 @@ def _read_value(objective: str, trial: Trial) -> float:
 
 
 def _report(sampled: Any, row: EpochRow) -> None:
-    """Report an epoch to Optuna, and stop the training if Optuna prunes the trial."""
+    """Report the score of an epoch to Optuna, and stop the training if Optuna prunes the trial."""
     if SCORE in row:
         sampled.report(row[SCORE], int(row["epoch"]))
         if sampled.should_prune():
@@ -190,7 +191,7 @@ def _reach_study(sweep: Sweep) -> Any:
 
 
 def _require_same_settings(study: Any, sweep: Sweep) -> None:
-    """Resume a study only with the settings that it was started with. Ranges and the number of trials may differ."""
+    """Check that a study resumes with the settings it was started with. Ranges and number of trials may differ."""
     space = describe_space(sweep.settings.space)
     fixed = {name: value for name, value in sweep.experiment.settings().items() if name not in sweep.settings.space}
     now = {**fixed, **space, "sweep.objective": sweep.settings.objective}
@@ -206,7 +207,7 @@ def _require_same_settings(study: Any, sweep: Sweep) -> None:
 
 
 def _open_study(sweep: Sweep, index: int) -> Any:
-    """Open or create the study. The samplers of several workers have different seeds through `index`."""
+    """Open or create the study. `index` gives the samplers of several workers different seeds."""
     import optuna
     from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 
@@ -232,9 +233,11 @@ def _count_done(study: Any) -> int:
 
 
 def list_trials(study: Any) -> pd.DataFrame:
-    """Return one row per trial with number, state, value and the sampled parameters, the best trial first."""
+    """Return one row per trial with number, state, value and the sampled parameters: complete trials, best first."""
     rows = [
         {"number": trial.number, "state": trial.state.name.lower(), "value": trial.value, **trial.params}
         for trial in study.trials
     ]
-    return pd.DataFrame(rows).sort_values("value", ascending=False, ignore_index=True)
+    table = pd.DataFrame(rows).sort_values("value", ascending=False)
+    # The value of a pruned trial is that of its last epoch, so pruned trials come last.
+    return table.sort_values("state", key=lambda state: state.ne("complete"), kind="stable", ignore_index=True)

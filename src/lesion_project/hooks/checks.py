@@ -26,15 +26,19 @@ from lesion_segmentation.training.settings import TrainingSettings
 RAW = ("ph2_images", "ph2_masks", "ph2_annotations")
 _OWN_TYPES = "lesion_project.datasets."
 MIN_FREE_MIB = 300
-"""Free disk space that a run requires. A run with a quarter of the width writes about 150 MiB.
+"""Free disk space, in MiB, that a run requires.
 
-A run with width 1.0 writes up to 900 MiB. If the disk fills up, an error names the file that did not fit, and the
-previous version of the file is kept.
+A run with training.width=0.25 writes about 150 MiB, and one with training.width=1.0 up to 900 MiB. If the disk fills
+up, an error names the file that did not fit, and the previous version of the file is kept.
 """
 
 
 class InputHooks:
-    """Refuses impossible parameters, missing data, folders without write permission, and too small training sets."""
+    """Hooks that refuse a run that cannot succeed.
+
+    Reasons are invalid parameters, missing data, folders without write permission, and training sets that are smaller
+    than a batch.
+    """
 
     def __init__(self) -> None:
         self._parameters: Mapping[str, Any] = {}
@@ -43,8 +47,8 @@ class InputHooks:
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        """Check the parameters before Kedro does, whose messages are less specific."""
-        import lesion_project.pipelines  # noqa: F401 (registers names that parameters may have)
+        """Check the parameters before Kedro does, because Kedro's messages are less specific."""
+        import lesion_project.pipelines  # noqa: F401 (registers values that parameters may have)
 
         self._parameters = context.config_loader["parameters"]
         self._project = Path(context.project_path)
@@ -54,7 +58,7 @@ class InputHooks:
 
     @hook_impl
     def after_catalog_created(self, conf_catalog: Mapping[str, Any]) -> None:
-        """Refuse `versioned: true` for dataset types of this project, which do not keep versions."""
+        """Refuse `versioned: true` for dataset types of this project, which keep no versions."""
         versioned = [
             name
             for name, entry in conf_catalog.items()
@@ -69,7 +73,7 @@ class InputHooks:
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
-        """Check the runner, the names of the parameters, the raw data that this run reads, and its output folders."""
+        """Check the runner, parameter names, inputs, output folders, hardware, export, network and batch size."""
         if "ParallelRunner" in str(run_params.get("runner")):
             raise InputError(
                 "ParallelRunner cannot be used: its processes cannot log their outputs to the MLflow run. "
@@ -95,12 +99,12 @@ class InputHooks:
         if "trained_networks" in pipeline.inputs():
             import mlflow
 
-            mlflow.set_tracking_uri(self._store())  # earlier runs are read from the store that this run will use
+            mlflow.set_tracking_uri(self._store())  # networks of earlier runs are read from this run's store
         if "params:training" in pipeline.inputs():
             settings = TrainingSettings(**self._parameters["training"])
             _check_network(settings, ImageSize(**self._parameters["image_size"]), catalog)
         if set(RAW) <= pipeline.inputs():
-            catalog.load("ph2_images")  # reports a missing folder of the user's own data
+            catalog.load("ph2_images")  # raises an error for a missing folder of the user's own data
             if "network" in pipeline.all_outputs():
                 _check_batch(catalog, self._parameters)
 
@@ -109,18 +113,18 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
     """Validate all parameters.
 
     Raises:
-        InputError: Values are impossible, or keys are unknown. One report lists all of them.
+        InputError: Values are invalid, or keys are unknown. The message lists all of them.
     """
     given = {name: parameters.get(name) or {} for name in SETTINGS}
     renamed = [name for name in parameters if name in RENAMED_KEYS and name not in SETTINGS]
     problems = [f"{name} was renamed. Use {RENAMED_KEYS[name]}." for name in renamed]
     problems += [problem for name, group in SETTINGS.items() for problem in find_problems(name, group, given[name])]
     if problems:
-        raise InputError.from_problems("Invalid parameters", problems, "conf/base has all parameters.")
+        raise InputError.from_problems("Invalid parameters", problems, "See conf/base for all parameters.")
 
 
 def _require_inputs(pipeline: Pipeline, catalog: DataCatalog) -> None:
-    """Refuse a selection of nodes that omits a node whose output exists only in memory."""
+    """Refuse a selection of nodes that needs an output which exists only in memory and which no selected node makes."""
     from kedro.framework.project import pipelines
 
     inputs = sorted(name for name in pipeline.inputs() if not name.startswith("params:"))
@@ -132,7 +136,10 @@ def _require_inputs(pipeline: Pipeline, catalog: DataCatalog) -> None:
 
 
 def _refuse_ineffective_parameters(parameters: Mapping[str, Any], runtime: Mapping[str, Any]) -> None:
-    """Refuse parameters in a file that have an effect only on the command line, from which the catalog takes them."""
+    """Refuse parameters in a file that only have an effect on the command line.
+
+    The catalog reads them as runtime parameters.
+    """
     idle = [name for name in RUNTIME_PARAMETERS if name in parameters and name not in runtime]
     given, on_command_line = parameters.get("data") or {}, runtime.get("data") or {}
     by_catalog = ("images", "masks", "table", "leave_out")
@@ -202,7 +209,7 @@ def _check_network(settings: TrainingSettings, image_size: ImageSize, catalog: D
     from lesion_segmentation.model.layers import require_heads
     from lesion_segmentation.training.initialization import choose_initialization
 
-    with torch.device("meta"):  # builds only the shapes
+    with torch.device("meta"):  # allocates no weights
         network = build_network(NetworkMetadata(settings.architecture, settings.network_options))
     require_heads(network, image_size.height, image_size.width)
     if settings.encoder_learning_rate is not None and not hasattr(network, "encoder"):
@@ -215,16 +222,16 @@ def _check_network(settings: TrainingSettings, image_size: ImageSize, catalog: D
 
 
 def _check_batch(catalog: DataCatalog, parameters: Mapping[str, Any]) -> None:
-    """Split the cases by their annotations alone, and refuse a split with less than a batch of training samples."""
+    """Split the cases by their annotations alone, and refuse a split with fewer training samples than a batch."""
     from lesion_segmentation.training.source_sampling import require_sources
 
     try:
         loaded = catalog.load("ph2_annotations")
         annotations = parse_annotations(loaded) if isinstance(loaded, str) else loaded
     except InputError:
-        return  # reading the cases reports this together with all other problems
+        return  # the run reports this together with all other problems when it reads the cases
     if not set(annotations["case_id"]) == set(catalog.load("ph2_images")) == set(catalog.load("ph2_masks")):
-        return  # reading the cases reports this, too
+        return  # the run reports this, too
     if "source" not in annotations:
         annotations = annotations.assign(source=parameters["data"]["name"])
     require_sources(parameters["training"]["source_rates"], list(annotations["source"]))

@@ -12,7 +12,10 @@ logger = logging.getLogger("lesion_segmentation")
 
 
 class ProgressHooks:
-    """Logs when a stage (a pipeline or a namespace within `reporting`) has finished, and the time its nodes took."""
+    """Hooks that log one line when all nodes of a stage have finished, with the sum of their durations.
+
+    A stage is a pipeline or a namespace within `reporting`. A node without a namespace is a stage of its own.
+    """
 
     def __init__(self) -> None:
         self._totals: dict[str, int] = {}
@@ -39,7 +42,7 @@ class ProgressHooks:
             self._seconds[stage] = self._seconds.get(stage, 0.0) + time.monotonic() - self._started[node.name]
             done = self._remaining[stage] == 0
         if done:
-            logger.info("%-22s %2d steps, %.1f s", stage, self._totals.get(stage, 1), self._seconds[stage])
+            logger.info("%-22s %2d nodes, %.1f s", stage, self._totals.get(stage, 1), self._seconds[stage])
 
 
 def _stage(node: Node) -> str:

@@ -27,11 +27,11 @@ from lesion_segmentation.core.storage import hide_passwords
 from lesion_segmentation.data.summary import data_hash
 
 CREATION_TOKEN = "creation_token"
-"""Tag by which a run is found if the store created it, but its answer was lost."""
+"""Tag that identifies a run whose creation the store did not confirm because its answer was lost."""
 
 
 class TrackedRun:
-    """A run in MLflow, from RUNNING to exactly one of FINISHED, FAILED and KILLED.
+    """A run in MLflow. Its status is RUNNING, and at the end exactly one of FINISHED, FAILED and KILLED.
 
     Args:
         tracking_uri: The store.
@@ -39,6 +39,11 @@ class TrackedRun:
         artifacts: Folder for artifacts if the store is a SQLite file; a server has its own.
         described: Name and tags of the run.
         run_id: An existing run to continue, instead of creating one.
+
+    Raises:
+        MlflowException: The store refuses a request. `begin_run` explains this error.
+        InputError: The store does not come back in time, the experiment is deleted or keeps its files elsewhere, or
+            system metrics are enabled without psutil.
     """
 
     def __init__(
@@ -52,7 +57,8 @@ class TrackedRun:
         import mlflow
         from mlflow import MlflowClient
 
-        mlflow.set_tracking_uri(tracking_uri)  # models and artifacts of other runs are read without this client
+        # Models and artifacts of other runs are read without this client.
+        mlflow.set_tracking_uri(tracking_uri)
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         require_monitor()
         self.client = MlflowClient(tracking_uri)
@@ -61,7 +67,7 @@ class TrackedRun:
         ask(tracking_uri, self._end_stale_runs)
         if run_id is None:
             tags = {"host": _host(), "pid": str(os.getpid()), CREATION_TOKEN: uuid.uuid4().hex, **described.tags}
-            is_child = "mlflow.parentRunId" in tags  # the variable would give all trials the same name
+            is_child = "mlflow.parentRunId" in tags  # MLFLOW_RUN_NAME would give all trials the same name
             name = described.name if is_child else os.environ.get("MLFLOW_RUN_NAME") or described.name
             run_id = self._create(tracking_uri, name, tags)
         self.run_id = run_id
@@ -82,21 +88,24 @@ class TrackedRun:
                     self._monitor.finish()
 
     def discard(self) -> None:
-        """Delete the run from MLflow, because it did nothing."""
+        """End the run and delete it from MLflow. This is for runs that had nothing to do."""
         self.end("FINISHED")
         self.client.delete_run(self.run_id)
 
     @property
     def page(self) -> str:
-        """Address of the run's page: on the store's own server, or on the one that `mlflow ui` starts locally."""
+        """URL of the run's page, on the store's own server or on the local server that `mlflow ui` starts."""
         server = self.tracking_uri if self.tracking_uri.startswith("http") else "http://127.0.0.1:5000"
         return f"{server}/#/experiments/{self.experiment_id}/runs/{self.run_id}?workflowType=machine_learning"
 
     def flush(self, patience: float) -> str | None:
-        """Send all pending calls, and wait up to `patience` seconds for a store that does not answer.
+        """Send all pending calls in up to ATTEMPTS attempts.
+
+        Args:
+            patience: Seconds to wait after each attempt for a store that does not answer.
 
         Returns:
-            A sentence about what MLflow lacks, or None if it has everything.
+            A sentence about the calls that were not sent, or None if all were.
         """
         for _ in range(ATTEMPTS):
             if (error := self.pending.flush()) is None:
@@ -133,7 +142,7 @@ class TrackedRun:
         self.pending.put(partial(self.client.log_batch, self.run_id, tags=values))
 
     def log_dataset(self, cases: pd.DataFrame) -> None:
-        """Log the cases as MLflow's dataset input, with the hash of their pixels as its digest."""
+        """Log the cases as the dataset input of the run, with the hash of their pixels as its digest."""
         from mlflow.data.pandas_dataset import from_pandas
         from mlflow.entities import DatasetInput
 
@@ -151,7 +160,7 @@ class TrackedRun:
         self.pending.put(partial(log_model, self.client, self.run_id, str(weights)))
 
     def _create(self, tracking_uri: str, name: str, tags: Mapping[str, str], attempts: int = ATTEMPTS) -> str:
-        """Create one run. If only the answer was lost, find the run; MLflow's own retries would create a second one."""
+        """Create a run, or find it if only the answer was lost. MLflow's own retries would create a second run."""
         from mlflow.exceptions import MlflowException
 
         try:
@@ -190,7 +199,7 @@ class TrackedRun:
         return str(found.experiment_id)
 
     def _end_stale_runs(self) -> None:
-        """Set runs of this machine to KILLED if SIGKILL ended their process, which could not do so itself."""
+        """Set the status of runs of this machine to KILLED if their process no longer exists, as after SIGKILL."""
         mine = f"attributes.status = 'RUNNING' and tags.host = '{_host()}'"
         for run in self.client.search_runs([self.experiment_id], mine):
             pid = int(run.data.tags.get("pid", os.getpid()))
@@ -201,10 +210,10 @@ class TrackedRun:
 def begin_run(
     tracking_uri: str, experiment: str, artifacts: Path, described: Description, run_id: str | None = None
 ) -> TrackedRun:
-    """Start a `TrackedRun`, which takes the same arguments.
+    """Start a `TrackedRun`, which documents the arguments.
 
     Raises:
-        InputError: The store refuses the run. The message has MLflow's reason and a remedy.
+        InputError: The run cannot be started. If the store refuses it, the message has MLflow's reason and a remedy.
     """
     from mlflow.exceptions import MlflowException
 
@@ -220,5 +229,5 @@ def _now() -> int:
 
 
 def _host() -> str:
-    """Name this machine. The network address distinguishes machines with the same host name."""
+    """Return host name and network address, which distinguishes machines with the same host name."""
     return f"{socket.gethostname()}-{uuid.getnode():x}"

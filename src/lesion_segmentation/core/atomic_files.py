@@ -19,15 +19,18 @@ _USER_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.ERO
 
 @contextmanager
 def atomic_write(path: Path, beside: Path | None = None) -> Iterator[Path]:
-    """Yield a temporary file that replaces `path` when the block ends without an error.
+    """Yield the path of a temporary file, which replaces `path` when the block ends without an error.
+
+    After an error, the temporary file is removed, and an existing file at `path` is unchanged.
 
     Args:
         path: The final file. Its folder is created if necessary.
-        beside: The temporary file, on the same file system. A caller who names one has to remove it after a kill. By
-            default, its name is unique, and the next writer of `path` removes what a killed process left.
+        beside: Path of the temporary file, on the same file system. If the process is killed, the caller has to remove
+            this file. By default, it is a unique path in the same folder, and the next call for `path` removes the
+            files of killed processes.
 
     Raises:
-        InputError: There is no space or no permission. The existing file is unchanged.
+        InputError: There is no space or no permission, here or in the block.
     """
     temporary = beside or path.with_name(f".{path.stem}.{os.getpid()}-{next(_COUNTER)}.partial{path.suffix}")
     _UNFINISHED.add(temporary)
@@ -47,13 +50,13 @@ def atomic_write(path: Path, beside: Path | None = None) -> Iterator[Path]:
 
 
 def discard_unfinished() -> None:
-    """Remove the temporary files of this process before it is ended."""
+    """Remove all temporary files of this process. Call it before a signal handler ends the process."""
     for temporary in list(_UNFINISHED):
         _remove(temporary)
 
 
 def is_alive(pid: int) -> bool:
-    """Return whether a process with this id runs on this machine."""
+    """Return whether a process with this id is running on this machine."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -76,7 +79,7 @@ def expand_home(path: object) -> Path:
 
 
 def existing_parent(path: Path) -> Path:
-    """Return the nearest folder above `path` that exists and that this user can see."""
+    """Return the nearest parent of `path` that exists and is visible to this user. It may be a file."""
     return next(folder for folder in path.absolute().parents if os.path.exists(folder))
 
 
@@ -96,7 +99,7 @@ def _remove(temporary: Path) -> None:
 
 
 def _sweep(path: Path) -> None:
-    """Remove the temporary files that killed writers of this file left."""
+    """Remove the temporary files that killed processes left when writing this file."""
     pattern = re.compile(rf"\.{re.escape(path.stem)}\.(\d+)-\d+\.partial{re.escape(path.suffix)}")
     for left in path.parent.glob(".*.partial*"):
         found = pattern.fullmatch(left.name)
@@ -105,7 +108,7 @@ def _sweep(path: Path) -> None:
 
 
 def _find_user_error(error: BaseException | None) -> OSError | None:
-    """Return the cause that a user can fix, if there is one. Kedro's datasets wrap it."""
+    """Return the first error that a user can fix in a chain of causes, or None. Kedro's datasets wrap such errors."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in _USER_ERRORS:
             return error

@@ -22,10 +22,10 @@ MAX_DEATHS = 3
 
 
 def check_workers(workers: int | None, scheduler: str | None) -> None:
-    """Check the two options before any work.
+    """Check the options --workers and --scheduler before any work.
 
     Raises:
-        InputError: Both are given, or Dask is not installed.
+        InputError: Both are given, or one is given and Dask is not installed.
     """
     if workers is not None and scheduler is not None:
         raise InputError(
@@ -40,7 +40,11 @@ def check_workers(workers: int | None, scheduler: str | None) -> None:
 
 @contextmanager
 def open_workers(workers: int | None, scheduler: str | None) -> Iterator[Any]:
-    """Yield a Dask client of a cluster, or of new processes of this machine that share its cores and GPUs.
+    """Yield a Dask client of an existing cluster, or of new processes that share the cores and GPUs of this machine.
+
+    Args:
+        workers: Number of processes to start.
+        scheduler: Address of an existing cluster, such as tcp://host:8786. `workers` is ignored if it is given.
 
     Raises:
         InputError: The cluster does not answer.
@@ -63,8 +67,8 @@ def open_workers(workers: int | None, scheduler: str | None) -> Iterator[Any]:
                 yield client
             return
         assert workers is not None
-        # Each process binds itself to its cores before it imports torch, which counts its threads then. The empty
-        # pre-spawn-environ keeps Dask from limiting them to one.
+        # Each process binds itself to its cores before it imports torch, which then chooses its number of threads.
+        # Without the empty pre-spawn-environ, Dask would set OMP_NUM_THREADS=1.
         with (
             LocalCluster(n_workers=0, threads_per_worker=1, dashboard_address=None) as cluster,
             Client(cluster) as client,
@@ -80,7 +84,7 @@ def map_over(client: Any, function: Callable[..., Any], work: Mapping[str, Seque
     Args:
         client: The client of `open_workers`.
         function: A function that the workers can import.
-        work: The name of each task and its arguments of `function`.
+        work: The arguments of `function` for each task, by the name of the task.
 
     Raises:
         InputError: A task raised one, more than MAX_DEATHS workers died during one task, or the cluster has another
@@ -95,7 +99,7 @@ def map_over(client: Any, function: Callable[..., Any], work: Mapping[str, Seque
                 yield futures[future], future.result()
             except KilledWorker as error:
                 raise InputError(
-                    f"{futures[future]}: {MAX_DEATHS + 1} workers died during this task, probably of too little "
+                    f"{futures[future]}: {MAX_DEATHS + 1} workers died during this task, probably for lack of "
                     "memory. Use fewer workers or machines with more memory, and rerun the same command to resume."
                 ) from error
             except (ImportError, OSError, CancelledError) as error:
@@ -115,10 +119,17 @@ def share_work(
     workers: int | None,
     scheduler: str | None,
 ) -> Iterator[tuple[str, Any]]:
-    """Yield the name and result of each task, of `here` in this process or, if workers are requested, of `there`.
+    """Yield the name and result of each task. The tasks run in this process unless workers are requested.
+
+    Args:
+        here: Function that runs a task in this process.
+        there: Function that runs a task on a worker, which must be able to import it.
+        work: The arguments of the function for each task, by the name of the task.
+        workers: Number of processes to start, or None.
+        scheduler: Address of an existing cluster, or None.
 
     Raises:
-        InputError: For the same reasons as `open_workers` and `map_over`.
+        InputError: With workers, for the same reasons as in `open_workers` and `map_over`.
     """
     if workers is None and scheduler is None:
         for name, given in work.items():
@@ -130,7 +141,7 @@ def share_work(
 
 @contextmanager
 def redirect_output(path: Path) -> Iterator[None]:
-    """Append the output of this process to a file. In a shared terminal, the lines of several workers would mix."""
+    """Append the output of this process to a file, since the lines of several workers would mix in one terminal."""
     path.parent.mkdir(parents=True, exist_ok=True)
     streams = [stream for stream in (sys.stdout, sys.stderr) if stream is not None]
     with path.open("ab") as file, contextlib.ExitStack() as stack:
@@ -141,14 +152,14 @@ def redirect_output(path: Path) -> Iterator[None]:
             stack.callback(os.close, kept)
             stack.callback(os.dup2, kept, number)
             os.dup2(file.fileno(), number)
-        yield
         for stream in streams:
-            stream.flush()
+            stack.callback(stream.flush)
+        yield
 
 
 @contextmanager
 def _restored_environment() -> Iterator[None]:
-    """Restore the environment at the end, since Dask sets variables that processes started later would inherit."""
+    """Restore the environment variables at the end, since Dask sets some that later child processes would inherit."""
     before = dict(os.environ)
     try:
         yield

@@ -1,4 +1,4 @@
-"""PH2_dataset.txt, the annotation table of PH2, with its codes translated to words."""
+"""Reading and writing of PH2_dataset.txt, the annotation table of PH2."""
 
 import re
 
@@ -26,6 +26,7 @@ _LEGENDS: dict[str, dict[str, str] | None] = {
 }
 ANNOTATION_COLUMNS = tuple(_LEGENDS)
 ANNOTATIONS = "PH2_dataset.txt"
+"""Name of the file in PH2."""
 HEADER = (
     "||   Name ||  Histological Diagnosis || Clinical Diagnosis || Asymmetry | Pigment Network | Dots/Globules "
     "| Streaks | Regression Areas | Blue-Whitish Veil ||           Colors ||"
@@ -33,18 +34,19 @@ HEADER = (
 
 
 def parse_annotations(text: str) -> pd.DataFrame:
-    """Read PH2's annotation table.
+    """Parse PH2's annotation table and translate its codes to words.
 
     Args:
-        text: The content of PH2_dataset.txt. Cells may be empty: PH2 has 159 cases without a histological diagnosis,
-            and in a copy without annotations, all cells except case_id are empty.
+        text: The content of PH2_dataset.txt. Cells may be empty: 159 cases of PH2 have no histological diagnosis, and
+            in a copy without annotations, all cells except case_id are empty.
 
     Returns:
-        One row per case with the columns ANNOTATION_COLUMNS, in words. Several colours are joined by ", ", and empty
-        cells are empty strings.
+        One row per case, in the order of the file, with the columns ANNOTATION_COLUMNS, all of them text. Several
+        colours are joined by ", ". Empty cells are empty strings.
 
     Raises:
-        InputError: Lists every line that does not have ten cells, unknown code, and repeated case.
+        InputError: A line does not have ten cells, a code is unknown, or a case occurs twice. The message lists all of
+            these problems.
     """
     lines = [line for line in text.splitlines() if line.startswith("||") and "Name" not in line]
     problems: list[str] = []
@@ -60,7 +62,12 @@ def parse_annotations(text: str) -> pd.DataFrame:
 
 
 def format_annotations(codes: pd.DataFrame) -> str:
-    """Format codes of PH2's legends, in the columns ANNOTATION_COLUMNS, as text that `parse_annotations` reads."""
+    """Format a table as the text of PH2_dataset.txt, which `parse_annotations` reads.
+
+    Args:
+        codes: Columns ANNOTATION_COLUMNS, in this order, with PH2's codes instead of words. Several colour codes are
+            separated by spaces.
+    """
     lines = [HEADER]
     for row in codes.itertuples(index=False):
         name, histology, diagnosis, *middle, colors = (str(cell) for cell in row)

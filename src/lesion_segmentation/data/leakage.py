@@ -1,6 +1,7 @@
-"""The leak guard, which refuses training samples that show a validation or test case, or a near-duplicate of one."""
+"""The leak guard, which refuses samples if a case or near-duplicates of it are in more than one subset."""
 
 import logging
+from collections import defaultdict
 from typing import NamedTuple
 
 import pandas as pd
@@ -21,8 +22,8 @@ class LeakGuardSettings(ParameterModel):
 
     Attributes:
         allow_leak: Allow, with a warning, leaks between training and validation under a protocol that assigns samples
-            instead of cases. All other leaks are refused in any case.
-        max_distance: Two images are near-duplicates if their perceptual hashes differ in at most this number of 256
+            instead of cases. All other leaks are always refused.
+        max_distance: Two images are near-duplicates if their perceptual hashes differ in at most this many of 256
             bits. docs/leak_guard.md lists the distances within PH2 on which the default is based.
     """
 
@@ -31,7 +32,7 @@ class LeakGuardSettings(ParameterModel):
 
 
 class Leak(NamedTuple):
-    """A leak from training into validation or test: its description, and whether a test case is concerned."""
+    """A case, or a pair of near-duplicates, in two subsets: its description, and whether a test case is concerned."""
 
     description: str
     concerns_test: bool
@@ -43,19 +44,19 @@ def guard_samples(
     near_duplicates: pd.DataFrame,
     settings: LeakGuardSettings,
 ) -> pd.DataFrame:
-    """Check that nothing leaks from training into validation or test.
+    """Check that no case is in two subsets, and that no near-duplicates are in different subsets.
 
     Args:
         samples: Columns sample_id, case_id, transform, subset.
         split: Columns case_id, subset, protocol.
         near_duplicates: Columns case_id, other_case_id, differing_bits, near_duplicate.
-        settings: The setting `allow_leak` is used.
+        settings: Only `allow_leak` is used.
 
     Returns:
-        The samples with the column split_hash, the hash of the split with which they were compared.
+        The samples with the column split_hash, the hash of the split that they were compared with.
 
     Raises:
-        InputError: Lists the pairs that leak.
+        InputError: There are leaks; the message lists up to 20 of them.
     """
     found = find_shared_case_leaks(samples, split)
     found += find_near_duplicate_leaks(samples, split, near_duplicates)
@@ -77,7 +78,7 @@ def guard_samples(
 
 
 def find_shared_case_leaks(samples: pd.DataFrame, split: pd.DataFrame) -> list[Leak]:
-    """Return a leak for each validation sample and test case whose case a training sample shows."""
+    """Return a leak for each validation sample and each test case that shows the same case as a training sample."""
     train = samples[samples["subset"] == "train"].drop_duplicates("case_id").set_index("case_id")["sample_id"]
     validation = samples[samples["subset"] == "validation"]
     # The test cases are taken from the split, which the samples may contradict.
@@ -96,6 +97,7 @@ def find_near_duplicate_leaks(samples: pd.DataFrame, split: pd.DataFrame, near_d
     """Return a leak for each pair of near-duplicates in different subsets."""
     test = split[split["subset"] == "test"]
     subsets = pd.concat([samples, test]).groupby("case_id")["subset"].apply(set).to_dict()
+    subsets = defaultdict(set, subsets)  # split_cases drops training cases, which then have no subset
     pairs = near_duplicates[near_duplicates["near_duplicate"].astype(bool)]
     return [
         Leak(

@@ -17,7 +17,7 @@ from lesion_segmentation.data.reserved import check_reserved
 logger = logging.getLogger(__name__)
 
 DEVELOPMENT = "development"
-"""The subset of all cases except the test cases, under protocols that assign samples to training and validation."""
+"""Subset of all cases outside the test set, under protocols that assign samples to training and validation later."""
 FOLDS = 5
 OVERFIT_CASES = 4
 
@@ -26,17 +26,18 @@ class SplitSettings(ParameterModel):
     """The parameters `split`.
 
     Attributes:
-        protocol: A key of PROTOCOLS. `stratified`: 60/15/25 percent, stratified by diagnosis. `folds`: the test set is
-            one of five folds, stratified by diagnosis. `given`: the column `subset` of the table. `overfit`: the first
-            four cases for training and all others for the test, to check that a network can learn.
+        protocol: A key of PROTOCOLS. `stratified`: 60% training, 15% validation and 25% test, stratified by diagnosis.
+            `folds`: the test set is one of five folds, stratified by diagnosis. `given`: the table has the subsets in
+            its column `subset`. `overfit`: the first four cases are for training and all others for the test, to check
+            that a network can learn.
             `lesion_segmentation.paper` adds `paper` and `paper_leaky`, and `lesion_project.pipelines` adds `isic2018`.
             Near-duplicates and the cases of one `group`, such as a patient, stay together. The split is not stratified
             if no case has a diagnosis.
-        scored_source: The only source of validation and test cases, for data from several sources. All cases of other
+        scored_source: The only source of validation and test cases, for data from several sources. Cases of all other
             sources are for training.
         validation_cases: The number of validation cases, for protocols that do not fix it. With 0, all cases except
             the test cases are for training.
-        fold: The fold of `folds` for the test, 0 to 4.
+        fold: The number of the test fold under `folds`, 0 to 4.
         seed: Seed of the random split.
     """
 
@@ -90,8 +91,8 @@ def split_cases(
 
     Returns:
         Columns case_id, subset, protocol and, if known, source, one row per case. The subset is train, validation or
-        test, or, if the protocol assigns samples, development or test. Training cases of other sources that share a
-        group with a validation or test case are dropped.
+        test. If the protocol assigns samples, it is development or test, and train for cases of sources other than
+        `scored_source`. Cases of such sources that share a group with a scored case are dropped.
 
     Raises:
         InputError: The protocol cannot be applied to these cases.
@@ -135,7 +136,7 @@ def leaks(protocol: str) -> bool:
 
 
 def describe_protocol(protocol: str) -> str:
-    """Return the protocol for titles, with a warning if it leaks."""
+    """Return the name of the protocol for titles, with a warning if it leaks."""
     warning = ", A LEAK: copies of training cases are in validation" if leaks(protocol) else ""
     return f"split {protocol}{warning}"
 
@@ -169,7 +170,7 @@ def draw_validation_cases(rest: pd.DataFrame, settings: SplitSettings, stratify:
     count = settings.validation_cases
     if count >= len(rest):
         raise InputError(
-            f"split.validation_cases is {count}, but only {len(rest)} cases are not in the test set: "
+            f"split.validation_cases is {count}, but only {len(rest)} cases are not in the test set, so "
             "nothing would be left for training. Choose a smaller number."
         )
     return draw_cases(rest, count, settings.seed, stratify)
@@ -210,12 +211,12 @@ def _draw_share(share: float) -> Draw:
 
 
 def _given(subset: str) -> Draw:
-    """Return a function that chooses the cases of this subset by the table's column `subset`."""
+    """Return a function that chooses the cases whose column `subset` has this value."""
 
     def draw(table: pd.DataFrame, settings: SplitSettings) -> list[str]:
         if "subset" not in table:
             raise InputError(
-                "split.protocol is given, but the table has no column subset. Add one with the values train, "
+                "split.protocol is 'given', but the table has no column subset. Add one with the values train, "
                 "validation and test, or choose another split.protocol."
             )
         unknown = sorted(set(table["subset"]) - {"train", "validation", "test"})

@@ -1,6 +1,6 @@
-"""Audit of published scores: whether the scores of a row can all be right.
+"""Audit of published scores: a check whether all scores of a row can be right together.
 
-The bounds are those of score_bounds.py. Printed scores are rounded, so each stands for a range of values.
+`score_bounds` has the bounds. Printed scores are rounded, so each stands for a range of values.
 """
 
 import re
@@ -30,17 +30,18 @@ def audit_table(table: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         table: Cells as text, so that the number of printed decimals is known. Columns: name, the AUDITED scores (empty
-            if not published; read as percentages if any of the row is above 1), and optionally n (number of images)
-            and averaging (pooled, per_image or empty).
+            if not published; read as percentages if any score of the row is above 1), and optionally n (number of
+            images) and averaging (pooled, per_image or empty).
 
     Returns:
-        Columns name, verdict, pooled and per_image (the bounds that are broken under that averaging, or "possible", or
-        "only by rounding: ..."), implied_dice and implied_iou (fractions that follow from precision and recall if the
-        scores are pooled).
+        Columns name, verdict, pooled and per_image (the bounds that are broken under that averaging, or "possible",
+        "only by rounding: ..." or "nothing to check"), implied_dice and implied_iou (fractions that follow from
+        precision and recall if the scores are pooled; None if one of the two is not published).
 
-        The verdict is "possible" if no bound forbids the row under at least one averaging; "impossible" if no single
-        averaging allows it, or the named one does not; "undecided" if only rounding or a mixture of averagings
-        (precision and recall by one, the other scores by another) explains it, or if there is nothing to check.
+        The verdict is "possible" if no bound is violated under at least one averaging; "impossible" if no averaging
+        allows the row, or the one in its column averaging does not; "undecided" if only rounding or a mixture of
+        averagings (precision and recall by one, the other scores by another) explains it, or if there is nothing to
+        check.
 
     Raises:
         InputError: Columns are missing, or a cell is not a score.
@@ -48,15 +49,18 @@ def audit_table(table: pd.DataFrame) -> pd.DataFrame:
     problems = [f"column {name} is missing" for name in ("name", *AUDITED) if name not in table]
     problems += [] if len(table) else ["it has no rows"]
     if problems:
-        raise InputError.from_problems("The table cannot be audited", problems, "Its header needs these names.")
+        raise InputError.from_problems("The table cannot be audited", problems, "Add what is missing.")
     rows = [_read_row(row, problems) for row in table.fillna("").astype(str).to_dict("records")]
     if problems:
-        raise InputError.from_problems("The table cannot be audited", problems, "Expected numbers or empty cells.")
+        raise InputError.from_problems("The table cannot be audited", problems, "Correct these cells.")
     return pd.DataFrame([_audit_row(row) for row in rows])
 
 
 def audit_table_ii(table_ii: pd.DataFrame) -> pd.DataFrame:
-    """Audit every row of Table II, as percentages with two decimals, or with none for the paper's rows (without n)."""
+    """Audit every row of Table II, as percentages with two decimals.
+
+    The rows of the paper, which have no n, are audited as percentages without decimals, as the paper prints them.
+    """
     rows = []
     for row in table_ii.to_dict("records"):
         published = pd.isna(row["n"])
@@ -81,7 +85,7 @@ class _Row:
     averaging: str
 
     def check(self, averaging: str, names: tuple[str, ...] = AUDITED) -> Findings:
-        """Check some of the scores under one averaging; for a single image both averagings are the same."""
+        """Check the scores in `names` under one averaging. For a single image, both averagings are the same."""
         printed = {name: value for name, value in self.printed.items() if name in names}
         ranges = {name: self.ranges[name] for name in printed}
         if averaging == "pooled" or self.n == 1:
@@ -90,7 +94,7 @@ class _Row:
 
     @property
     def checkable(self) -> bool:
-        """Whether any bound connects the published scores."""
+        """True if a bound connects at least two of the published scores."""
         overlaps = {"dice", "iou"} & set(self.printed)
         return bool(overlaps and len(self.printed) > 1) or {"precision", "recall", "accuracy"} <= set(self.printed)
 
@@ -143,7 +147,7 @@ def _audit_row(row: _Row) -> dict[str, object]:
 
 
 def _allows_mixture(row: _Row) -> bool:
-    """Whether precision and recall under one averaging and the other scores under another could be right."""
+    """Return whether precision and recall under one averaging and the other scores under another could be right."""
     if row.averaging or row.n == 1:
         return False
     groups = (("dice", "iou", "accuracy"), ("precision", "recall", "accuracy"))

@@ -17,7 +17,7 @@ SUBSETS = ("train", "validation", "test")
 SCORES = ("accuracy", "precision", "recall", "iou", "dice")
 TABLE_METRICS = (*SCORES, "loss")
 LABELS = ("source", "test_time_augmentation", "keep_largest_component", "protocol", "threshold")
-"""Columns of every table of scores that describe how its predictions were made and on which cases."""
+"""Columns of every table of scores that describe its cases and how they were predicted."""
 NETWORK, ENHANCEMENT = "network", "enhancement"
 """Values of threshold_role: the network's own threshold, or the lower one of the paper's enhancement."""
 EPOCH_STEP = 10
@@ -34,12 +34,12 @@ def score_cases(
     """Score each sample that has a probability map.
 
     Args:
-        probabilities: sample_id to float (H, W), 0 to 1.
-        masks: sample_id to uint8 (H, W), 0 or 1.
-        scored: Columns sample_id, case_id, subset, protocol and source.
+        probabilities: Probability maps by sample_id, float (H, W), 0 to 1.
+        masks: True masks by sample_id, uint8 (H, W), 0 or 1.
+        scored: The samples, with columns sample_id, case_id, subset, protocol and source.
         threshold: Pixels with a higher probability are lesion.
         test_time_augmentation: The value with which the maps were predicted, repeated in every row.
-        keep_largest_component: Score only the largest connected component of each mask, with its holes filled.
+        keep_largest_component: Score only the largest connected component of each prediction, with its holes filled.
 
     Returns:
         Columns subset, case_id, sample_id, the CASE_METRICS, loss (mean binary cross-entropy over the pixels), tp, fp,
@@ -72,18 +72,27 @@ def score_cases(
 
 
 def hash_mask(mask: np.ndarray) -> str:
-    """Return a digest of a boolean mask (H, W) and its size."""
+    """Return a digest of the shape and the pixels of a boolean mask (H, W)."""
     return hashlib.sha256(f"{mask.shape}".encode() + mask.tobytes()).hexdigest()[:16]
 
 
 def binary_cross_entropy(probabilities: np.ndarray, mask: np.ndarray) -> float:
-    """Return the mean over the pixels, in nats. Probabilities are clipped to [1e-7, 1 - 1e-7], as in Keras."""
+    """Return the mean binary cross-entropy over the pixels, in nats.
+
+    Args:
+        probabilities: Floats (H, W), clipped to [1e-7, 1 - 1e-7] as in Keras.
+        mask: Boolean (H, W).
+    """
     p = np.clip(np.asarray(probabilities, dtype=np.float64), 1e-7, 1 - 1e-7)
     return float(-np.where(mask, np.log(p), np.log1p(-p)).mean())
 
 
 def summarize_cases(case_metrics: pd.DataFrame, case_metrics_enhanced: pd.DataFrame) -> pd.DataFrame:
     """Compute Table II with both averages, at both thresholds.
+
+    Args:
+        case_metrics: Table of `score_cases` at the network's own threshold.
+        case_metrics_enhanced: Table of `score_cases` at the threshold of the paper's enhancement.
 
     Returns:
         Columns subset, average ("per_image": mean over cases; "pooled": score of the pixels of all cases), the
@@ -103,7 +112,7 @@ def summarize_cases(case_metrics: pd.DataFrame, case_metrics_enhanced: pd.DataFr
 def _parts(
     case_metrics: pd.DataFrame, case_metrics_enhanced: pd.DataFrame
 ) -> Iterator[tuple[pd.DataFrame, dict[str, np.ndarray], dict[str, Any]]]:
-    """Yield the cases of each threshold and subset, their counts, and the cells that all their rows share."""
+    """Yield, for each threshold and subset, its cases, their pixel counts, and the cells that all its rows share."""
     for table, role in ((case_metrics, NETWORK), (case_metrics_enhanced, ENHANCEMENT)):
         for subset, part in by_subset(table):
             counts = {name: part[name].to_numpy() for name in COUNTS}
@@ -113,15 +122,16 @@ def _parts(
 
 
 def _score_pooled(counts: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Return the SCORES of the pixels of all cases; counts are (N,) each."""
+    """Return the SCORES of the pixels of all cases together; counts are (N,) each."""
     pooled = score_counts(*(counts[name].sum() for name in COUNTS))
     return {name: float(pooled[name]) for name in SCORES}
 
 
 def find_intervals(case_metrics: pd.DataFrame, case_metrics_enhanced: pd.DataFrame) -> pd.DataFrame:
-    """Compute the 95% CI over cases of every mean score, and of the pooled scores of Table II; one row per score.
+    """Compute the 95% CI of every mean score and of the pooled scores of Table II, by resampling cases.
 
-    The pooled border_error_share is the share of all wrong pixels that lie near the border.
+    The arguments are those of `summarize_cases`. The result has one row per score. The pooled border_error_share is the
+    share of all wrong pixels that lie near the border.
 
     Returns:
         Columns subset, average, metric, n, n_undefined, score, low, high (fractions), the LABELS and threshold_role.
@@ -150,7 +160,7 @@ def _pooled_rows(part: pd.DataFrame, counts: Mapping[str, np.ndarray]) -> Iterat
 
 
 def pick_epochs(training_history: pd.DataFrame, split: pd.DataFrame) -> pd.DataFrame:
-    """Select the metrics of the first epoch, of every tenth, and of the last (step 7 of the paper).
+    """Select the metrics of the first epoch, every tenth epoch and the last one (step 7 of the paper).
 
     Returns:
         Columns epoch, subset (validation, if there are validation cases; train, with the metrics of the training
@@ -169,12 +179,12 @@ def pick_epochs(training_history: pd.DataFrame, split: pd.DataFrame) -> pd.DataF
 
 
 def labels_of(part: pd.DataFrame) -> dict[str, Any]:
-    """Return the LABELS of rows that agree in all of them except their source; source names every source."""
+    """Return the LABELS that the rows have in common. The value of source names the sources of all rows."""
     return {**part.iloc[0][list(LABELS)], "source": name_source(part)}
 
 
 def headline_subset(table: pd.DataFrame) -> str:
-    """Return the subset that is reported first: test, or else the last one that was scored."""
+    """Return the subset that is reported first: test if it was scored, else validation, else train."""
     return next(name for name in reversed(SUBSETS) if (table["subset"] == name).any())
 
 

@@ -1,6 +1,6 @@
 """Pillow's resampling as tensor operations that ONNX can express.
 
-ONNX's own `Resize` differs from Pillow by single grey levels in 8-bit images, and networks amplify such differences.
+ONNX's own `Resize` differs from Pillow by one grey level in some pixels, and networks amplify such differences.
 These functions repeat the fixed-point arithmetic of Pillow's `Resample.c`, so that the exported file resizes bit for
 bit as `lesion_segmentation.images.resize` does. Image sizes are symbolic during an export, so all values that depend on
 them are zero-dimensional float64 tensors.
@@ -19,7 +19,7 @@ FIXED_POINT = float(1 << 22)
 
 
 class Span(NamedTuple):
-    """The pixels `start` to `start + size` of an axis of `length` pixels."""
+    """The pixels from `start` to `start + size`, exclusive, of an axis of `length` pixels."""
 
     start: Tensor
     size: Tensor
@@ -27,7 +27,7 @@ class Span(NamedTuple):
 
 
 class Axis(NamedTuple):
-    """One image axis: all its pixels at the native size, and the span that they fill in the network's input."""
+    """One image axis: the span of all its pixels at the native size, and the span that they fill in the input."""
 
     native: Span
     framed: Span
@@ -44,16 +44,16 @@ def _linear(distance: Tensor) -> Tensor:
 
 
 KERNELS = {"cubic": (_cubic, 2.0), "linear": (_linear, 1.0)}
-"""Weight of a source pixel at a distance, and the distance beyond which it is 0."""
+"""By name, the weight of a source pixel as a function of its distance, and the distance beyond which it is 0."""
 
 
 def frame_axes(native: tuple[int, int], size: tuple[int, int], framing: Framing) -> tuple[Axis, Axis]:
-    """Return both axes of an image as `lesion_segmentation.images.resize.frame` places it.
+    """Return the vertical and the horizontal axis, with spans as `lesion_segmentation.images.resize.frame` places them.
 
     Args:
         native: Height and width of the image, possibly symbolic.
         size: Height and width of the network's input.
-        framing: How images of other proportions are fitted into the input.
+        framing: The method to fit an image of another aspect ratio.
     """
     sides = [torch.scalar_tensor(side, dtype=torch.float64) for side in native]
     factors = [length / side for length, side in zip(size, sides, strict=True)]
@@ -68,9 +68,9 @@ def frame_axes(native: tuple[int, int], size: tuple[int, int], framing: Framing)
 
 
 def resize_images(pixels: Tensor, rows: Axis, columns: Axis, kernel: str) -> Tensor:
-    """Resize 8-bit images as Pillow does and place them on black.
+    """Resize 8-bit images as Pillow does, and pad them with black.
 
-    The products are float64, in which sums of 8-bit pixels times 22-bit weights are exact.
+    The sums are computed in float64, which represents sums of 8-bit pixels times 22-bit weights exactly.
 
     Args:
         pixels: Images (N, C, H, W), 0 to 255, uint8.
@@ -79,7 +79,7 @@ def resize_images(pixels: Tensor, rows: Axis, columns: Axis, kernel: str) -> Ten
         kernel: A key of KERNELS.
 
     Returns:
-        Whole numbers 0 to 255, float32 (N, C, h, w).
+        Whole numbers from 0 to 255, float32 (N, C, h, w), where (h, w) is the size of the input.
     """
     vertical, horizontal = (_to_fixed_point(resampling_weights(*axis, kernel)) for axis in (rows, columns))
     lost_rows, lost_columns = (axis.native.size - axis.framed.size for axis in (rows, columns))
@@ -94,10 +94,10 @@ def resize_images(pixels: Tensor, rows: Axis, columns: Axis, kernel: str) -> Ten
 
 
 def restore_maps(maps: Tensor, rows: Axis, columns: Axis) -> Tensor:
-    """Resize maps (N, 1, h, w) bilinearly to the images' native size, without the black beside the image.
+    """Resize maps, float32 (N, 1, h, w), bilinearly to the native size of the images, without the padding.
 
     Returns:
-        float32 (N, H, W), equal to Pillow's result up to rounding of the last bits.
+        float32 (N, H, W), equal to Pillow's result except for rounding in the last bits.
     """
     vertical, horizontal = (resampling_weights(axis.framed, axis.native, "linear").float() for axis in (rows, columns))
     return (vertical @ (maps @ horizontal.mT)).squeeze(1)
@@ -106,7 +106,7 @@ def restore_maps(maps: Tensor, rows: Axis, columns: Axis) -> Tensor:
 def resampling_weights(source: Span, target: Span, kernel: str) -> Tensor:
     """Return the weight of each source pixel in each target pixel, float64 (target length, source length).
 
-    Rows of target pixels outside the target's span are 0, others sum to 1.
+    The weights of a target pixel sum to 1, or are all 0 outside the span of the target.
     """
     function, reach = KERNELS[kernel]
     scale = source.size / target.size

@@ -15,9 +15,9 @@ from lesion_segmentation.core.tensor_files import find_mismatches
 from lesion_segmentation.images.resize import Framing, Resizing
 
 FORMAT_VERSION = 5
-"""Format version of weights files. Version 1 has no version number, and SegNet's three options are keys of their own.
-Version 2 does not say how masks are made from probabilities. Version 3 has no license. Version 4 has former key names
-(`lesion_segmentation.core.renamed_keys`)."""
+"""Format version of weights files. In version 1 there is no version number, and SegNet's three options are top-level
+keys. Version 2 lacks the options of the masks, such as the threshold. Version 3 lacks the license. Version 4 has former
+key names (`lesion_segmentation.core.renamed_keys`)."""
 
 RAW_RANGE = (0.0, 255.0)
 """Range of unscaled pixels."""
@@ -34,11 +34,12 @@ class NetworkMetadata:
 
     Attributes:
         architecture: A key of `lesion_segmentation.model.ARCHITECTURES`.
-        options: Arguments of the architecture, which checks their names and bounds itself.
+        options: Arguments of the architecture, which checks their names and bounds.
         input_size: Height and width of the training images, to which images are resized for prediction. None, as in
             files of format version 1, means that images are predicted at their own size.
-        resizing, framing: How images were brought to that size. The defaults hold for files without these keys.
-        input_range: Lowest and highest raw pixel value that the mean and deviation belong to.
+        resizing, framing: Filter and framing with which images were resized. The defaults hold for files without these
+            keys.
+        input_range: Lowest and highest possible value of raw pixels. Only RAW_RANGE is supported.
         input_mean: Value subtracted from raw pixels, per channel (RGB); 0 means raw input.
         input_std: Divisor of the difference, per channel.
         threshold: Pixels with a probability above this value are lesion.
@@ -48,8 +49,8 @@ class NetworkMetadata:
         source: Display names of the training data, such as PH2.
         data_hash: Hash of the pixels of these data.
         split_hash: Hash of the split that the network was trained under.
-        seen: The images that the network, or the one that it was initialized from, was trained on: the first digits
-            of the SHA-256 of their pixels.
+        seen: The images that this network and the one that it was initialized from were trained on, each as the first
+            12 digits of the SHA-256 of its pixels.
         seen_unnamed: Sources of training images that `seen` does not list.
         initialized_from: MLflow run id of the network that provided the initial weights, or the name of pretrained
             encoder weights.
@@ -86,17 +87,18 @@ class NetworkMetadata:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "NetworkMetadata":
-        """Read what `to_dict` returned in this or an earlier version; missing keys get their defaults.
+        """Read the values that `to_dict` returned in this or an earlier version. Missing keys get their defaults.
 
         Raises:
-            InputError: The architecture is missing, a key is unknown, the pixel range is another one, the format
-                version is newer, or a value has the wrong type or is not finite.
+            InputError: The architecture is missing, a key is unknown, `input_range` is not RAW_RANGE, the format
+                version is not supported, or a value has the wrong type, is out of bounds or is not finite.
         """
         given = dict(values)
         version = given.pop("format_version", 1)
         if version not in range(1, FORMAT_VERSION + 1):
             raise InputError(
-                f"format_version is {version}, expected 1 to {FORMAT_VERSION}: a newer version of this project wrote it"
+                f"format_version is {version}, expected 1 to {FORMAT_VERSION}. If a newer version of this project "
+                "wrote the file, update the project."
             )
         if version == 1:
             given["options"] = {name: given.pop(name) for name in _OPTIONS_OF_VERSION_1 if name in given}
@@ -124,9 +126,9 @@ class Network(nn.Module):
     """Base class of all networks: scaled images (N, 3, H, W) to logits (N, heads, H, W).
 
     Attributes:
-        metadata: Architecture, options, and how the network is applied.
-        encoder: The part that may be initialized from pretrained weights and may have its own learning rate; not
-            every network has one.
+        metadata: Architecture, options, preprocessing and postprocessing, and provenance.
+        encoder: Submodule that may be initialized from pretrained weights and may have its own learning rate. Not every
+            network has one.
     """
 
     metadata: NetworkMetadata
@@ -134,12 +136,12 @@ class Network(nn.Module):
 
     @property
     def title(self) -> str:
-        """The architecture in words, for people."""
+        """Readable name of the architecture, for titles and tables."""
         return self.metadata.architecture
 
     @property
     def annotation_styles(self) -> tuple[str, ...]:
-        """Sources that have an output head of their own; empty if one head serves all."""
+        """Data sources that have an output head of their own; empty if the network has a single head for all."""
         return tuple(self.metadata.options.get("annotation_styles", ()))
 
     @property
@@ -176,7 +178,7 @@ class Network(nn.Module):
 
         Args:
             tensors: All tensors of the network, by name.
-            assign: Use these tensors themselves instead of copying their values.
+            assign: Use these tensors instead of copying their values, as in `torch.nn.Module.load_state_dict`.
 
         Raises:
             ValueError: Tensors are missing or unknown, or have other types or shapes than the network's.
@@ -194,7 +196,7 @@ class Network(nn.Module):
         """Initialize the encoder from pretrained weights, given under their published names.
 
         Raises:
-            InputError: These weights do not fit this network: a tensor is missing or has another shape.
+            InputError: This architecture has no pretrained weights, or a tensor is missing or has another shape.
         """
         names = self.published_names()
         if not names:

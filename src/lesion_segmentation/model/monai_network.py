@@ -15,7 +15,7 @@ from lesion_segmentation.core.parameter_model import ParameterModel
 from lesion_segmentation.model.metadata import Network, NetworkMetadata
 
 MULTIPLE = 32
-"""Most of MONAI's networks require sides that can be halved five times."""
+"""Images are padded to a multiple of this, since most networks of MONAI require sides that can be halved five times."""
 _TASK_ARGUMENTS = {"spatial_dims": 2, "in_channels": 3, "out_channels": 1}
 """Arguments that the task determines; users need not set them."""
 
@@ -38,14 +38,17 @@ class MonaiOptions(ParameterModel):
 
 
 class MonaiNetwork(Network):
-    """A network of MONAI that takes images of any size: they are padded to a multiple of 32, and its output is cropped.
+    """Network of MONAI for images of any size.
+
+    Images are padded with zeros at the right and the bottom to a multiple of 32, and the output is cropped again.
 
     Args:
         network: A class of monai.networks.nets, such as AttentionUnet.
         arguments: Arguments of the class by name; spatial_dims, in_channels and out_channels are filled in.
 
     Raises:
-        InputError: The network cannot be built.
+        ValidationError: MONAI has no such network, it has no such argument, or an argument would download weights.
+        InputError: The network cannot be built with these arguments, or it needs a package that is not installed.
     """
 
     def __init__(self, network: str, arguments: dict[str, Any] | None = None) -> None:
@@ -59,7 +62,11 @@ class MonaiNetwork(Network):
         return f"MONAI {self.metadata.options['network']}"
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map scaled images (N, 3, H, W) to logits (N, 1, H, W)."""
+        """Map scaled images (N, 3, H, W) to logits (N, 1, H, W).
+
+        Raises:
+            ValueError: The network returns several outputs.
+        """
         height, width = x.shape[2:]
         padded = F.pad(x, (0, -width % MULTIPLE, 0, -height % MULTIPLE))
         found = self.network(padded)
@@ -118,7 +125,7 @@ def _find_arguments(build: Callable[..., nn.Module], arguments: dict[str, Any]) 
     fetching = [name for name, value in arguments.items() if value and ("pretrained" in name or "://" in str(value))]
     if fetching:
         raise ValueError(
-            f"options.arguments.{fetching[0]} would download weights, but a training downloads nothing. Leave it out. "
+            f"options.arguments.{fetching[0]} would download weights, but a run must not download anything. Omit it. "
             "For an encoder that was pretrained on ImageNet, use unet_lite (make encoders)."
         )
     fixed = {"pretrained": False} if "pretrained" in known else {}

@@ -1,26 +1,31 @@
 """Scores as the paper's code computes them. They differ from the usual definitions; use them only to compare with it.
 
-The formulas are those of the notebook hashbanger/Skin_Lesion_Segmentation, which the paper follows.
+The formulas are those of the notebook in the repository hashbanger/Skin_Lesion_Segmentation, which the paper follows.
 """
 
 import numpy as np
 
 SMOOTH = 100.0
+"""Constant in numerator and denominator of `iou` and `dice`."""
 BATCH = 18
+"""Batch size of the paper's code."""
 
 
 def legacy_scores(probabilities: np.ndarray, masks: np.ndarray, batch_size: int = BATCH) -> dict[str, float]:
     """Return accuracy, precision, recall, iou and dice as the paper's code computes them.
 
     Args:
-        probabilities: (N, H, W), 0 to 1.
-        masks: (N, H, W), boolean or 0 and 1.
-        batch_size: Size of the batches over which the scores are averaged, weighted by their size.
+        probabilities: p, (N, H, W), 0 to 1.
+        masks: y, (N, H, W), boolean or 0 and 1.
+        batch_size: Number of images per batch. Each batch is scored, and the scores are averaged with the numbers of
+            images as weights.
 
     Returns:
         Fractions. `iou` is soft: the mean over image rows (of W pixels) of (I + 100) / (S - I + 100) with I = sum(y p)
-        and S = sum(y^2) + sum(p^2), so that rows without lesion score 1. `dice` is soft and pooled over the batch:
-        (2 I + 100) / (sum(y) + sum(p) + 100). Precision and recall are pooled over the batch.
+        and S = sum(y^2) + sum(p^2). A row without lesion scores 1 if all its probabilities are 0. `dice` is soft and
+        pooled over the batch: (2 I + 100) / (sum(y) + sum(p) + 100). `accuracy`, `precision` and `recall` are pooled
+        over the batch, with probabilities rounded to 0 or 1. Precision is 0 without a predicted lesion, and recall is 0
+        without a true one.
 
     Raises:
         ValueError: The shapes differ or are not (N, H, W) with N of at least 1.

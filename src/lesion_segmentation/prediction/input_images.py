@@ -16,7 +16,7 @@ from lesion_segmentation.data.sources.folder import ENDINGS
 from lesion_segmentation.images.read import read_rgb
 
 MAX_PIXELS = 100_000_000
-"""Larger images are refused, since they would need gigabytes of memory."""
+"""Maximum number of pixels of an image. Larger images would need gigabytes of memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,8 @@ class ImageFile:
     Attributes:
         path: The location of the file.
         name: The path relative to the input folder, with slashes; for a single image, its file name.
-        fingerprint: Size and marks of change. Another file with the same name has another fingerprint.
+        fingerprint: Size and time of modification of a local file, or size and a checksum of the metadata of a remote
+            file. It changes if the file is replaced.
     """
 
     path: Location
@@ -40,7 +41,7 @@ class ImageFile:
 
     @property
     def stem(self) -> str:
-        """Return the name without its suffix, with which the names of all outputs begin."""
+        """Return the name without its suffix, which is the prefix of the names of all its output files."""
         return remove_suffix(self.name)
 
 
@@ -50,11 +51,11 @@ def remove_suffix(name: str) -> str:
 
 
 class SelectedImages(NamedTuple):
-    """Images of one call.
+    """Images of one prediction.
 
     Attributes:
         files: The images to predict: all of them, or one shard.
-        listed: All images of the input.
+        listed: All images of the input, whichever shard is selected.
     """
 
     files: list[ImageFile]
@@ -62,13 +63,17 @@ class SelectedImages(NamedTuple):
 
 
 def select_images(source: Location, shard: str | None = None) -> SelectedImages:
-    """List the input images and select one shard of them, as `list_input_images` and `take_shard` do."""
+    """List the input images and select one shard of them, or all for None.
+
+    Raises:
+        InputError: For the same reasons as `list_input_images` and `take_shard`.
+    """
     listed = list_input_images(source)
     return SelectedImages(take_shard(listed, shard), listed)
 
 
 def list_input_images(source: Location) -> list[ImageFile]:
-    """Return a single image, or all images of a folder at any depth, sorted by name.
+    """List a single image, or all images of a folder at any depth, in a fixed order.
 
     Raises:
         InputError: There are no images, two images would get the same mask file, or the storage cannot be used.
@@ -90,7 +95,7 @@ def list_input_images(source: Location) -> list[ImageFile]:
 
 
 def _list_folder(source: Path) -> list[ImageFile]:
-    source = source.absolute()  # workers may have other working folders
+    source = source.absolute()  # workers may run in another folder
     if source.is_file():
         return [ImageFile.from_path(source, source.name)]
     if not source.is_dir():
@@ -100,7 +105,7 @@ def _list_folder(source: Path) -> list[ImageFile]:
 
 
 def _list_storage(source: StoragePath) -> list[ImageFile]:
-    """List all files at once. Object stores answer with a thousand per request; checking each would need one each."""
+    """List all files at once. An object store lists a thousand files per request, but checks only one per request."""
     found = source.list()
     if not found:
         raise InputError(f"{source} does not exist or is empty. Expected an image or a folder with images.")
@@ -108,12 +113,12 @@ def _list_storage(source: StoragePath) -> list[ImageFile]:
         return [ImageFile(source, source.name, fingerprint(found[""]))]
     images = {name: info for name, info in sorted(found.items()) if PurePosixPath(name).suffix.lower() in ENDINGS}
     if problems := [name for name in images if {"", ".", ".."} & set(name.split("/"))]:
-        raise InputError.from_problems(f"{source}: these names are no valid file paths", problems, "Rename them.")
+        raise InputError.from_problems(f"{source}: these names are not valid file paths", problems, "Rename them.")
     return [ImageFile(source / name, name, fingerprint(info)) for name, info in images.items()]
 
 
 def take_shard(images: Sequence[ImageFile], shard: str | None) -> list[ImageFile]:
-    """Return every N-th image, starting with the K-th, for the shard `K/N`; or all images for None.
+    """Return every N-th image, starting with the K-th, for the shard `K/N`, or all images for None.
 
     Raises:
         InputError: The shard does not have this form, or K is not between 1 and N.
@@ -130,19 +135,28 @@ def read_input_image(path: Location) -> np.ndarray:
     """Read an image as it is displayed, uint8 (H, W, 3).
 
     Raises:
-        ValueError: The file is no image, damaged, of an unsupported kind, or larger than MAX_PIXELS.
+        ValueError: The file is not an image, is damaged or unsupported, has more than MAX_PIXELS pixels, or is a local
+            file that cannot be opened.
+        FileNotFoundError, PermissionError: A remote file does not exist or may not be read.
+        MemoryError: The memory is not sufficient.
         InputError: The storage cannot be used.
     """
     return read_rgb(io.BytesIO(path.read()) if isinstance(path, StoragePath) else path, MAX_PIXELS)
 
 
 def require_side(image: np.ndarray, input_size: tuple[int, int] | None) -> None:
-    """Refuse images with a side under 32 pixels for weights of format 1, which record no input size.
+    """Refuse an image with a side under 32 pixels if the weights have no input size, as in format version 1.
+
+    Such weights predict images at their own size.
+
+    Args:
+        image: uint8 (H, W, 3).
+        input_size: Height and width to which the network's images are resized, or None.
 
     Raises:
         ValueError: The image is too small.
     """
     if input_size is None and min(image.shape[:2]) < 32:
         raise ValueError(
-            f"it is {image.shape[1]} x {image.shape[0]}, but these weights have no input size and need 32 x 32 at least"
+            f"it is {image.shape[1]} x {image.shape[0]}, but these weights have no input size and need at least 32 x 32"
         )

@@ -30,7 +30,7 @@ class Prediction(NamedTuple):
 
     Attributes:
         probability: Probability of lesion per pixel, float32 (H, W), 0 to 1.
-        mask: Pixels of the lesion, boolean (H, W).
+        mask: Boolean (H, W), true for pixels of the lesion.
     """
 
     probability: np.ndarray
@@ -38,14 +38,14 @@ class Prediction(NamedTuple):
 
 
 class MaskOptions(TypedDict, total=False):
-    """Options that change the masks. None, the default of each, means the value in the metadata of the network.
+    """Options that change the masks. None, the default, selects the value in the metadata of the network.
 
     Attributes:
         threshold: Pixels with a higher probability are lesion.
         test_time_augmentation: Flips over which probabilities are averaged.
         keep_largest_component: Keep only the largest connected component of each mask and fill its holes.
         annotation_style: Data source whose annotation style the masks follow, if the network has several output heads.
-            The metadata name none, so None means the first one.
+            The metadata contain no such value, so None selects the first output head.
     """
 
     threshold: float | None
@@ -58,18 +58,18 @@ class Predictor:
     """A network that is prepared once and then predicts images of any size.
 
     Images are resized to the input size of the network and scaled as in its training. Probabilities are resized back to
-    the size of the image and thresholded.
+    the size of the image and thresholded. Without an input size in the metadata, images keep their size.
 
     Args:
         network: A network as `load_network` returns it. It is copied, not changed.
-        device: A device name of PyTorch, or `auto` for a GPU if there is one, else the CPU.
+        device: A PyTorch device name, or `auto` for a GPU if there is one, else the CPU.
         precision: `32-true` for float32; `auto` for bfloat16 if the device computes with it, else float32.
-            docs/benchmarks.md shows how the precision changes masks.
+            docs/benchmarks.md shows the effect on the scores.
         batch_size: Number of images per forward pass. Masks do not depend on it.
-        **options: The options of `MaskOptions`.
+        **options: Any of the `MaskOptions`.
 
     Raises:
-        InputError: There is no GPU but one is requested, or the network has no such annotation style.
+        InputError: A GPU is requested, but there is none, or the network has no such annotation style.
         TypeError, ValueError: An option is unknown, or a value is invalid.
     """
 
@@ -107,11 +107,14 @@ class Predictor:
         self._network = fused.to(self._device, self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def __call__(self, images: Iterable[Image]) -> Iterator[Prediction]:
-        """Predict images, uint8 (H, W, 3) of any sizes or paths of image files, lazily and in their order.
+        """Yield the predictions of images in the order of the images. Each batch is computed when it is needed.
+
+        Args:
+            images: Arrays, uint8 (H, W, 3), or paths of image files. Their sizes may differ.
 
         Raises:
             ValueError: An array has another type or shape.
-            InputError: A file cannot be read.
+            InputError: A file cannot be read, or the memory is not sufficient for a batch.
         """
         pairs = ((image, self._to_input_size(image)) for image in map(_read, images))
         for _, same_size in groupby(pairs, key=lambda pair: pair[1].shape):
@@ -138,8 +141,8 @@ class Predictor:
 
     @torch.inference_mode()
     def flip_logits(self, images: Sequence[np.ndarray]) -> Tensor:
-        """Return logits (flips, N, H, W) for N images, uint8 (H, W, 3) of the network's input size."""
-        # For a batch of one, oneDNN sums in another order, and masks would depend on the batch size in the last bit.
+        """Return logits, float32 (flips, N, H, W), for N images, uint8 (H, W, 3), of the network's input size."""
+        # oneDNN sums in another order for a batch of one, so the last bit of the logits would depend on the batch size.
         batch = [*images, *images] if len(images) == 1 and self._dtype == torch.float32 else images
         pixels = torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2).to(self._device).float()
         scaled = self._scaling(pixels)
@@ -161,14 +164,15 @@ def predict(
 ) -> np.ndarray:
     """Predict the probability of lesion per pixel for images of one size.
 
-    Shortcut for a single call. To predict repeatedly, keep a `Predictor`, which takes the same arguments. The default
-    device is the one of the network.
+    Shortcut for a single call. To predict repeatedly, keep a `Predictor`, which documents the arguments. The defaults
+    differ: the device of the network is used, and test-time augmentation is off.
 
     Returns:
         Probabilities, float32 (N, H, W), 0 to 1, for images, uint8 (N, H, W, 3).
 
     Raises:
-        ValueError: The images have another type or shape.
+        ValueError: The images have another type or shape, or an argument is invalid.
+        InputError: There is no GPU, but one is requested, or the memory is not sufficient for a batch.
     """
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
         raise ValueError(f"images are {images.dtype} {images.shape}, expected uint8 (N, H, W, 3)")

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SHARD_SIZE = 200
-"""Number of images that a worker takes at once. If it dies, another worker predicts the shard again."""
+"""Number of images in a shard. If a worker dies, another one predicts its whole shard again."""
 MAX_SHARDS = 5000
-"""With more images, the shards become larger."""
+"""Maximum number of shards. With more than SHARD_SIZE x MAX_SHARDS images, the shards become larger."""
 
 _prepared: dict[str, "Predictor"] = {}
-"""The predictor of the last shard in this process, by provenance and settings."""
+"""At most one entry: the predictor of the last shard in this process, by its provenance and settings."""
 
 
 def predict_shards(
@@ -39,15 +39,25 @@ def predict_shards(
     workers: int | None,
     scheduler: str | None,
 ) -> None:
-    """Predict all given files into a claimed store that the workers share.
+    """Predict all given files with Dask workers, which write to the same store.
+
+    Args:
+        network: The network, which is sent to the workers.
+        files: The images to predict. Workers must be able to read them under the same paths.
+        store: A store that this process has claimed.
+        settings: Settings of the predictor and of the files to write.
+        workers: Number of processes to start on this machine, or None to use a cluster.
+        scheduler: Address of the scheduler of an existing Dask cluster, or None.
 
     Raises:
-        InputError: The cluster does not answer, the disk is full, or several workers died of one shard.
+        InputError: The cluster does not answer, its workers lack packages or files, too many of them died during one
+            shard, or the storage is full or cannot be used.
     """
     size = max(SHARD_SIZE, math.ceil(len(files) / MAX_SHARDS))
     with open_workers(workers, scheduler) as client, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Sending large graph")  # the network, once per worker
-        # A task instead of scattered data: if the only worker that holds the network dies, Dask can compute it again.
+        warnings.filterwarnings("ignore", message="Sending large graph")  # the graph contains the network
+        # The network is the result of a task, not scattered data: if the only worker that holds it dies, Dask repeats
+        # the task.
         shared = client.submit(_share, network, pure=False)
         work = {
             f"{first + 1} to {min(first + size, len(files))}": (
@@ -56,7 +66,7 @@ def predict_shards(
             for first in range(0, len(files), size)
         }  # fmt: skip
         for number, (name, _) in enumerate(map_over(client, predict_shard, work), 1):
-            logger.info("Images %s are finished, %d of %d shards", name, number, len(work))
+            logger.info("Images %s are finished (%d of %d shards)", name, number, len(work))
 
 
 def _share(network: "Network") -> "Network":
@@ -72,7 +82,18 @@ def predict_shard(
 ) -> None:
     """Predict one shard on a worker.
 
-    All its files are predicted, since a worker that looked for finished ones would read the part files of all shards.
+    Files that a dead worker has finished are predicted again, because finding them would mean reading the part files
+    of all shards.
+
+    Args:
+        network: The network.
+        files: The images of the shard.
+        target: The location of a store that the calling machine has claimed.
+        provenance: The provenance with which it was claimed.
+        settings: Settings of the predictor and of the files to write.
+
+    Raises:
+        InputError: The worker does not see the target, or the storage is full or cannot be used.
     """
     store = PredictionStore(target)
     store.join(provenance, settings.kinds)
@@ -80,5 +101,5 @@ def predict_shard(
     if key not in _prepared:
         _prepared.clear()
         _prepared[key] = make_predictor(network, settings)
-    with redirect_output(Path(os.devnull)):  # the progress bar
+    with redirect_output(Path(os.devnull)):  # hides the progress bar
         predict_to_store(_prepared[key], files, store, settings)

@@ -36,20 +36,21 @@ from lesion_segmentation.prediction.tables import (
 TABLE, FAILURES = "predictions.csv", "failures.csv"
 FAILURE_COLUMNS = ["image", "reason"]
 WORK_FOLDER = ".predictions"
-"""Subfolder with the part files; on local disks also with the lock and unfinished files."""
+"""Subfolder for the part files and, on local disks, for the lock and unfinished files."""
 MAX_ROWS, MAX_SECONDS = 200, 10.0
-"""A part file is written at this number of rows, or when its first row is this old."""
+"""A part file is written when this number of rows wait, or when a row is added and the oldest one is this old."""
 EXPORT_ATTEMPTS = 5
-"""The tables are exported again, at most this often, if another process has added part files meanwhile."""
+"""Maximum number of exports of the tables. They are repeated while other processes add part files."""
 _UNFINISHED = "unfinished-"
 
 
 class PredictionStore:
-    """Masks as PNG files, and their rows in part files, which become one table at the end.
+    """Masks as PNG files, and their rows in part files, which are merged into one table at the end.
 
-    Any number of threads, processes and machines may write to one target, each its own images. An image is finished
-    when its row is in a part file. Part files are written whole and after the masks of all their rows, so a killed
-    process loses only rows that it has not flushed: these images are predicted again, to the same bytes.
+    Any number of threads, processes and machines may write to one target if they write different images. An image is
+    finished when its row is in a part file. A part file is written atomically, and only after the masks of all its
+    rows. A killed process therefore loses only the rows that it has not flushed. Their images are predicted again, and
+    the new masks have the same bytes.
 
     Args:
         target: A local folder or a storage path. It is created if it does not exist.
@@ -79,11 +80,11 @@ class PredictionStore:
         Args:
             provenance: Everything that the masks depend on.
             kinds: Kinds of files per image: mask, and optionally overlay and probability.
-            images: Images whose output files must not replace files that are no predictions.
+            images: Images to predict. In a new target, no file may have the name of one of their output files.
 
         Raises:
-            InputError: The target has another provenance, contains other files under the names of the masks, or cannot
-                be used.
+            InputError: The target has another provenance, contains other files with the names of output files, or
+                cannot be used.
         """
         record = self._folder / PROVENANCE
         with self._locked():
@@ -91,14 +92,14 @@ class PredictionStore:
                 self._require_no_other_files(f"{image.stem}_{kind}.png" for image in images for kind in kinds)
                 if self.is_local:
                     self._write(PROVENANCE, encode_provenance(provenance))
-                else:  # if two machines create the record at once, one of them reads the record of the other below
+                else:  # if two machines write a record at once, the first one is kept, and `join` compares it with ours
                     record.write(encode_provenance(provenance), exclusive=True)
             self.join(provenance, kinds)
             if self.is_local:
                 self._remove_unfinished()
 
     def join(self, provenance: Mapping[str, Any], kinds: Sequence[str] = ("mask",)) -> None:
-        """Write to a target that another process has claimed.
+        """Open a target that another process has claimed, in order to write to it.
 
         Raises:
             InputError: The target does not exist on this machine, or has another provenance.
@@ -115,7 +116,7 @@ class PredictionStore:
         self.provenance, self.kinds = provenance, sorted(kinds)
 
     def find_remaining(self, images: Sequence[ImageFile]) -> list[ImageFile]:
-        """Return the images that are not finished, have changed since, or lack a kind of file."""
+        """Return the images that are not finished, whose file has changed, or that lack a requested kind of output."""
         rows, kinds = self._read_rows(), frozenset(self.kinds)
         return [
             image
@@ -138,11 +139,11 @@ class PredictionStore:
             self._write(f"{image.stem}_{kind}.png", content.getvalue())
 
     def add(self, image: ImageFile, row: Mapping[str, Any]) -> None:
-        """Add the row of an image, after all its files were written."""
+        """Add the row of an image. All output files of the image must have been written before."""
         self._add(image, {"kinds": self.kinds, **row})
 
     def add_failure(self, image: ImageFile, reason: str) -> None:
-        """Add an image that could not be predicted. The next call predicts it again."""
+        """Add the row of an image that could not be predicted. The next call predicts it again."""
         self._add(image, {"reason": reason})
 
     def flush(self) -> None:
@@ -156,12 +157,12 @@ class PredictionStore:
             self._waiting.clear()
 
     def finish(self, images: SelectedImages) -> tuple[int, int]:
-        """Flush, and export the tables of all processes, sorted by image name.
+        """Flush, and export the tables with the rows of all processes, sorted by image name.
 
-        Failures of images that are no longer listed are dropped.
+        Failures of images that are no longer in the input are dropped.
 
         Returns:
-            Numbers of selected images that are finished and that failed.
+            The number of selected images that are finished, and the number of those that failed.
         """
         self.flush()
         listed = {image.name for image in images.listed}
@@ -183,7 +184,7 @@ class PredictionStore:
         """Read the exported tables.
 
         Raises:
-            InputError: They do not exist, are damaged, or the storage cannot be used.
+            InputError: There are no predictions, a table is damaged, or the storage cannot be used.
         """
         failures = pd.DataFrame(columns=FAILURE_COLUMNS)
         try:
@@ -200,14 +201,14 @@ class PredictionStore:
         return PredictionTables(self.target, table, failures)
 
     def _require_no_other_files(self, names: Iterable[str]) -> None:
-        if self.is_local:  # a listing of a whole disk would take long; a name that is too long does not exist
+        if self.is_local:  # listing the folder could take long; os.path.exists is false for names that are too long
             taken = [name for name in names if os.path.exists(f"{self._folder.path}/{name}")]
         else:
             existing = self._folder.list()
             taken = [name for name in names if name in existing]
         if taken:
             raise InputError.from_problems(
-                f"{self.target} contains files that are no predictions and would be overwritten",
+                f"{self.target} contains files that are not predictions and would be overwritten",
                 taken,
                 "Choose another folder.",
             )

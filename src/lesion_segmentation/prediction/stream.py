@@ -22,21 +22,25 @@ if TYPE_CHECKING:
     from lesion_segmentation.prediction.predictor import Prediction, Predictor
 
 LOCAL_THREADS, REMOTE_THREADS = 2, 8
-"""Numbers of reading and of writing threads. On disks the time goes into decoding, on remote storage into waiting."""
+"""Number of threads that read, and of threads that write, on local disks and on remote storage.
+
+Local threads spend their time decoding, remote ones waiting.
+"""
 MAX_UNWRITTEN = 8
-"""Maximum number of predictions that wait to be written. Probabilities need four times the memory of a mask."""
+"""Maximum number of predictions that wait to be written. Each takes 8 bytes per pixel with its image and mask."""
 CONTOUR_COLOR = (0, 255, 0)
+"""Red, green and blue, 0 to 255."""
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """A predicted image.
+    """Prediction for an input image.
 
     Attributes:
         file: The image file.
-        image: uint8 (H, W, 3).
-        prediction: Probabilities and mask.
-        seconds: Time since the previous prediction.
+        image: Its pixels, uint8 (H, W, 3).
+        prediction: Probabilities and mask at the size of the image.
+        seconds: Seconds since the previous prediction, or since the start for the first one.
     """
 
     file: ImageFile
@@ -54,7 +58,14 @@ class Failure:
 
 
 def predict_files(predictor: "Predictor", files: Iterable[ImageFile]) -> Iterator[Predicted | Failure]:
-    """Predict files in their order. An unreadable file yields a Failure and does not affect others."""
+    """Predict files lazily. An unreadable file yields a Failure and does not affect others.
+
+    Predictions have the order of the files. A Failure may come before the predictions of earlier files, because files
+    are read ahead.
+
+    Raises:
+        InputError: The storage cannot be used, or the memory is not sufficient for a batch.
+    """
     waiting: deque[tuple[ImageFile, np.ndarray]] = deque()
     failures: deque[Failure] = deque()
 
@@ -84,10 +95,18 @@ def predict_to_store(
     settings: PredictionSettings,
     finished: int = 0,
 ) -> None:
-    """Predict all given files into a claimed store, with a progress bar that also counts the finished ones.
+    """Predict all given files into a store, with a progress bar.
+
+    Args:
+        predictor: The predictor.
+        files: The images to predict.
+        store: A store that was claimed or joined.
+        settings: The settings `overlays` and `probabilities` are used.
+        finished: Number of images that were finished earlier, for the progress bar.
 
     Raises:
-        InputError: The disk is full, or the storage cannot be used. Finished images are kept.
+        InputError: The disk is full, the storage cannot be used, or the memory is not sufficient for a batch. Finished
+            images are kept.
     """
     bar = tqdm(total=finished + len(files), initial=finished, unit="image", desc="predicting", smoothing=0.05)
     threads = LOCAL_THREADS if store.is_local else REMOTE_THREADS
@@ -116,7 +135,7 @@ def _add(store: PredictionStore, written: Iterable[tuple[ImageFile, dict[str, An
 def _write(
     each: Predicted, store: PredictionStore, settings: PredictionSettings
 ) -> tuple[ImageFile, dict[str, Any] | str]:
-    """Write the files of an image. Return its row, or the reason why it has none, such as a name that is too long."""
+    """Write the files of an image. Return its row, or the reason for a failure, such as a name that is too long."""
     probability, mask = each.prediction
     try:
         row = {**describe_prediction(probability, mask, each.image), "seconds": round(each.seconds, 4)}
@@ -126,7 +145,7 @@ def _write(
         if settings.probabilities:
             arrays["probability"] = np.round(255 * probability).astype(np.uint8)
         store.write_images(each.file, arrays)
-    except InputError:  # a full disk or unreachable storage is not the fault of this image
+    except InputError:  # a full disk or unreachable storage affects all images
         raise
     except (OSError, ValueError, MemoryError) as error:
         return each.file, first_line(error)
@@ -134,7 +153,10 @@ def _write(
 
 
 def draw_contour(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Draw the contour of a mask (H, W) on an image (H, W, 3), with a width that grows with the size of the image."""
+    """Return a copy of an image, uint8 (H, W, 3), with the contour of a mask, boolean (H, W).
+
+    The contour lies outside the mask. Its width is 1/400 of the longer side, but at least one pixel.
+    """
     from scipy.ndimage import binary_dilation
 
     width = max(1, round(max(mask.shape) / 400))
@@ -180,9 +202,10 @@ def _read(file: ImageFile, input_size: tuple[int, int] | None) -> np.ndarray | s
 
 
 def _limit_pending(pool: ThreadPoolExecutor, limit: int) -> Callable[..., Iterator[Any]]:
-    """Return a function that submits a call and yields finished results in the order of the calls.
+    """Return a function that submits a call and returns an iterator over finished results in the order of the calls.
 
-    It waits while more than `limit` calls are pending. Without a call, it yields all remaining results.
+    The call is submitted when the iteration starts. The iterator waits while more than `limit` calls are pending. If
+    the function is called without arguments, the iterator yields all remaining results.
     """
     queue: deque[Future[Any]] = deque()
 

@@ -1,4 +1,4 @@
-"""Predictions beside the ground truth: the paper's figure 11, before and after its enhancement."""
+"""Predictions beside the ground truth: the paper's figure 11, before and after the paper's enhancement."""
 
 from collections.abc import Mapping
 
@@ -17,9 +17,16 @@ def draw_predictions(
     probabilities: Mapping[str, np.ndarray],
     case_metrics: pd.DataFrame,
 ) -> Figure:
-    """Draw the two worst, two median and two best cases by Dice, of the test cases or the last subset that was scored.
+    """Draw the two worst, two median and two best cases by Dice.
 
-    Each row shows image, ground truth, predicted mask at the threshold of case_metrics, and both contours on the image.
+    These are test cases or, if none were scored, validation cases, or else training cases. Each row shows the image,
+    the ground truth, the predicted mask at the threshold of case_metrics, and both contours on the image.
+
+    Args:
+        images: sample_id to uint8 (H, W, 3).
+        masks: sample_id to uint8 (H, W), 0 or 1.
+        probabilities: sample_id to float (H, W), 0 to 1.
+        case_metrics: The table that `lesion_segmentation.evaluation.tables.score_cases` returns.
     """
     chosen = _choose_cases(images, case_metrics)
     return _draw_cases(images, masks, probabilities, chosen, "worst, median and best by Dice")
@@ -32,7 +39,15 @@ def draw_enhanced_predictions(
     case_metrics: pd.DataFrame,
     case_metrics_enhanced: pd.DataFrame,
 ) -> Figure:
-    """Draw the cases of draw_predictions at the threshold of the paper's enhancement."""
+    """Draw the cases of `draw_predictions` at the threshold of the paper's enhancement.
+
+    Args:
+        images: As for `draw_predictions`.
+        masks: As for `draw_predictions`.
+        probabilities: As for `draw_predictions`.
+        case_metrics: As for `draw_predictions`. It determines the cases.
+        case_metrics_enhanced: Scores of the same samples at the lower threshold of the enhancement.
+    """
     chosen = _choose_cases(images, case_metrics)["sample_id"]
     enhanced = case_metrics_enhanced.set_index("sample_id").loc[chosen].reset_index()
     return _draw_cases(images, masks, probabilities, enhanced, "same cases as in predictions_beside_truth")

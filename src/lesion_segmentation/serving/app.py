@@ -1,4 +1,4 @@
-"""The web application: the endpoints of a `Service`, the page, and the documentation of the interface."""
+"""Web application: the endpoints of a `Service`, the web page and the API documentation."""
 
 from pathlib import Path
 
@@ -24,6 +24,7 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
 }
+"""Headers of each response, unless its endpoint has set them."""
 REQUEST_BODY = {
     "requestBody": {
         "required": True,
@@ -35,14 +36,15 @@ REQUEST_BODY = {
         },
     }
 }
+"""OpenAPI schema of the body of /predict. FastAPI cannot derive it, since `Service.predict` parses the body itself."""
 
 
 def create_app(predictor: Predictor, settings: ServiceSettings) -> FastAPI:
     """Create the application for one network.
 
     Args:
-        predictor: A predictor with the batch size of the settings, which no one else may use.
-        settings: The limits of the service.
+        predictor: A predictor that was created with `settings.batch_size`. Only this application may use it.
+        settings: Limits, batch size and token of the service.
     """
     service = Service(predictor, settings)
     app = FastAPI(
@@ -67,7 +69,7 @@ def create_app(predictor: Predictor, settings: ServiceSettings) -> FastAPI:
 
 
 class _Middleware:
-    """Add HEADERS to all responses and count the responses of /predict by status."""
+    """Middleware that adds HEADERS to all responses and counts the responses of /predict by status."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self.app, self.metrics = app, metrics
@@ -104,6 +106,6 @@ async def _show_documentation() -> Response:
 async def _refuse(_: Request, refusal: Exception) -> JSONResponse:
     assert isinstance(refusal, Refusal)
     headers = {"Retry-After": "1"} if refusal.status in (429, 503) else {}
-    if refusal.status in (408, 413):  # the rest of the body is not read
+    if refusal.status in (408, 413):  # the rest of the body was not read, so the connection cannot be reused
         headers["Connection"] = "close"
     return JSONResponse({"detail": refusal.detail}, refusal.status, headers)

@@ -6,7 +6,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 EpochRow = Mapping[str, float]
-"""One epoch: epoch, learning_rate, seconds, train_* and, if there are validation cases, validation_*."""
+"""Row of the training history: epoch (from 1), learning_rate, train_*, seconds and, if there are validation samples,
+validation_*."""
 
 
 def ignore(_: object) -> None:
@@ -14,7 +15,7 @@ def ignore(_: object) -> None:
 
 
 class StopTraining(Exception):
-    """Raise this in an observer to end a training without a network."""
+    """Exception by which an observer ends a training before it returns a network."""
 
 
 _observer: ContextVar[Callable[[EpochRow], None]] = ContextVar("observer", default=ignore)
@@ -31,7 +32,7 @@ def observe_epochs(observer: Callable[[EpochRow], None]) -> Iterator[None]:
 
 
 def find_observer() -> Callable[[EpochRow], None]:
-    """Return the observer of the present context, which does nothing by default."""
+    """Return the observer of the current context. By default, it does nothing."""
     return _observer.get()
 
 
@@ -40,8 +41,10 @@ class Callbacks:
     """Functions that a training calls, and the provenance of the run that it belongs to.
 
     Attributes:
-        on_epoch: Called with the row of each epoch as it ends.
-        on_resume: Called with the id of the MLflow run whose checkpoint the training resumes from.
+        on_epoch: Called with the row of each epoch when it ends. If a training resumes, it is first called with the
+            rows of all epochs in the checkpoint.
+        on_resume: Called with the id of the MLflow run that wrote the checkpoint from which the training resumes. The
+            id is empty if it is unknown.
         run_id: Id of the training's own MLflow run.
         commit: Git commit of the code.
     """

@@ -38,22 +38,28 @@ def fit(
     checkpoint_file: CheckpointFile | None = None,
     network: Network | None = None,
 ) -> tuple[Network, pd.DataFrame]:
-    """Train a network by a fixed schedule and return its last averaged weights. The process keeps freed memory.
+    """Train a network by a fixed schedule and return the averaged network after the last epoch.
+
+    As a side effect, the process no longer returns freed memory to the operating system (`keep_freed_memory`).
 
     Args:
         data: Training and validation samples.
         settings: Network, optimizer, schedule, online augmentation and hardware.
-        callbacks: Called after each epoch, and when the training resumes from a checkpoint.
-        checkpoint_file: Written after the last epoch and whenever a checkpoint is due. With `settings.resume`, the
-            training resumes from it; on a CPU, the weights equal those of an uninterrupted training bit for bit.
-        network: Initial network; by default the one of `prepare_network`.
+        callbacks: Functions to call after each epoch, and when the training resumes from a checkpoint.
+        checkpoint_file: File of the newest checkpoint, which is written after the last epoch and whenever a checkpoint
+            is due. With `settings.resume`, the training resumes from it. On a CPU, the weights then equal those of an
+            uninterrupted training bit for bit.
+        network: Initial network. By default, `prepare_network` builds it from the settings.
 
     Returns:
-        The averaged network, on the CPU, and the history, one row per epoch: train_* of the running network on
-        augmented batches, validation_* of the averaged one. Metrics are means over images; loss is cross-entropy.
+        The averaged network, on the CPU, and the history with one row per epoch (`EpochRow`). The columns train_* score
+        the network during training on augmented batches, the columns validation_* score the averaged network after the
+        epoch. Metrics are means over images. `loss` is the binary cross-entropy, whichever loss is minimized.
 
     Raises:
-        InputError: A batch is larger than the training set, the loss is not finite, or the checkpoint does not fit.
+        InputError: A batch is larger than the training set or does not fit into memory, the device is not available,
+            `source_rates` names an unknown source, the loss or a weight is not finite, or the checkpoint is damaged or
+            belongs to another training.
     """
     parts = {name: data.select(name) for name in ("train", "validation")}
     subsets = {name: part.sample_ids for name, part in parts.items()}
@@ -77,7 +83,10 @@ def fit(
 
 
 def make_fabric(hardware: Hardware) -> lightning.Fabric:
-    """Create a single-process Fabric. Without an explicit environment, Lightning detects Slurm and waits for ranks."""
+    """Create a single-process Fabric.
+
+    Without an explicit environment, Lightning detects Slurm and waits for other ranks.
+    """
     return lightning.Fabric(
         accelerator=hardware.device, devices=1, precision=hardware.precision, plugins=LightningEnvironment()
     )
@@ -104,7 +113,7 @@ def _count_steps(train: SampleTensors, settings: TrainingSettings) -> int:
 
 
 def _epochs(history: list[dict[str, float]], count: int) -> Iterator[int]:
-    """Yield the remaining epochs, with a progress bar that shows the newest Dice."""
+    """Yield the remaining epochs, with a progress bar that shows the Dice of the last one."""
     done = len(history)
     with tqdm(range(done + 1, count + 1), desc="training", unit="epoch", initial=done, total=count) as progress:
         for epoch in progress:
@@ -124,7 +133,7 @@ def _resume(
         trainer.restore(checkpoint.tensors, checkpoint.values)
     except (RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
-            f"The checkpoint is damaged ({first_line(error)}). Train from the start: leave out training.resume"
+            f"The checkpoint is damaged ({first_line(error)}). To train from the start, omit training.resume."
         ) from error
     logger.info("Resuming after epoch %d of run %s", len(checkpoint.history), checkpoint.run_id or "unknown")
     callbacks.on_resume(checkpoint.run_id)
@@ -136,7 +145,7 @@ def _resume(
 def _describe(
     settings: TrainingSettings, metadata: NetworkMetadata, subsets: Mapping[str, list[str]]
 ) -> dict[str, Any]:
-    """Return everything that must be equal for a training to resume: settings, scaling and samples."""
+    """Return everything that must be the same when a training resumes: settings, network metadata and samples."""
     samples = "\n".join(f"{sample_id},{name}" for name, ids in subsets.items() for sample_id in ids)
     return {
         **{f"training.{name}": value for name, value in settings.model_dump(mode="json", exclude={"resume"}).items()},

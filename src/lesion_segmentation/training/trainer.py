@@ -27,13 +27,13 @@ _OPTIMIZER_STATE = {"adamw": ("step", "exp_avg", "exp_avg_sq"), "sgd": ("momentu
 
 
 class Trainer:
-    """Trains a network epoch by epoch.
+    """A training that runs epoch by epoch.
 
     Args:
         fabric: Determines device and precision.
-        network: The network to train; it is moved to the device.
+        network: The network to train. It is moved to the device, and the momentum of its batch norms is set.
         settings: Optimizer, schedule, loss and online augmentation.
-        steps: Total number of updates, over which the learning rate is scheduled.
+        steps: Total number of updates, which the schedule of the learning rate spans.
     """
 
     def __init__(self, fabric: lightning.Fabric, network: Network, settings: TrainingSettings, steps: int) -> None:
@@ -51,7 +51,7 @@ class Trainer:
         self.loss = LOSSES[settings.loss]
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Return everything that the next epoch depends on: tensors, and plain JSON values."""
+        """Return the state that the next epoch depends on, as tensors by name and plain JSON values."""
         tensors = self._network_tensors()
         optimizer = self.optimizer.state_dict()
         for index, parts in optimizer["state"].items():
@@ -66,7 +66,7 @@ class Trainer:
         return tensors, values
 
     def restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-        """Restore what `state` returned.
+        """Restore the tensors and values that `state` returned.
 
         Raises:
             ValueError: Tensors are missing or unknown, or have other types or shapes than in this training.
@@ -109,7 +109,7 @@ class Trainer:
     def run_epoch(
         self, epoch: int, train: SampleTensors, validation: SampleTensors, sample_ids: list[str]
     ) -> dict[str, float]:
-        """Train once on all samples, then score the averaged network on the validation samples.
+        """Train for one epoch, then score the averaged network on the validation samples.
 
         Args:
             epoch: Number of the epoch, from 1.
@@ -118,7 +118,7 @@ class Trainer:
             sample_ids: Ids of the training samples, for messages.
 
         Returns:
-            The row of the history (`EpochRow`).
+            The row of the training history (`EpochRow`), with scores as fractions.
 
         Raises:
             InputError: The loss of a batch is not finite.
@@ -146,13 +146,13 @@ class Trainer:
     def step(
         self, pixels: Tensor, masks: Tensor, metrics: EpochMetrics, annotation_styles: Tensor | None = None
     ) -> Tensor:
-        """Make one update, without waiting for the device.
+        """Make one update of the weights without waiting for the device.
 
         Args:
             pixels: (n, 3, H, W), 0 to 255.
             masks: (n, 1, H, W), 0 or 1.
             metrics: Accumulator that the batch is added to.
-            annotation_styles: (n,), index of the output head that learns each image.
+            annotation_styles: (n,), index of the output head that is trained on each image. None if there is one head.
 
         Returns:
             Whether the loss is finite, a boolean tensor on the device.
@@ -168,7 +168,7 @@ class Trainer:
         return loss.detach().isfinite()
 
     def sample_epoch(self, epoch: int, train: SampleTensors) -> tuple[Tensor, AugmentationParameters | None]:
-        """Sample the order of an epoch and its augmentation, which depend on the seed and the epoch alone."""
+        """Sample the order and the augmentation of an epoch. With equal samples, they depend only on seed and epoch."""
         generator = Generator().manual_seed(self.settings.seed * 1_000_003 + epoch)
         order = sample_order(train.sources, self.settings.source_rates, generator).to(self.fabric.device)
         if not self.settings.online_augmentation.enabled:
@@ -194,7 +194,7 @@ class Trainer:
         return metrics.scores() | further
 
     def require_finite_weights(self) -> None:
-        """Check the averaged network after the last update, whose effect no loss shows.
+        """Check the averaged network after the last update, since no loss is computed after it.
 
         Raises:
             InputError: A weight or a running statistic is not finite.
