@@ -49,7 +49,7 @@ class ProjectConfigLoader(OmegaConfigLoader):
             raise InputError(f"The configuration of {key} cannot be read{where}: {found}") from error
 
     def _ignore_base_options(self, parameters: dict[str, Any]) -> dict[str, Any]:
-        """Set SegNet options of conf/base to None if the architecture lacks them.
+        """Set SegNet options of conf/base to None if another architecture is trained.
 
         Options that the environment or the command line sets stay, so that building the network refuses them.
         """
@@ -58,25 +58,20 @@ class ProjectConfigLoader(OmegaConfigLoader):
         training = parameters.get("training")
         if not isinstance(training, dict) or training.get("architecture") in SEGNETS:
             return parameters
-        from lesion_segmentation.model import ARCHITECTURES  # imports torch, which most commands do not need
-
-        architecture = ARCHITECTURES.get(str(training.get("architecture")))
-        if architecture is None:
-            return parameters
-        kept = {*architecture.options.model_fields, *(self._load_overrides().get("training") or {})}
-        ignored = {name: None for name in SEGNET_OPTIONS if name in training and name not in kept}
+        given = {*self._load_environment("training"), *(self.runtime_params.get("training") or {})}
+        ignored = {name: None for name in SEGNET_OPTIONS if name in training and name not in given}
         return {**parameters, "training": {**training, **ignored}}
 
-    def _load_overrides(self) -> dict[str, Any]:
-        """Return the parameters that the environment and the command line set over conf/base."""
+    def _load_environment(self, group: str) -> dict[str, Any]:
+        """Return the parameters of this group that the environment sets over conf/base."""
         env = self.env or self.default_run_env
         if env == self.base_env:
-            return dict(self.runtime_params)
+            return {}
         try:
             loader = OmegaConfigLoader(self.conf_source, env, self.runtime_params, base_env=env, default_run_env=env)
-            return dict(loader["parameters"])
+            return dict(loader["parameters"].get(group) or {})
         except MissingConfigException:
-            return dict(self.runtime_params)
+            return {}
 
 
 def _is_broken(path: Path) -> bool:

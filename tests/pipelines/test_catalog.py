@@ -233,6 +233,7 @@ def test_architecture_without_the_options_of_base_ignores_them(env, given):
     [
         ("cpu", {"architecture": "unet_lite"}, "width"),
         ("unet", {"width": 1.0}, "width"),
+        ("local", {"architecture": "unet_lite", "width": 0.5}, "width"),  # it has no parameters file
         ("base", {"architecture": "monai", "options": {"network": "BasicUNet"}, "unpooling": "nearest"}, "unpooling"),
     ],
 )

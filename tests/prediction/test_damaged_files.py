@@ -66,7 +66,7 @@ def test_image_with_huge_size_in_header_is_refused(tmp_path):
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0))
     claimed = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"0" * 1000)) + chunk(b"IEND", b"")
     (tmp_path / "huge.png").write_bytes(claimed)
-    with pytest.raises(ValueError, match="pixels"):
+    with pytest.raises(ValueError, match=r"60000 x 60000 pixels|too many pixels"):
         read_input_image(tmp_path / "huge.png")
     with pytest.raises(Refusal) as refused:
         decode(claimed, 50_000_000)

@@ -48,6 +48,16 @@ def test_failure_never_overrides_success_for_same_file(tmp_path):
     assert second.find_remaining([file]) == []
 
 
+def test_files_of_all_runs_on_the_same_image_count(tmp_path):
+    for kinds in (("mask", "overlay"), ("mask", "probability")):
+        store_of_run = claimed(tmp_path, kinds)
+        store_of_run.add(FILE, {"lesion_area": 5, "flag": ""})
+        store_of_run.flush()
+    assert claimed(tmp_path, ("mask", "overlay", "probability")).find_remaining([FILE]) == []
+    changed = ImageFile(FILE.path, FILE.name, (1, 3))
+    assert claimed(tmp_path).find_remaining([changed]) == [changed]
+
+
 def test_damaged_provenance_is_refused(tmp_path):
     claimed(tmp_path)
     for content in ("[", "[]"):

@@ -8,6 +8,7 @@ from lesion_project.parameters import SETTINGS
 from lesion_project.tracking import merge, nest
 from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.core.parameter_model import find_problems
+from lesion_segmentation.core.renamed_keys import rename_keys
 from lesion_segmentation.training.search_space import Choices, Range
 
 RECIPE = ("image_size", "augmentation", "training")
@@ -63,7 +64,9 @@ def require_recipe(space: Space, given: Mapping[str, Mapping[str, Any]]) -> None
 
 def _find_faults(name: str, domain: Range | Choices) -> Iterator[str]:
     group, *rest = name.split(".")
-    if group not in RECIPE or not rest or rest[0] not in SETTINGS[group].model_fields:
+    if (present := ".".join(rename_keys({name: None}))) != name:
+        yield f"{name} was renamed. Use {present}."
+    elif group not in RECIPE or not rest or rest[0] not in SETTINGS[group].model_fields:
         yield f"{name} is not part of a recipe, expected a parameter of {', '.join(RECIPE)}"
     if isinstance(domain, Choices):
         return

@@ -114,11 +114,11 @@ def resampling_weights(source: Span, target: Span, kernel: str) -> Tensor:
     support = reach * stretch
     pixel = torch.arange(source.length, dtype=torch.float64) - source.start
     index = torch.arange(target.length, dtype=torch.float64).unsqueeze(1) - target.start
-    centre = (index + 0.5) * scale
-    first = (centre - support + 0.5).clamp(min=0.0).floor()
-    end = torch.minimum((centre + support + 0.5).floor(), source.size)
+    center = (index + 0.5) * scale
+    first = (center - support + 0.5).clamp(min=0.0).floor()
+    end = torch.minimum((center + support + 0.5).floor(), source.size)
     inside = (first <= pixel) & (pixel < end) & (index >= 0) & (index < target.size)
-    weights = torch.where(inside, function(((pixel - centre + 0.5) / stretch).abs()), 0.0)
+    weights = torch.where(inside, function(((pixel - center + 0.5) / stretch).abs()), 0.0)
     return torch.where(inside, weights / weights.sum(dim=1, keepdim=True), 0.0)
 
 

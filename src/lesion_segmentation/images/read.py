@@ -15,6 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from lesion_segmentation.core.errors import first_line
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 """Formats that are read from untrusted files. Pillow passes others, such as PostScript, to external programs."""
 
 _8_BIT_MODES = ("1", "L", "RGB", "P", "YCbCr")

@@ -12,8 +12,7 @@ import numpy as np
 
 from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.core.storage import Location, StoragePath, fingerprint
-from lesion_segmentation.data.sources.folder import ENDINGS
-from lesion_segmentation.images.read import read_rgb
+from lesion_segmentation.images.read import SUFFIXES, read_rgb
 
 MAX_PIXELS = 100_000_000
 """Maximum number of pixels of an image. Larger images would need gigabytes of memory."""
@@ -80,7 +79,7 @@ def list_input_images(source: Location) -> list[ImageFile]:
     """
     images = _list_storage(source) if isinstance(source, StoragePath) else _list_folder(source)
     if not images:
-        raise InputError(f"{source} contains no image. Expected files with the suffixes {', '.join(ENDINGS)}.")
+        raise InputError(f"{source} contains no image. Expected files with the suffixes {', '.join(SUFFIXES)}.")
     by_stem = defaultdict(list)
     for image in images:
         by_stem[image.stem].append(image.name)
@@ -100,7 +99,7 @@ def _list_folder(source: Path) -> list[ImageFile]:
         return [ImageFile.from_path(source, source.name)]
     if not source.is_dir():
         raise InputError(f"{source} does not exist. Expected an image or a folder with images.")
-    files = sorted(path for path in source.rglob("*") if path.suffix.lower() in ENDINGS and path.is_file())
+    files = sorted(path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
     return [ImageFile.from_path(path, path.relative_to(source).as_posix()) for path in files]
 
 
@@ -111,7 +110,7 @@ def _list_storage(source: StoragePath) -> list[ImageFile]:
         raise InputError(f"{source} does not exist or is empty. Expected an image or a folder with images.")
     if set(found) == {""}:
         return [ImageFile(source, source.name, fingerprint(found[""]))]
-    images = {name: info for name, info in sorted(found.items()) if PurePosixPath(name).suffix.lower() in ENDINGS}
+    images = {name: info for name, info in sorted(found.items()) if PurePosixPath(name).suffix.lower() in SUFFIXES}
     if problems := [name for name in images if {"", ".", ".."} & set(name.split("/"))]:
         raise InputError.from_problems(f"{source}: these names are not valid file paths", problems, "Rename them.")
     return [ImageFile(source / name, name, fingerprint(info)) for name, info in images.items()]

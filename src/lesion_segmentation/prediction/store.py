@@ -96,7 +96,8 @@ class PredictionStore:
                     record.write(encode_provenance(provenance), exclusive=True)
             self.join(provenance, kinds)
             if self.is_local:
-                self._remove_unfinished()
+                with explain_storage_errors(self.target):
+                    self._remove_unfinished()
 
     def join(self, provenance: Mapping[str, Any], kinds: Sequence[str] = ("mask",)) -> None:
         """Open a target that another process has claimed, in order to write to it.

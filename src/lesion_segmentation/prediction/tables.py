@@ -49,7 +49,10 @@ def encode_rows(rows: Sequence[Mapping[str, Any]]) -> bytes:
 
 
 def find_newest_rows(parts: Iterable[bytes]) -> dict[str, Row]:
-    """Return the newest row of each image. A failure never overrides a success for the same file."""
+    """Return the newest row of each image, with the kinds of all rows for the same file.
+
+    A failure never overrides a success for the same file.
+    """
     rows: dict[str, Row] = {}
     failures: list[tuple[str, Row]] = []
     succeeded = set()
@@ -59,8 +62,10 @@ def find_newest_rows(parts: Iterable[bytes]) -> dict[str, Row]:
                 failures.append((name, row))
                 continue
             succeeded.add(hash((name, row.fingerprint)))
-            if name not in rows or row.order >= rows[name].order:
-                rows[name] = row
+            other = rows.setdefault(name, row)
+            newer, older = (row, other) if row.order >= other.order else (other, row)
+            same_file = newer.fingerprint == older.fingerprint
+            rows[name] = newer._replace(kinds=newer.kinds | older.kinds) if same_file else newer
     for name, row in failures:
         if hash((name, row.fingerprint)) not in succeeded and (name not in rows or row.order >= rows[name].order):
             rows[name] = row
@@ -95,6 +100,6 @@ def _parse_rows(content: bytes) -> Iterator[tuple[str, Row]]:
             name.encode("utf-8", "surrogateescape")  # fails for names that no file has
             hash(fingerprint)
             parsed = Row(int(row["order"]), fingerprint, kinds, line)
-        except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError):
+        except (ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError):
             continue
         yield name, parsed

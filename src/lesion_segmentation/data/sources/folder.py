@@ -14,8 +14,8 @@ from lesion_segmentation.data.groups import join_near_duplicates
 from lesion_segmentation.data.leakage import LeakGuardSettings
 from lesion_segmentation.data.near_duplicates import list_near_duplicates
 from lesion_segmentation.data.summary import describe_dataset
+from lesion_segmentation.images.read import SUFFIXES
 
-ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 _MASK_SUFFIX = re.compile(r"_(mask|segmentation|lesion)$", re.IGNORECASE)
 _REMEDY = "To list all problems of the data, use lesion-segmentation check-data <images> <masks> [<table>]."
 
@@ -33,7 +33,7 @@ def find_images(folder: Path, masks: bool = False) -> dict[str, Path]:
             f"{folder} is not a folder, expected a folder of {'masks' if masks else 'images'}. Name another one with "
             f"--params data.images=<folder>,data.masks=<folder>. {_REMEDY}"
         )
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS and path.is_file())
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
     found: dict[str, Path] = {}
     problems = []
     for path in files:
@@ -43,7 +43,7 @@ def find_images(folder: Path, masks: bool = False) -> dict[str, Path]:
             problems.append(f"{case_id}: there are two files, {both[0]} and {both[1]}")
         found[case_id] = path
     if not files:
-        problems.append(f"there is no image, expected files that end in {', '.join(ENDINGS)}")
+        problems.append(f"there is no image, expected files that end in {', '.join(SUFFIXES)}")
     if problems:
         raise InputError.from_problems(f"{folder} cannot be used", problems, _REMEDY)
     return found

@@ -120,9 +120,9 @@ def _skin(generator: np.random.Generator, height: int, width: int) -> np.ndarray
 def _outline(generator: np.random.Generator, height: int, width: int, plan: _Plan) -> np.ndarray:
     """Return the approximate distance to the lesion's border in pixels (H, W), negative inside."""
     radius = height * float(np.exp(generator.normal(np.log(0.3 + 0.05 * plan.diagnosis), 0.33)))
-    centre = np.array([height, width]) * (0.5 + generator.uniform(-0.16, 0.16, 2))
+    center = np.array([height, width]) * (0.5 + generator.uniform(-0.16, 0.16, 2))
     aspect, turn = generator.uniform(0.72, 1.0), generator.uniform(0, np.pi)
-    rows, columns = np.mgrid[:height, :width] - centre[:, None, None]
+    rows, columns = np.mgrid[:height, :width] - center[:, None, None]
     along = columns * np.cos(turn) + rows * np.sin(turn)
     across = (-columns * np.sin(turn) + rows * np.cos(turn)) / aspect
     angles = np.linspace(-np.pi, np.pi, 721)
