@@ -40,6 +40,26 @@ def find_writing_child(root: Path, has_started: Callable[[], bool]) -> Callable[
     return choose
 
 
+def find_busiest_child(has_started: Callable[[], bool]) -> Callable[[], int]:
+    """Return a function that finds the child process with the most processor time, once `has_started` returns True.
+
+    Workers that predict keep no file open, so they cannot be found by their files.
+    """
+
+    def choose() -> int:
+        children = psutil.Process().children(recursive=True) if has_started() else []
+        return max(children, key=_measure_seconds).pid if children else 0
+
+    return choose
+
+
+def _measure_seconds(child: psutil.Process) -> float:
+    try:
+        return float(child.cpu_times().user)
+    except psutil.Error:  # the process has just ended
+        return 0.0
+
+
 def _writes(child: psutil.Process, root: Path) -> bool:
     try:
         return any(str(root) in file.path for file in child.open_files())

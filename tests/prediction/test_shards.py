@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from kill import WorkerKiller, find_writing_child
+from kill import WorkerKiller, find_busiest_child
 
 from lesion_segmentation.cli import main
 from lesion_segmentation.prediction import shards
@@ -23,7 +23,7 @@ def test_workers_equal_single_process_after_kill(many_images, tmp_path, monkeypa
     result = CliRunner().invoke(main, ["predict", str(source), str(alone), "--weights", str(weights)])
     assert result.exit_code == 3, result.output
     monkeypatch.setattr(shards, "SHARD_SIZE", 10)
-    killer = WorkerKiller(find_writing_child(shared, lambda: any(shared.rglob("*_mask.png"))))
+    killer = WorkerKiller(find_busiest_child(lambda: any(shared.rglob("*_mask.png"))))
     killer.start()
     options = ["--weights", str(weights), "--workers", "2"]
     result = CliRunner().invoke(main, ["predict", str(source), str(shared), *options])
