@@ -3,9 +3,9 @@
 #
 #     docker build -t lesion-segmentation --build-arg PIP_EXTRA_INDEX_URL=<address> .
 #
-# PIP_EXTRA_INDEX_URL is the address that PyTorch's installation page shows after --index-url for Linux and Pip, with CPU or a
-# version of CUDA. Without it, pip installs the default build, which on Linux is one for CUDA. CUDA builds contain the CUDA
-# libraries; the machine needs the driver and NVIDIA's container toolkit.
+# Without the build argument, pip installs the default build of PyTorch, which on Linux is one for CUDA. For another build, take
+# the address from PyTorch's installation page. CUDA builds contain the CUDA libraries; the machine needs the driver and
+# NVIDIA's container toolkit.
 ARG PYTHON=3.11-slim-bookworm
 
 FROM python:${PYTHON} AS build

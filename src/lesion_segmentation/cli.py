@@ -139,14 +139,20 @@ def predict_command(source: str, target: str, **options: Any) -> None:
 
 def predict_untracked(source: Location, target: Location, options: dict[str, Any]) -> None:
     """Run `predict` without Kedro and MLflow."""
-    from lesion_segmentation.prediction import PredictionSettings
-    from lesion_segmentation.prediction.request import check_request, predict_request
+    from lesion_segmentation.prediction import PredictionSettings, PredictionStore
+    from lesion_segmentation.prediction.request import check_request, predict_selected, write_scores
 
     settings = PredictionSettings(**given_settings(options))
     workers, scheduler = options["workers"], options["scheduler"]
     check_workers(workers, scheduler)
     request = check_request(source, target, options["shard"], options["truth"])
-    counts = predict_request(request, expand_home(options["weights"]), settings, workers, scheduler)
+    from lesion_segmentation.model import load_network  # imports torch, so the request is checked first
+
+    store = PredictionStore(target)
+    network = load_network(expand_home(options["weights"]))
+    counts = predict_selected(network, request.images, store, settings, workers, scheduler)
+    if request.truth and isinstance(target, Path):
+        write_scores(store.read_tables(), request.truth, target)
     report_counts(*counts, target)
 
 

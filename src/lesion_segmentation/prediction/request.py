@@ -29,12 +29,10 @@ class Request:
 
     Attributes:
         images: The images to predict.
-        target: The location of the predictions.
         truth: File of the true mask by image name; empty without true masks.
     """
 
     images: SelectedImages
-    target: Location
     truth: dict[str, Path]
 
 
@@ -53,35 +51,11 @@ def check_request(source: Location, target: Location, shard: str | None = None, 
         raise InputError(f"Predictions in {target} would mix with the true masks in {truth}. Choose another folder.")
     images = select_images(source, shard)
     if truth is None:
-        return Request(images, target, {})
+        return Request(images, {})
     truths = find_truth(truth, images.listed)
     with explain_missing_extras():  # MONAI computes the surface distances: fail here, before any prediction
         import monai.metrics  # noqa: F401
-    return Request(images, target, truths)
-
-
-def predict_request(
-    request: Request,
-    weights: Path,
-    settings: PredictionSettings,
-    workers: int | None = None,
-    scheduler: str | None = None,
-) -> tuple[int, int]:
-    """Predict, and score the predictions if there are true masks.
-
-    Returns:
-        Numbers of selected images that are finished and that failed.
-
-    Raises:
-        InputError: The weights cannot be used, or the target has another provenance.
-    """
-    from lesion_segmentation.model import load_network
-
-    store = PredictionStore(request.target)
-    counts = predict_selected(load_network(weights), request.images, store, settings, workers, scheduler)
-    if request.truth and isinstance(request.target, Path):
-        write_scores(store.read_tables(), request.truth, request.target)
-    return counts
+    return Request(images, truths)
 
 
 def predict_selected(

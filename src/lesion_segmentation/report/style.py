@@ -1,6 +1,6 @@
 """Colours, grids, images, contours and title texts that the figures share.
 
-Figures are drawn without pyplot's global state, so that several threads can draw at once.
+Figures do not use pyplot's global state, so that several threads can draw at once.
 """
 
 from typing import TYPE_CHECKING, Any
