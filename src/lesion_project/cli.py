@@ -161,7 +161,7 @@ def predict_command(source: str, target: str, **options: Any) -> None:
     request = check_request(**arguments, shard=options["shard"], truth=options["truth"])
     arguments |= {name: options[name] for name in ("shard", "truth", "weights", "workers", "scheduler")}
     counts = run_prediction(_find_project(), options["env"], arguments, request.images, settings)
-    report_counts(*counts, request.target)
+    report_counts(*counts, arguments["target"])
 
 
 @cli.command("sweep")
