@@ -20,17 +20,18 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.networks import build
 from benchmarks.speed import make_random_images, measure_multiply_rate, run_epochs
-from lesion_project.tracking import Description, TrackedRun
+from lesion_project.tracking.description import Description
+from lesion_project.tracking.run import TrackedRun
 from lesion_segmentation.core.hardware import choose_hardware, keep_freed_memory
 from lesion_segmentation.model import SegNet
 from lesion_segmentation.model.layers import count_gflop
-from lesion_segmentation.model.scaling import Scaling
+from lesion_segmentation.model.metadata import Scaling
 from lesion_segmentation.training import trainer
-from lesion_segmentation.training.averaging import AveragedNetwork
 from lesion_segmentation.training.callbacks import Callbacks
 from lesion_segmentation.training.checkpoints import CheckpointFile
 from lesion_segmentation.training.epoch_metrics import EpochMetrics
 from lesion_segmentation.training.loop import fit
+from lesion_segmentation.training.optimization import AveragedNetwork
 from lesion_segmentation.training.samples import SampleTensors, TrainingData
 from lesion_segmentation.training.settings import TrainingSettings
 from lesion_segmentation.training.trainer import Trainer

@@ -13,7 +13,7 @@ from benchmarks.networks import HEIGHT, WIDTH, build
 from lesion_segmentation.core.hardware import Hardware, choose_hardware, keep_freed_memory
 from lesion_segmentation.model import Network
 from lesion_segmentation.model.layers import count_gflop
-from lesion_segmentation.model.scaling import Scaling
+from lesion_segmentation.model.metadata import Scaling
 from lesion_segmentation.prediction import predict
 from lesion_segmentation.training.loop import make_fabric
 from lesion_segmentation.training.samples import SampleTensors

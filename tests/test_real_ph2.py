@@ -14,9 +14,8 @@ from sklearn.model_selection import train_test_split
 
 from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.data.cases import Cases, DataSettings, ImageSize, read_cases, resize_masks
-from lesion_segmentation.data.leakage import LeakGuardSettings, guard_samples
-from lesion_segmentation.data.near_duplicates import list_near_duplicates
-from lesion_segmentation.data.perceptual_hash import hash_distances, hash_views
+from lesion_segmentation.data.leakage import LeakGuardSettings, guard_samples, list_near_duplicates
+from lesion_segmentation.data.perceptual_hash import HASH_BITS, find_similar_pairs, hash_views
 from lesion_segmentation.data.samples import AugmentationSettings, make_samples
 from lesion_segmentation.data.splits import SplitSettings, split_cases
 from lesion_segmentation.data.summary import describe_dataset
@@ -150,9 +149,9 @@ def crop(image: Image.Image, share: float) -> Image.Image:
 
 
 def test_distances_of_different_cases_exceed_the_default_limit(hashes):
-    distances = hash_distances(list(hashes.values()))
-    others = distances[~np.eye(len(hashes), dtype=bool)]
-    assert others.min() == 56 > LeakGuardSettings().max_distance
+    distances = [bits for _, _, bits in find_similar_pairs(list(hashes.values()), HASH_BITS)]
+    assert len(distances) == 19_900
+    assert min(distances) == 56 > LeakGuardSettings().max_distance
 
 
 @pytest.mark.parametrize(
@@ -174,7 +173,7 @@ def test_distances_of_different_cases_exceed_the_default_limit(hashes):
 def test_altered_cases_are_detected_except_slight_crops_and_rotations(images, hashes, alter, expected_max, detected):
     """These are the rows of the table in docs/leak_guard.md."""
     altered = {name: hash_views(np.asarray(alter(Image.fromarray(image)))) for name, image in images.items()}
-    distances = [hash_distances([hashes[name], altered[name]])[0, 1] for name in images]
+    distances = [find_similar_pairs([hashes[name], altered[name]], HASH_BITS)[0][2] for name in images]
     assert max(distances) <= expected_max
     assert (max(distances) <= LeakGuardSettings().max_distance) == detected
 

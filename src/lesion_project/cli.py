@@ -2,7 +2,6 @@
 
 import copy
 import functools
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -87,11 +86,8 @@ _KEDRO_RUN = run.callback
 run.callback = _plain_errors(_run)
 run.params = [copy.copy(option) for option in run.params]
 next(option for option in run.params if option.name == "params").callback = _read_params
-cli.add_command(run)
-cli.add_command(check_data_command)
-cli.add_command(audit_command)
-cli.add_command(export_command)
-cli.add_command(serve_command)
+for command in (run, check_data_command, audit_command, export_command, serve_command):
+    cli.add_command(command)
 
 
 def _find_project() -> Path:
@@ -99,6 +95,22 @@ def _find_project() -> Path:
     if project is None:
         raise InputError("There is no Kedro project in this folder. Run the command in the folder of the project.")
     return project
+
+
+_env_option = click.option("--env", "-e", envvar="KEDRO_ENV", help="Kedro environment, as in kedro run.")
+
+
+def _experiment_command(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a command of many runs, which receives the project's folder before the options that all of them have."""
+
+    @functools.wraps(function)
+    def checked(env: str | None, **options: Any) -> None:
+        project = _find_project()
+        check_environment(project / "conf", env)
+        function(project, env, **options)
+
+    params = click.option("--params", callback=_read_params, default="", help="Parameters to change, as in kedro run.")
+    return _env_option(params(workers_options(_plain_errors(checked))))
 
 
 @cli.command("import-ph2")
@@ -136,7 +148,7 @@ def fetch_encoders_command(names: tuple[str, ...]) -> None:
     default=str(WEIGHTS),
     help="A weights file, the id of an MLflow run, or models:/name@alias. By default the released network.",
 )
-@click.option("--env", "-e", help="Kedro environment, as in kedro run.")
+@_env_option
 @click.option("--no-tracking", is_flag=True, help="Start faster, without Kedro and MLflow. The masks are the same.")
 @_plain_errors
 def predict_command(source: str, target: str, **options: Any) -> None:
@@ -158,25 +170,19 @@ def predict_command(source: str, target: str, **options: Any) -> None:
 
     check_workers(options["workers"], options["scheduler"])
     settings = given_settings(options)
-    request = check_request(**arguments, shard=options["shard"], truth=options["truth"])
+    images, _ = check_request(**arguments, shard=options["shard"], truth=options["truth"])
     arguments |= {name: options[name] for name in ("shard", "truth", "weights", "workers", "scheduler")}
-    counts = run_prediction(_find_project(), options["env"], arguments, request.images, settings)
+    counts = run_prediction(_find_project(), options["env"], arguments, images, settings)
     report_counts(*counts, arguments["target"])
 
 
 @cli.command("sweep")
-@click.option("--env", "-e", help="Kedro environment, as in kedro run.")
-@click.option("--params", callback=_read_params, default="", help="Parameters to change, as in kedro run.")
-@workers_options
-@_plain_errors
-def sweep_command(env: str | None, params: dict[str, Any], workers: int | None, scheduler: str | None) -> None:
+@_experiment_command
+def sweep_command(project: Path, env: str | None, **options: Any) -> None:
     """Search the space `sweep.space` for a training recipe. Finished trials are not repeated."""
     from lesion_project.experiments.sweep import run_sweep
 
-    project = _find_project()
-    env = env or os.environ.get("KEDRO_ENV")
-    check_environment(project / "conf", env)
-    click.echo(run_sweep(project, env, params, workers, scheduler).head(5).to_string(index=False))
+    click.echo(run_sweep(project, env, **options).head(5).to_string(index=False))
 
 
 @cli.command("verify")
@@ -194,23 +200,15 @@ def verify_command() -> None:
 
 
 @cli.command("cross-validate")
-@click.option("--env", "-e", help="Kedro environment, as in kedro run.")
 @click.option("--folds", default="0,1,2,3,4", show_default=True, help="Folds to run, separated by commas.")
-@click.option("--params", callback=_read_params, default="", help="Parameters to change, as in kedro run.")
-@workers_options
-@_plain_errors
-def cross_validate_command(
-    env: str | None, folds: str, params: dict[str, Any], workers: int | None, scheduler: str | None
-) -> None:
+@_experiment_command
+def cross_validate_command(project: Path, env: str | None, folds: str, **options: Any) -> None:
     """Run the folds of a cross-validation, stratified by diagnosis, and pool their scores.
 
     Finished folds are not repeated.
     """
     from lesion_project.experiments.cross_validation import cross_validate
 
-    project = _find_project()
-    env = env or os.environ.get("KEDRO_ENV")
-    check_environment(project / "conf", env)
     if not all(fold.strip().isdecimal() for fold in folds.split(",")):
         raise InputError(f"--folds is {folds!r}. Expected numbers such as 0,2.")
-    cross_validate(project, env, [int(fold) for fold in folds.split(",")], params, workers, scheduler)
+    cross_validate(project, env, [int(fold) for fold in folds.split(",")], **options)

@@ -15,30 +15,22 @@ OWN_DATA = ("base", "local")
 """Environments that write to `data`: a plain `kedro run` uses the user's conf/local over conf/base."""
 
 
-def default_root(env: str | None) -> str:
-    """Return the folder of a run's files if `data_root` is not given: data, or data/<env>."""
-    return "data" if env is None or env in OWN_DATA else f"data/{env}"
-
-
 class ProjectConfigLoader(OmegaConfigLoader):
     """OmegaConfigLoader that always defines `${runtime_params:data_root}` and explains configuration errors.
 
-    With a data root for each environment, `--env demo` cannot overwrite the files of a plain `kedro run`.
+    The data root is data, or data/<env>, so that `--env demo` cannot overwrite the files of a plain `kedro run`.
     """
 
     def __init__(
         self, conf_source: str, env: str | None = None, runtime_params: dict[str, Any] | None = None, **options: Any
     ) -> None:
-        given = {"data_root": default_root(env), **(runtime_params or {})}
+        default = "data" if env is None or env in OWN_DATA else f"data/{env}"
+        given = {"data_root": default, **(runtime_params or {})}
         given["data_root"] = str(expand_home(given["data_root"]))
         super().__init__(conf_source, env, given, **options)
 
     def __getitem__(self, key: str) -> Any:
-        """Load the configuration of this key, such as `parameters` or `catalog`.
-
-        Raises:
-            InputError: A file is not valid YAML, a key occurs twice, or an interpolation has no target.
-        """
+        """Raise an InputError for invalid YAML, a key that occurs twice, or an interpolation without a target."""
         try:
             config = super().__getitem__(key)
             return self._ignore_base_options(config) if key == "parameters" else config

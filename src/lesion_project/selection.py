@@ -21,11 +21,7 @@ def check_environment(conf: Path, env: str | None) -> None:
 
 
 def check_selection(options: Mapping[str, Any], pipelines: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of `kedro run`, with the namespace added to each node name that is unique without it.
-
-    Raises:
-        InputError: A pipeline, node, tag or namespace is unknown.
-    """
+    """Return the options of `kedro run`, with the namespace added to each node name that is unique without it."""
     selected = [*_split(options.get("pipelines")), *_split(options.get("pipeline"))]
     _require_known("pipeline", selected, pipelines)
     nodes = [node for name in selected or ["__default__"] for node in pipelines[name].nodes]

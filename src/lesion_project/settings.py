@@ -3,7 +3,7 @@
 import warnings
 
 from lesion_project.configuration import ProjectConfigLoader
-from lesion_project.hooks.lazy import LazyHooks
+from lesion_project.hooks import LazyHooks
 
 # These warnings concern libraries only, and users of this project cannot fix them.
 warnings.filterwarnings("ignore", message="register_new_resolver", category=UserWarning)

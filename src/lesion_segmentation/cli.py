@@ -20,8 +20,6 @@ from lesion_segmentation.released import WEIGHTS
 SOME_FAILED = 3
 """Exit status if some images could not be predicted and all others are finished."""
 
-ANNOTATION_STYLE_HELP = "Source whose annotation style the masks follow, such as PH2, if the network has several."
-
 
 class UserPath(click.Path):
     """Path whose leading ~ is replaced by the home folder, since not every shell does so in `--option=~/path`."""
@@ -38,6 +36,10 @@ class UserPath(click.Path):
 
 weights_option = click.option(
     "--weights", type=UserPath(), default=WEIGHTS, help="Weights file of a training. Default: the released network."
+)
+annotation_style_option = click.option(
+    "--annotation-style",
+    help="Source whose annotation style the masks follow, such as PH2, if the network has several.",
 )
 
 
@@ -57,45 +59,33 @@ def plain_errors(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def workers_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that distribute the work of a command."""
-    for option in (
-        click.option("--scheduler", metavar="ADDRESS", help="Distribute the work over this Dask cluster."),
-        click.option("--workers", type=click.IntRange(1), help="Distribute the work over this many processes."),
-    ):
-        function = option(function)
-    return function
+    scheduler = click.option("--scheduler", metavar="ADDRESS", help="Distribute the work over this Dask cluster.")
+    workers = click.option("--workers", type=click.IntRange(1), help="Distribute the work over this many processes.")
+    return workers(scheduler(function))
 
 
 def prediction_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the arguments and options of `predict` that both command lines have."""
-    for option in reversed(
-        (
-            click.argument("source", metavar="IN"),
-            click.argument("target", metavar="OUT"),
-            click.option(
-                "--threshold",
-                type=float,
-                help="Pixels with a higher probability are lesion.",
-            ),
-            click.option("--annotation-style", help=ANNOTATION_STYLE_HELP),
-            click.option("--overlays", is_flag=True, help="Also write each image with the contour of its mask."),
-            click.option("--probabilities", is_flag=True, help="Also write the probabilities as 8-bit grey images."),
-            click.option("--no-tta", is_flag=True, help="Turn test-time augmentation off."),
-            click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Default: auto."),
-            click.option("--batch-size", type=int, help="Images per forward pass. Default: 8."),
-            click.option("--shard", metavar="K/N", help="Predict only the K-th of N shards. All shards share OUT."),
-            click.option("--truth", type=UserPath(), help="Folder of true masks to score the predictions against."),
-        )
-    ):
+    options = (
+        click.argument("source", metavar="IN"),
+        click.argument("target", metavar="OUT"),
+        click.option("--threshold", type=float, help="Pixels with a higher probability are lesion."),
+        annotation_style_option,
+        click.option("--overlays", is_flag=True, help="Also write each image with the contour of its mask."),
+        click.option("--probabilities", is_flag=True, help="Also write the probabilities as 8-bit grey images."),
+        click.option("--no-tta", is_flag=True, help="Turn test-time augmentation off."),
+        click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Default: auto."),
+        click.option("--batch-size", type=int, help="Images per forward pass. Default: 8."),
+        click.option("--shard", metavar="K/N", help="Predict only the K-th of N shards. All shards share OUT."),
+        click.option("--truth", type=UserPath(), help="Folder of true masks to score the predictions against."),
+    )
+    for option in reversed(options):
         function = option(function)
     return workers_options(function)
 
 
 def given_settings(options: dict[str, Any]) -> dict[str, Any]:
-    """Return the prediction settings that were given on the command line.
-
-    Raises:
-        InputError: Values are invalid; the message lists all of them.
-    """
+    """Return the prediction settings that were given on the command line, after checking their values."""
     from lesion_segmentation.core.parameter_model import find_problems
     from lesion_segmentation.prediction import PredictionSettings
 
@@ -145,14 +135,14 @@ def predict_untracked(source: Location, target: Location, options: dict[str, Any
     settings = PredictionSettings(**given_settings(options))
     workers, scheduler = options["workers"], options["scheduler"]
     check_workers(workers, scheduler)
-    request = check_request(source, target, options["shard"], options["truth"])
+    images, truths = check_request(source, target, options["shard"], options["truth"])
     from lesion_segmentation.model import load_network  # imports torch, so the request is checked first
 
     store = PredictionStore(target)
     network = load_network(expand_home(options["weights"]))
-    counts = predict_selected(network, request.images, store, settings, workers, scheduler)
-    if request.truth and isinstance(target, Path):
-        write_scores(store.read_tables(), request.truth, target)
+    counts = predict_selected(network, images, store, settings, workers, scheduler)
+    if truths and isinstance(target, Path):
+        write_scores(store.read_tables(), truths, target)
     report_counts(*counts, target)
 
 
@@ -161,7 +151,7 @@ def predict_untracked(source: Location, target: Location, options: dict[str, Any
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address; 0.0.0.0 also serves other machines.")
 @click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True, help="Port.")
 @click.option("--token", envvar="LESION_TOKEN", help="Token required for predictions. Also read from LESION_TOKEN.")
-@click.option("--annotation-style", help=ANNOTATION_STYLE_HELP)
+@annotation_style_option
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @plain_errors
 def serve_command(
@@ -178,9 +168,8 @@ def serve_command(
     if token == "" or os.environ.get("LESION_TOKEN") == "":
         raise InputError("The token is empty, so it protects nothing. Set a token, or omit --token and LESION_TOKEN.")
     settings = ServiceSettings(token=token)
-    predictor = load_predictor(
-        weights, PredictionSettings(device=device, annotation_style=annotation_style, batch_size=settings.batch_size)
-    )
+    options = PredictionSettings(device=device, annotation_style=annotation_style, batch_size=settings.batch_size)
+    predictor = load_predictor(weights, options)
     click.echo(f"The web page is at http://{host}:{port}/")
     serve(predictor, settings, host, port)
 
@@ -188,7 +177,7 @@ def serve_command(
 @main.command("export")
 @click.argument("target", metavar="OUT.onnx", type=UserPath())
 @weights_option
-@click.option("--annotation-style", help=ANNOTATION_STYLE_HELP)
+@annotation_style_option
 @plain_errors
 def export_command(target: Path, weights: Path, annotation_style: str | None) -> None:
     """Export the network as an ONNX file.

@@ -7,8 +7,7 @@ from PIL import Image
 
 from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.data.cases import ImageSize, read_cases, resize_masks
-from lesion_segmentation.data.leakage import LeakGuardSettings
-from lesion_segmentation.data.near_duplicates import list_near_duplicates
+from lesion_segmentation.data.leakage import LeakGuardSettings, list_near_duplicates
 from lesion_segmentation.data.sources.synthetic import synthesize_case
 from lesion_segmentation.data.summary import data_hash, describe_dataset
 from lesion_segmentation.images.read import to_mask

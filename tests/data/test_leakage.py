@@ -11,8 +11,8 @@ from lesion_segmentation.data.leakage import (
     LeakGuardSettings,
     find_near_duplicate_leaks,
     guard_samples,
+    list_near_duplicates,
 )
-from lesion_segmentation.data.near_duplicates import list_near_duplicates
 from lesion_segmentation.data.perceptual_hash import hash_views
 from lesion_segmentation.data.samples import AugmentationSettings, make_samples
 from lesion_segmentation.data.sources import synthetic

@@ -5,7 +5,7 @@ import pytest
 
 import lesion_project.pipelines  # noqa: F401 (it registers the reserved cases)
 from lesion_segmentation.core.errors import InputError
-from lesion_segmentation.data.near_duplicates import COLUMNS
+from lesion_segmentation.data.leakage import PAIR_COLUMNS
 from lesion_segmentation.data.sources.isic2018 import RESERVED_LIST, read_list
 from lesion_segmentation.data.splits import SplitSettings, split_cases
 
@@ -24,7 +24,7 @@ def test_training_cases_that_share_a_group_with_scored_cases_are_dropped(both, f
     plain = split_cases(both, settings)
     assert plain.loc[plain["source"] == "ISIC 2018", "subset"].unique().tolist() == ["train"]
     both.loc[both["case_id"].isin(["P000", "I000"]), "group"] = "patient"
-    near_duplicates = pd.DataFrame([("I001", "P001", 4, True), ("I002", "I003", 2, True)], columns=list(COLUMNS))
+    near_duplicates = pd.DataFrame([("I001", "P001", 4, True), ("I002", "I003", 2, True)], columns=list(PAIR_COLUMNS))
     split = split_cases(both, settings, near_duplicates).set_index("case_id")["subset"]
     before = plain.set_index("case_id")["subset"]
     for ours, theirs in (("P000", "I000"), ("P001", "I001")):

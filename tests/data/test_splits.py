@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lesion_segmentation.core.errors import InputError
-from lesion_segmentation.data.sources.ph2_manifest import read_manifest
+from lesion_segmentation.data.sources.ph2 import read_manifest
 from lesion_segmentation.data.splits import SplitSettings, split_cases, split_hash
 
 

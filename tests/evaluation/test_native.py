@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lesion_segmentation.evaluation.cases import CASE_METRICS
 from lesion_segmentation.evaluation.native import compare_sizes, score_native_size
+from lesion_segmentation.evaluation.scores import CASE_METRICS
 
 
 @pytest.fixture

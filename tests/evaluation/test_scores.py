@@ -9,8 +9,7 @@ from sklearn.metrics import accuracy_score, cohen_kappa_score, jaccard_score, pr
 from torchmetrics.functional.classification import binary_specificity
 
 from lesion_segmentation.evaluation import score_case
-from lesion_segmentation.evaluation.cases import CASE_METRICS
-from lesion_segmentation.evaluation.scores import score_counts, undefined
+from lesion_segmentation.evaluation.scores import CASE_METRICS, score_counts, undefined
 
 masks = arrays(bool, (6, 7))
 

@@ -7,7 +7,7 @@ from torch.nn.functional import binary_cross_entropy
 from lesion_segmentation.data.samples import AugmentationSettings, list_scored, make_samples
 from lesion_segmentation.data.splits import SplitSettings, split_cases, split_hash
 from lesion_segmentation.evaluation import score_case
-from lesion_segmentation.evaluation.cases import CASE_METRICS
+from lesion_segmentation.evaluation.scores import CASE_METRICS
 from lesion_segmentation.evaluation.tables import (
     at_network_threshold,
     find_intervals,

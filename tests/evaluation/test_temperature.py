@@ -7,7 +7,7 @@ import torch
 from scipy.special import expit
 
 from lesion_project.pipelines.training.nodes import calibrate_network
-from lesion_segmentation.evaluation.temperature import apply_temperature, fit_temperature, measure_ece
+from lesion_segmentation.evaluation.calibration import apply_temperature, fit_temperature, measure_ece
 from lesion_segmentation.model import NetworkMetadata, build_network
 from lesion_segmentation.training.settings import TrainingSettings
 

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from lesion_segmentation.model import ARCHITECTURES, Network, NetworkMetadata, build_network, load_network, save_network
 from lesion_segmentation.model.layers import count_gflop, require_heads, summarize_layers
-from lesion_segmentation.prediction.fusing import fuse_batch_norms
+from lesion_segmentation.prediction.predictor import fuse_batch_norms
 from lesion_segmentation.training.callbacks import Callbacks
 from lesion_segmentation.training.checkpoints import CheckpointFile
 from lesion_segmentation.training.loop import fit
-from lesion_segmentation.training.optimizers import build_optimizer, build_schedule
+from lesion_segmentation.training.optimization import build_optimizer, build_schedule
 from lesion_segmentation.training.samples import TrainingData
 from lesion_segmentation.training.settings import TrainingSettings
 

@@ -16,7 +16,7 @@ def monai_metadata(network: str, **arguments: object) -> NetworkMetadata:
 
 def test_network_equals_monais():
     torch.manual_seed(0)
-    ours = MonaiNetwork("UNet", {"channels": [4, 8], "strides": [2]}).eval()
+    ours = MonaiNetwork(network="UNet", arguments={"channels": [4, 8], "strides": [2]}).eval()
     theirs = nets.UNet(2, 3, 1, channels=[4, 8], strides=[2]).eval()
     theirs.load_state_dict(ours.network.state_dict())
     x = torch.randn(1, 3, 64, 96)

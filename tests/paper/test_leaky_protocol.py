@@ -5,13 +5,12 @@ import pandas as pd
 import pytest
 
 from lesion_segmentation.core.errors import InputError
-from lesion_segmentation.data.leakage import LeakGuardSettings, find_shared_case_leaks, guard_samples
-from lesion_segmentation.data.near_duplicates import COLUMNS
+from lesion_segmentation.data.leakage import PAIR_COLUMNS, LeakGuardSettings, find_shared_case_leaks, guard_samples
 from lesion_segmentation.data.samples import AugmentationSettings, list_scored, make_samples
-from lesion_segmentation.data.sources.ph2_manifest import read_manifest
+from lesion_segmentation.data.sources.ph2 import read_manifest
 from lesion_segmentation.data.splits import SplitSettings, split_cases, split_hash
 
-NO_DUPLICATES = pd.DataFrame(columns=list(COLUMNS))
+NO_DUPLICATES = pd.DataFrame(columns=list(PAIR_COLUMNS))
 COPIES = AugmentationSettings(copies=("rotated", "flipped"))
 
 
@@ -54,7 +53,7 @@ def test_leak_is_refused_unless_parameters_allow_it(leaky, caplog):
 def test_leak_of_test_cases_is_never_allowed(leaky):
     samples, split = leaky
     test, seen = (split.loc[split["subset"] == name, "case_id"].iloc[0] for name in ("test", "development"))
-    pair = pd.DataFrame([(test, seen, 0, True)], columns=list(COLUMNS))
+    pair = pd.DataFrame([(test, seen, 0, True)], columns=list(PAIR_COLUMNS))
     with pytest.raises(InputError, match=r"1 problem\n.* near-duplicates"):
         guard_samples(samples, split, pair, LeakGuardSettings(allow_leak=True))
 

@@ -3,7 +3,7 @@ import pytest
 from sklearn.model_selection import train_test_split
 
 from lesion_segmentation.core.errors import InputError
-from lesion_segmentation.data.sources.ph2_manifest import read_manifest
+from lesion_segmentation.data.sources.ph2 import read_manifest
 from lesion_segmentation.data.splits import SplitSettings, split_cases
 from lesion_segmentation.paper.split import TEST_CASES
 

@@ -17,7 +17,7 @@ from lesion_project.hooks.checks import check_parameters
 from lesion_project.parameters import SETTINGS
 from lesion_project.pipeline_registry import register_pipelines
 from lesion_project.settings import CONFIG_LOADER_ARGS
-from lesion_project.tracking import nest
+from lesion_project.tracking.description import nest
 from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.model import NetworkMetadata, build_network, check_options
 from lesion_segmentation.training.settings import SEGNET_OPTIONS, TrainingSettings

@@ -12,7 +12,7 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 from kedro.runner import ParallelRunner
 
-from lesion_project.hooks.run_lock import lock_file_of
+from lesion_project.hooks.outputs import lock_file_of
 from lesion_segmentation.core.errors import InputError
 
 SHORT = "image_size.height=64,image_size.width=96,training.width=0.0625,training.batch_size=4,training.epochs=1"

@@ -9,7 +9,7 @@ from kedro.io import DatasetError
 from PIL import Image
 
 from lesion_project.datasets import JoinedCases
-from lesion_segmentation.data.sources import ph2_manifest, synthetic
+from lesion_segmentation.data.sources import ph2, synthetic
 from lesion_segmentation.data.sources.isic2018 import RESERVED_LIST, read_list
 from lesion_segmentation.model import load_network
 
@@ -77,10 +77,10 @@ def test_joint_training_uses_the_folds_of_ph2_and_all_of_isic(run, project, isic
         case = synthetic.synthesize_case(number)
         Image.fromarray(case.image).save(raw / "images" / f"{name}.bmp")
         Image.fromarray(case.mask).save(raw / "masks" / f"{name}.bmp")
-        rows[name] = ph2_manifest.describe_images(Image.fromarray(case.image), Image.fromarray(case.mask))
+        rows[name] = ph2.describe_images(Image.fromarray(case.image), Image.fromarray(case.mask))
     (raw / "PH2_dataset.txt").write_text(synthetic.annotations_text(25))
     manifest = pd.DataFrame(rows).T.rename_axis("case_id")
-    monkeypatch.setattr(ph2_manifest, "read_manifest", lambda: manifest)
+    monkeypatch.setattr(ph2, "read_manifest", lambda: manifest)
     common = {"split.validation_cases": 4, "split.fold": 2, "training.epochs": 1}
     run(env="base", params={**common, "split.protocol": "folds"}, pipeline_names=["data_processing"])
     seen = {"training.source_rates.PH2": 2, "training.source_rates.ISIC 2018": 0.5}

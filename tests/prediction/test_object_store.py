@@ -14,8 +14,9 @@ from lesion_project.cli import cli
 from lesion_segmentation.cli import SOME_FAILED, main
 from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.core.storage import find_location, fingerprint, hide_passwords, to_storage_path
-from lesion_segmentation.prediction import ImageFile, PredictionStore, list_input_images, shards
+from lesion_segmentation.prediction import PredictionStore, list_input_images, shards
 from lesion_segmentation.prediction.description import COLUMNS
+from lesion_segmentation.prediction.input_images import ImageFile
 
 KEYS = {"key": "lab", "secret": "very-secret"}
 

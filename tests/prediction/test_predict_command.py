@@ -23,12 +23,11 @@ from lesion_segmentation.prediction import (
     list_input_images,
     load_predictor,
     predict_selected,
-    take_shard,
 )
 from lesion_segmentation.prediction.description import COLUMNS, describe_prediction
-from lesion_segmentation.prediction.input_images import SelectedImages
-from lesion_segmentation.prediction.loading import make_predictor
-from lesion_segmentation.prediction.provenance import describe_provenance
+from lesion_segmentation.prediction.input_images import SelectedImages, take_shard
+from lesion_segmentation.prediction.predictor import make_predictor
+from lesion_segmentation.prediction.request import describe_provenance
 
 SIZES = ((40, 48), (64, 96), (33, 57), (64, 96), (120, 90), (20, 200))
 

@@ -10,7 +10,7 @@ from lesion_segmentation.core.hardware import Hardware
 from lesion_segmentation.images.resize import resize_image, restore_probability
 from lesion_segmentation.model import SegNet
 from lesion_segmentation.prediction import Predictor, predict
-from lesion_segmentation.prediction.fusing import fuse_batch_norms
+from lesion_segmentation.prediction.predictor import fuse_batch_norms
 
 module = importlib.import_module("lesion_segmentation.prediction.predictor")
 

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from lesion_segmentation.core.errors import InputError
-from lesion_segmentation.prediction import ImageFile, PredictionStore, list_input_images, store
-from lesion_segmentation.prediction.input_images import SelectedImages
+from lesion_segmentation.prediction import PredictionStore, list_input_images, store
+from lesion_segmentation.prediction.input_images import ImageFile, SelectedImages
 
 FILE = ImageFile(Path("a.png"), "a.png", (1, 2))
 

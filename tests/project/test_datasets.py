@@ -8,7 +8,7 @@ from PIL import Image
 
 from lesion_project.datasets import CaseArrays, NetworkDataset, SyntheticCases, TrainedNetworks, TrainingCheckpoint
 from lesion_segmentation.core.errors import InputError
-from lesion_segmentation.data.packed_masks import PackedMasks
+from lesion_segmentation.data.cases import PackedMasks
 from lesion_segmentation.model import SegNet
 
 

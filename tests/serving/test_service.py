@@ -144,7 +144,7 @@ def test_limit_applies_to_the_whole_body():
 
     with pytest.raises(Refusal) as caught:
         asyncio.run(read_body(Request(), 10, 30))
-    assert caught.value.status == 413
+    assert caught.value.status_code == 413
 
 
 def test_silent_connection_is_closed(serve, monkeypatch):

@@ -5,12 +5,12 @@ import time
 from pathlib import Path
 
 from lesion_project.tracking.description import Description
-from lesion_project.tracking.run import begin_run
+from lesion_project.tracking.run import TrackedRun
 from lesion_project.tracking.store import PATIENCE_SECONDS, probe
 
 uri, number, folder, epochs = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
 probe(uri, PATIENCE_SECONDS)
-run = begin_run(uri, "eight-at-once", folder, Description(f"trial_{number}", {"trial": str(number)}))
+run = TrackedRun(uri, "eight-at-once", folder, Description(f"trial_{number}", {"trial": str(number)}))
 run.log_parameters({"training": {"learning_rate": number / 1000, "loss": "bce_dice"}})
 (folder / f"started_{number}").touch()
 for epoch in range(1, epochs + 1):

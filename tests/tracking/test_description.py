@@ -7,7 +7,10 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from lesion_project.tracking import TrackingHooks, describe_run, resolve_experiment
+from lesion_project.tracking.description import Description, describe_run
+from lesion_project.tracking.hooks import TrackingHooks
+from lesion_project.tracking.run import TrackedRun
+from lesion_project.tracking.store import resolve_experiment
 from lesion_segmentation.core.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -119,20 +122,16 @@ def test_description_without_git_does_not_mention_changes(tmp_path):
 
 
 def test_variable_names_a_run_but_not_the_children_of_a_run(project, monkeypatch):
-    from lesion_project.tracking import Description, begin_run
-
     monkeypatch.setenv("MLFLOW_RUN_NAME", "mine")
     store, artifacts = f"sqlite:///{project / 'mlflow.db'}", project / "mlruns"
-    parent = begin_run(store, "names", artifacts, Description("parent", {}))
-    child = begin_run(store, "names", artifacts, Description("child", {"mlflow.parentRunId": parent.run_id}))
+    parent = TrackedRun(store, "names", artifacts, Description("parent", {}))
+    child = TrackedRun(store, "names", artifacts, Description("child", {"mlflow.parentRunId": parent.run_id}))
     for each in (parent, child):
         each.end("FINISHED")
     assert {tracked.info.run_name for tracked in tracked_runs(project, "names")} == {"mine", "child"}
 
 
 def test_status_is_set_before_the_monitor_ends_and_a_killed_run_does_not_wait_for_it(project, monkeypatch):
-    from lesion_project.tracking import Description, begin_run
-
     statuses: list[str] = []
 
     class Monitor:
@@ -141,9 +140,9 @@ def test_status_is_set_before_the_monitor_ends_and_a_killed_run_does_not_wait_fo
 
     monkeypatch.setattr("lesion_project.tracking.run.start_monitor", lambda *_: Monitor())
     store, artifacts = f"sqlite:///{project / 'mlflow.db'}", project / "mlruns"
-    begin_run(store, "monitored", artifacts, Description("a", {})).end("FINISHED")
+    TrackedRun(store, "monitored", artifacts, Description("a", {})).end("FINISHED")
     assert statuses == ["FINISHED"]
-    begin_run(store, "monitored", artifacts, Description("b", {})).end("KILLED")
+    TrackedRun(store, "monitored", artifacts, Description("b", {})).end("KILLED")
     assert statuses == ["FINISHED"]
 
 

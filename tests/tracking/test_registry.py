@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from lesion_project.datasets.trained_networks import find_network
+from lesion_project.datasets.mlflow_runs import find_network
 from lesion_project.tracking.registry import register_network
 from lesion_segmentation.core.errors import InputError
 

@@ -25,7 +25,8 @@ from mlflow.exceptions import MlflowException
 from PIL import Image
 
 from lesion_project.cli import cli
-from lesion_project.tracking import TrackedRun, flatten
+from lesion_project.tracking.description import flatten
+from lesion_project.tracking.run import TrackedRun
 from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.core.tensor_files import read_tensors
 from lesion_segmentation.model import load_network

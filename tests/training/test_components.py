@@ -16,10 +16,15 @@ from torch.optim.swa_utils import AveragedModel
 from lesion_segmentation.core.hardware import choose_hardware
 from lesion_segmentation.evaluation import score_case
 from lesion_segmentation.model import SegNet
-from lesion_segmentation.training.averaging import AveragedNetwork
 from lesion_segmentation.training.epoch_metrics import EpochMetrics
-from lesion_segmentation.training.losses import LOSSES, dice_loss, iou_loss
-from lesion_segmentation.training.optimizers import build_optimizer, build_schedule
+from lesion_segmentation.training.optimization import (
+    LOSSES,
+    AveragedNetwork,
+    build_optimizer,
+    build_schedule,
+    dice_loss,
+    iou_loss,
+)
 from lesion_segmentation.training.settings import TrainingSettings
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lesion_segmentation.core.errors import InputError
-from lesion_segmentation.model.scaling import Scaling
+from lesion_segmentation.model.metadata import Scaling
 from lesion_segmentation.paper import legacy_scores
 from lesion_segmentation.prediction import predict
 from lesion_segmentation.training.callbacks import Callbacks

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lesion_segmentation.core.errors import InputError
-from lesion_segmentation.training.source_sampling import count_samples_per_epoch, require_sources, sample_order
+from lesion_segmentation.training.samples import count_samples_per_epoch, require_sources, sample_order
 
 SOURCES = ["PH2"] * 20 + ["ISIC 2018"] * 100
 

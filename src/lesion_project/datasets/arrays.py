@@ -19,11 +19,6 @@ class CaseArrays(AtomicFile):
     """Mapping from case_id (or sample_id) to an array, in one compressed .npz file.
 
     It loads as a mapping that reads an array on each access, so that ten thousand cases need little memory.
-
-    Example:
-        images:
-          type: lesion_project.datasets.CaseArrays
-          filepath: data/03_primary/images.npz
     """
 
     def load(self) -> Mapping[str, np.ndarray]:
@@ -47,11 +42,7 @@ class CaseArrays(AtomicFile):
 
 
 class ArraysOfFile(Mapping[str, np.ndarray]):
-    """Arrays of an .npz file, each read on access.
-
-    Raises:
-        InputError: The file or the requested array is missing, damaged or larger than the free memory.
-    """
+    """Arrays of an .npz file, each read on access. A damaged or too large array raises an InputError."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -1,4 +1,7 @@
-"""Catalog datasets that write a single file atomically. If a save fails, the existing file is unchanged."""
+"""Catalog datasets that write a single file atomically, and the bases of all dataset types.
+
+If a save fails, the existing file is unchanged.
+"""
 
 import pickle
 import re
@@ -7,7 +10,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pandas as pd
 from kedro.io import AbstractDataset, DataCatalog, DatasetError
@@ -19,6 +22,9 @@ from kedro_datasets.pandas import CSVDataset
 from lesion_segmentation.core.atomic_files import atomic_write
 from lesion_segmentation.core.errors import InputError, first_line
 
+Metadata = dict[str, Any] | None
+"""Metadata of a catalog entry, for kedro-viz and for the hooks that log to MLflow."""
+
 DAMAGED = (ValueError, OSError, EOFError, KeyError, SyntaxError, RuntimeError, OverflowError,
            zipfile.BadZipFile, zlib.error, pickle.UnpicklingError)  # fmt: skip
 """Exceptions that readers raise for damaged files."""
@@ -26,11 +32,7 @@ DAMAGED = (ValueError, OSError, EOFError, KeyError, SyntaxError, RuntimeError, O
 
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Turn the exceptions of a file reader into an InputError with a remedy.
-
-    Raises:
-        InputError: The file is missing, empty or damaged, or does not fit into memory.
-    """
+    """Turn the exceptions of a file reader into an InputError with a remedy."""
     remedy = f"Create it again: rm -f {path} && kedro run --only-missing-outputs (with the --env of that run)"
     if not path.is_file():
         raise InputError(f"{path} is missing. {remedy}")
@@ -52,10 +54,28 @@ def file_of(catalog: DataCatalog, name: str) -> Path | None:
     return Path(str(filepath)) if filepath else None
 
 
+class ReadOnlyDataset(AbstractDataset[NoReturn, Any]):
+    """Base class of datasets whose content comes from outside the pipelines. Subclasses implement `load`."""
+
+    _init_args: dict[str, Any]
+
+    def __init__(self, metadata: Metadata = None) -> None:
+        self.metadata = metadata
+
+    def save(self, data: NoReturn) -> NoReturn:
+        raise DatasetError(f"{type(self).__name__} is read-only. Give the output of the node another name.")
+
+    def _exists(self) -> bool:
+        return True
+
+    def _describe(self) -> dict[str, Any]:
+        return {name: value for name, value in self._init_args.items() if name != "metadata"}
+
+
 class AtomicFile(AbstractDataset[Any, Any]):
     """Base class of datasets that store a single file."""
 
-    def __init__(self, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+    def __init__(self, filepath: str, metadata: Metadata = None) -> None:
         self._filepath = Path(filepath)
         self.metadata = metadata
 

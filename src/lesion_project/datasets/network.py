@@ -8,8 +8,7 @@ from typing import Any
 
 from kedro_datasets._typing import JSONPreview
 
-from lesion_project.datasets.atomic import AtomicFile, readable
-from lesion_project.datasets.read_only import ReadOnlyDataset
+from lesion_project.datasets.atomic import AtomicFile, Metadata, ReadOnlyDataset, readable
 
 
 class NetworkDataset(AtomicFile):
@@ -40,7 +39,7 @@ class NetworkDataset(AtomicFile):
 class EncoderFolder(ReadOnlyDataset):
     """Encoder weights, which `make encoders` downloads, as a mapping from name to a function that reads them."""
 
-    def __init__(self, path: str, metadata: dict[str, Any] | None = None) -> None:
+    def __init__(self, path: str, metadata: Metadata = None) -> None:
         super().__init__(metadata)
         self._path = Path(path)
 
@@ -51,14 +50,12 @@ class EncoderFolder(ReadOnlyDataset):
 
 
 class TrainingCheckpoint(ReadOnlyDataset):
-    """File of the training checkpoint, which the training itself reads and writes.
+    """File of the training checkpoint, which the training itself reads and writes, and which need not exist.
 
-    Args:
-        filepath: Path of the file, which need not exist.
-        seconds_between: Minimum time between two checkpoints, except for the last one.
+    `seconds_between` is the minimum time between two checkpoints, except for the last one.
     """
 
-    def __init__(self, filepath: str, seconds_between: float = 0.0, metadata: dict[str, Any] | None = None) -> None:
+    def __init__(self, filepath: str, seconds_between: float = 0.0, metadata: Metadata = None) -> None:
         super().__init__(metadata)
         self._filepath, self._seconds_between = Path(filepath), seconds_between
 

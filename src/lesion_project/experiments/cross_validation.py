@@ -23,14 +23,9 @@ def cross_validate(
 ) -> None:
     """Run the unfinished folds as children of one MLflow run, then pool the scores of all finished folds.
 
-    Args:
-        project: The folder of the Kedro project.
-        env: Environment, as in `kedro run --env`.
-        folds: Numbers of the folds to run. Folds that were finished with the same parameters are not repeated.
-        params: Nested parameters, as in `kedro run --params`. Folds are written below its data_root, which is
-            data/cross_validation/<env> by default.
-        workers: Number of processes of this machine that run folds in parallel; None for one fold after the other.
-        scheduler: Address of a Dask cluster with the same file system that runs the folds instead.
+    Folds that were finished with the same parameters are not repeated. They are written below the data_root in
+    `params`, which is data/cross_validation/<env> by default. Without `workers` (processes of this machine) and
+    `scheduler` (address of a Dask cluster with the same file system), one fold runs after the other.
 
     Raises:
         InputError: A fold does not exist, or folds that would be pooled have different parameters.
@@ -40,20 +35,16 @@ def cross_validate(
     check_workers(workers, scheduler)
     bootstrap_project(project)
     root = expand_home(params.get("data_root", f"data/cross_validation/{env or 'base'}"))
-    trials = list_folds(root)
+    trials = [Trial(f"fold_{fold}", _fold_parameters(fold), root / f"fold_{fold}") for fold in range(FOLDS)]
     experiment = Experiment(project, env, params)
     requested = [trials[fold] for fold in folds]
     finished = experiment.find_finished(trials, [trial.name for trial in requested])
     shown = ",".join(str(fold) for fold in folds)
-    with experiment.open_parent("cross-validate", {"split": {"protocol": "folds", "fold": shown}}, shown) as parent:
+    with experiment.open_parent("cross-validate", _fold_parameters(shown), shown) as parent:
         unfinished = [trial for trial in requested if trial.name not in finished]
         run_trials(experiment, unfinished, parent.run_id, workers, scheduler)
         experiment.run_pipeline("cross_validation", root, parent)
 
 
-def list_folds(root: Path) -> list[Trial]:
-    """Return a trial below `root` for each of the five folds, which are stratified by diagnosis."""
-    return [
-        Trial(f"fold_{fold}", {"split": {"protocol": "folds", "fold": fold}}, root / f"fold_{fold}")
-        for fold in range(FOLDS)
-    ]
+def _fold_parameters(fold: int | str) -> dict[str, Any]:
+    return {"split": {"protocol": "folds", "fold": fold}}

@@ -19,27 +19,16 @@ EXPERIMENT = "ph2-segnet-prediction"
 
 
 def run_prediction(
-    project: Path,
-    env: str | None,
-    arguments: Mapping[str, Any],
-    images: SelectedImages,
-    settings: Mapping[str, Any],
+    project: Path, env: str | None, arguments: Mapping[str, Any], images: SelectedImages, settings: Mapping[str, Any]
 ) -> tuple[int, int]:
     """Run the pipeline `prediction`, or `prediction_with_truth` if the arguments have true masks.
 
-    Args:
-        project: Folder of the Kedro project.
-        env: Kedro environment, as in `kedro run --env`.
-        arguments: source, target, weights, shard, truth, workers and scheduler; None if not given.
-        images: The images that `source` and `shard` select.
-        settings: The parameters `prediction` that the command line sets. All others come from the environment, except
-            FOLLOW_WEIGHTS, which come from the weights.
+    `arguments` has source, target, weights, shard, truth, workers and scheduler, with None if not given, and `images`
+    are those that source and shard select. `settings` has the parameters `prediction` that the command line sets; all
+    others come from the environment, except FOLLOW_WEIGHTS, which come from the weights.
 
     Returns:
         Numbers of selected images that are finished and that failed.
-
-    Raises:
-        InputError: The weights or the target cannot be used, or a check of the run fails.
     """
     bootstrap_project(project)
     given = {name: _to_text(value) for name, value in arguments.items() if value is not None}
@@ -61,11 +50,7 @@ def run_prediction(
 
 
 def use_credentials(project: Path, env: str | None) -> None:
-    """Pass credentials.yml to fsspec. Each entry is named after a protocol: s3 for s3:// addresses, gs for gs://.
-
-    Raises:
-        InputError: An entry is not a mapping.
-    """
+    """Pass credentials.yml to fsspec. Each entry is named after a protocol: s3 for s3:// addresses, gs for gs://."""
     bootstrap_project(project)
     with KedroSession.create(project, env=env) as session:
         loader = session.load_context().config_loader

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lesion_project.parameters import SETTINGS
-from lesion_project.tracking import merge, nest
+from lesion_project.tracking.description import merge, nest
 from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.core.parameter_model import find_problems
-from lesion_segmentation.core.renamed_keys import rename_keys
+from lesion_segmentation.core.recorded_settings import rename_keys
 from lesion_segmentation.training.search_space import Choices, Range
 
 RECIPE = ("image_size", "augmentation", "training")
@@ -37,17 +37,9 @@ def describe_space(space: Space) -> dict[str, str]:
 
 
 def require_recipe(space: Space, given: Mapping[str, Mapping[str, Any]]) -> None:
-    """Check that a space has only valid parameters of a recipe.
+    """Raise an InputError unless a space has only valid parameters of a recipe. `given` has the values around it.
 
     Other parameters cannot be searched: a split or a score that is searched would be chosen, not measured.
-
-    Args:
-        space: The parameter `sweep.space`.
-        given: The parameters RECIPE with the values that are not searched.
-
-    Raises:
-        InputError: The space is empty, or has parameters that cannot be sampled or have invalid values. The message
-            lists all of them.
     """
     if not space:
         raise InputError("sweep.space is empty. Add parameters such as training.learning_rate.")
@@ -55,11 +47,8 @@ def require_recipe(space: Space, given: Mapping[str, Mapping[str, Any]]) -> None
     sound = {name: domain for name, domain in space.items() if not faults[name]}
     problems = [fault for each in faults.values() for fault in each] + _find_invalid_values(sound, given)
     if problems:
-        raise InputError.from_problems(
-            "sweep.space cannot be searched",
-            problems,
-            "Whole numbers need a step. docs/scaling.md has an example of a space.",
-        )
+        remedy = "Whole numbers need a step. docs/scaling.md has an example of a space."
+        raise InputError.from_problems("sweep.space cannot be searched", problems, remedy)
 
 
 def _find_faults(name: str, domain: Range | Choices) -> Iterator[str]:

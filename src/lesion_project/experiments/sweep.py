@@ -14,7 +14,7 @@ from kedro.framework.startup import bootstrap_project
 
 from lesion_project.experiments.space import RECIPE, describe_space, require_recipe, suggest
 from lesion_project.experiments.trials import LOG, Experiment, Trial, describe_changes
-from lesion_project.tracking import nest
+from lesion_project.tracking.description import nest
 from lesion_segmentation.core.atomic_files import expand_home
 from lesion_segmentation.core.errors import InputError, first_line
 from lesion_segmentation.core.extras import explain_missing_extras
@@ -37,14 +37,7 @@ OUTPUTS = {"validation": ("network", "training_history"), "folds": ("case_metric
 
 @dataclass(frozen=True)
 class Sweep:
-    """Description of a search, which is passed to each worker.
-
-    Attributes:
-        experiment: Environment and common parameters of all trials.
-        settings: The parameters `sweep`.
-        root: Folder of the study.
-        storage: URL of Optuna's storage.
-    """
+    """Description of a search, which is passed to each worker: `root` is its folder, `storage` the URL for Optuna."""
 
     experiment: Experiment
     settings: SweepSettings
@@ -53,24 +46,12 @@ class Sweep:
 
 
 def run_sweep(
-    project: Path,
-    env: str | None,
-    params: Mapping[str, Any],
-    workers: int | None = None,
-    scheduler: str | None = None,
+    project: Path, env: str | None, params: Mapping[str, Any], workers: int | None = None, scheduler: str | None = None
 ) -> pd.DataFrame:
-    """Run the trials that are not done yet, each as a child of one MLflow run.
+    """Run the trials that are not done yet, each as a child of one MLflow run, and return the table of `list_trials`.
 
-    Args:
-        project: The folder of the Kedro project.
-        env: Environment, as in `kedro run --env`.
-        params: Nested parameters, as in `kedro run --params`. Trials are written below its data_root, which is
-            data/sweep/<env> by default, in a folder named after the study.
-        workers: Number of processes of this machine that run trials in parallel; None for one trial after the other.
-        scheduler: Address of a Dask cluster that runs the trials instead. It must have the same file system.
-
-    Returns:
-        One row per trial with number, state, value and the sampled parameters, the best trial first.
+    Trials are written below the data_root in `params`, which is data/sweep/<env> by default, in a folder named after
+    the study. `workers` and `scheduler` distribute them, as `cross_validate` documents.
 
     Raises:
         InputError: Optuna or Dask is not installed, the storage does not answer, the space is invalid, or the study was
@@ -130,7 +111,8 @@ def _evaluate(sweep: Sweep, parent_run: str, sampled: Any) -> float:
     for trial in runs:
         with observe_epochs(partial(_report, sampled)) if len(runs) == 1 else nullcontext():
             try:
-                sweep.experiment.run_once(trial, parent_run, OUTPUTS[sweep.settings.objective])
+                if not sweep.experiment.find_finished([trial], [trial.name]):
+                    sweep.experiment.run(trial, parent_run, OUTPUTS[sweep.settings.objective])
             except StopTraining as stop:
                 raise TrialPruned(str(stop)) from stop
         values.append(_read_value(sweep.settings.objective, trial))
@@ -199,11 +181,8 @@ def _require_same_settings(study: Any, sweep: Sweep) -> None:
     if earlier is None:
         study.set_user_attr(COMMON_SETTINGS, now)
     elif changes := describe_changes(earlier, now):
-        raise InputError.from_problems(
-            f"The study {sweep.settings.study} was started with other settings",
-            changes,
-            "Use the same settings, or name another study: sweep.study.",
-        )
+        title = f"The study {sweep.settings.study} was started with other settings"
+        raise InputError.from_problems(title, changes, "Use the same settings, or name another study: sweep.study.")
 
 
 def _open_study(sweep: Sweep, index: int) -> Any:

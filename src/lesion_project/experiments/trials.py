@@ -14,22 +14,13 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
 from lesion_project.parameters import SETTINGS
-from lesion_project.tracking import (
-    TrackedRun,
-    begin_run,
-    describe_run,
-    flatten,
-    merge,
-    probe,
-    resolve_experiment,
-    resolve_uri,
-)
+from lesion_project.tracking.description import describe_run, flatten, merge
+from lesion_project.tracking.run import TrackedRun
 from lesion_project.tracking.signals import SignalGuard
-from lesion_project.tracking.store import PATIENCE_SECONDS
+from lesion_project.tracking.store import PATIENCE_SECONDS, probe, resolve_experiment, resolve_uri
 from lesion_segmentation.core.atomic_files import atomic_write
-from lesion_segmentation.core.differences import find_differences
 from lesion_segmentation.core.errors import InputError
-from lesion_segmentation.core.renamed_keys import rename_keys
+from lesion_segmentation.core.recorded_settings import find_differences, rename_keys
 from lesion_segmentation.core.workers import redirect_output, share_work
 
 logger = logging.getLogger(__name__)
@@ -42,18 +33,14 @@ WITHOUT_EFFECT = (
     "data_root", "experiment", "training.resume", "training.device", "prediction.device", "prediction.batch_size",
     "prediction.overlays", "prediction.probabilities",
 )  # fmt: skip
-"""Parameters that have no effect on the result of a trial."""
-OF_OTHER_COMMANDS = ("sweep.",)
+"""Parameters that have no effect on the result of a trial, and neither have those of `sweep`."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A planned run.
+    """A planned run, with nested parameters that take precedence over the common ones.
 
-    Attributes:
-        name: Unique name among the trials of the experiment, such as fold_0.
-        overrides: Nested parameters, which take precedence over the common ones.
-        data_root: Folder of its files, relative to the project or absolute.
+    The folder `data_root` of its files is relative to the project or absolute.
     """
 
     name: str
@@ -62,13 +49,7 @@ class Trial:
 
 
 class Experiment:
-    """Trials with the same environment and common parameters.
-
-    Args:
-        project: The folder of the Kedro project.
-        env: Environment, as in `kedro run --env`.
-        params: Nested parameters of all trials, as in `kedro run --params`.
-    """
+    """Trials with the same environment and common nested parameters."""
 
     def __init__(self, project: Path, env: str | None, params: Mapping[str, Any]) -> None:
         self.project, self.env, self.params = project, env, params
@@ -79,11 +60,10 @@ class Experiment:
         self._parameters = flatten(self._groups)
 
     def find_finished(self, trials: Sequence[Trial], requested: Sequence[str]) -> set[str]:
-        """Return the names of the trials that are finished.
+        """Return the names of the finished trials.
 
         Raises:
-            InputError: A trial was finished with other parameters, or is unfinished and not requested. The message
-                lists all such trials.
+            InputError: Trials were finished with other parameters, or are unfinished and not requested.
         """
         finished, problems = set(), []
         for trial in trials:
@@ -109,18 +89,14 @@ class Experiment:
     def settings(self, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return the flat parameters on which the result of a trial with these overrides depends, converted by JSON."""
         settings = {**self._parameters, **flatten(overrides or {})}
-        kept = {name: value for name, value in settings.items() if _has_effect(name)}
-        found: dict[str, Any] = json.loads(json.dumps(kept))
-        return found
+        return json.loads(json.dumps({name: value for name, value in settings.items() if _has_effect(name)}))
 
     @contextmanager
     def open_parent(self, command: str, common: Mapping[str, Any], folds: str | None = None) -> Iterator[TrackedRun]:
         """Open the MLflow run that is the parent of all trials, and end it with the status of the `with` block.
 
-        Args:
-            command: The Kedro command, such as sweep.
-            common: Nested parameters of all trials that differ from the configuration.
-            folds: The command's option --folds.
+        `command` is the Kedro command, such as sweep, and `common` has the parameters that differ from the
+        configuration in all trials.
         """
         uri = resolve_uri(self._mlflow, self.project)
         probe(uri)
@@ -128,7 +104,7 @@ class Experiment:
         given = {"env": self.env, "runtime_params": self.params, "folds": folds}
         described = describe_run(command, given, parameters, self.project)
         experiment = resolve_experiment(self._mlflow, self.params)
-        parent = begin_run(uri, experiment, self.project / "mlruns", described)
+        parent = TrackedRun(uri, experiment, self.project / "mlruns", described)
         signals = SignalGuard(partial(parent.end, "KILLED"))
         try:
             parent.log_parameters(parameters)
@@ -142,17 +118,8 @@ class Experiment:
                 logger.warning("%s The trials have runs of their own.", lacking)
             signals.release()
 
-    def run_once(self, trial: Trial, parent_run: str, to_outputs: Sequence[str]) -> None:
-        """Run a trial up to these outputs, unless it is finished.
-
-        Raises:
-            InputError: It was finished with other parameters.
-        """
-        if not self.find_finished([trial], [trial.name]):
-            self.run(trial, parent_run, to_outputs)
-
     def run(self, trial: Trial, parent_run: str, to_outputs: Sequence[str] | None = None) -> None:
-        """Run a trial as a child of the MLflow run `parent_run`, and mark it as finished."""
+        """Run a trial up to these outputs as a child of the MLflow run `parent_run`, and mark it as finished."""
         runtime = merge(self.params, trial.overrides)
         runtime |= {"data_root": str(trial.data_root), "parent_run": parent_run}
         with KedroSession.create(self.project, env=self.env, runtime_params=runtime) as session:
@@ -169,11 +136,7 @@ class Experiment:
 
 
 def run_trials(
-    experiment: Experiment,
-    trials: Sequence[Trial],
-    parent_run: str,
-    workers: int | None = None,
-    scheduler: str | None = None,
+    experiment: Experiment, trials: Sequence[Trial], parent_run: str, workers: int | None, scheduler: str | None
 ) -> None:
     """Run trials one after the other or on workers, and log a line when one has finished."""
     start = time.perf_counter()
@@ -204,11 +167,7 @@ def describe_changes(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list
 
 
 def _read_mark(path: Path) -> dict[str, Any]:
-    """Return the parameters of a finished trial.
-
-    Raises:
-        InputError: The file is damaged, of another version, or has unknown keys.
-    """
+    """Return the parameters of a finished trial."""
     try:
         mark = dict(json.loads(path.read_text()))
         version, parameters = mark.pop("format_version"), dict(mark.pop("parameters"))
@@ -221,4 +180,4 @@ def _read_mark(path: Path) -> dict[str, Any]:
 
 
 def _has_effect(name: str) -> bool:
-    return name not in WITHOUT_EFFECT and not name.startswith(OF_OTHER_COMMANDS)
+    return name not in WITHOUT_EFFECT and not name.startswith("sweep.")

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from lesion_project.tracking.store import resolve_uri
 from lesion_segmentation.core.atomic_files import existing_parent
 from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.core.parameter_model import find_problems
-from lesion_segmentation.core.renamed_keys import RENAMED_KEYS
+from lesion_segmentation.core.recorded_settings import RENAMED_KEYS
 from lesion_segmentation.data.annotations import parse_annotations
 from lesion_segmentation.data.cases import ImageSize
 from lesion_segmentation.data.splits import DEVELOPMENT, SplitSettings, split_cases
@@ -34,25 +34,21 @@ up, an error names the file that did not fit, and the previous version of the fi
 
 
 class InputHooks:
-    """Hooks that refuse a run that cannot succeed.
-
-    Reasons are invalid parameters, missing data, folders without write permission, and training sets that are smaller
-    than a batch.
-    """
+    """Hooks that refuse a run that cannot succeed."""
 
     def __init__(self) -> None:
         self._parameters: Mapping[str, Any] = {}
         self._project = Path()
-        self._store: Callable[[], str] = str
+        self._config: Mapping[str, Any] = {}
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
         """Check the parameters before Kedro does, because Kedro's messages are less specific."""
         import lesion_project.pipelines  # noqa: F401 (registers values that parameters may have)
 
+        self._config = context.config_loader
         self._parameters = context.config_loader["parameters"]
         self._project = Path(context.project_path)
-        self._store = lambda: resolve_uri(context.config_loader["mlflow"], self._project)
         _refuse_ineffective_parameters(self._parameters, context.config_loader.runtime_params or {})
         check_parameters(self._parameters)
 
@@ -92,14 +88,15 @@ class InputHooks:
             )
         _require_inputs(pipeline, catalog)
         files = [file_of(catalog, name) for name in pipeline.all_outputs()]
-        store = {self._project} if self._store().startswith("sqlite:") else set()  # a server has its own disk
+        tracking_uri = resolve_uri(self._config["mlflow"], self._project)
+        store = {self._project} if tracking_uri.startswith("sqlite:") else set()  # a server has its own disk
         _check_folders({path.parent for path in files if path is not None} | store)
         _check_hardware(pipeline.inputs(), self._parameters)
         _check_export(pipeline, self._parameters)
         if "trained_networks" in pipeline.inputs():
             import mlflow
 
-            mlflow.set_tracking_uri(self._store())  # networks of earlier runs are read from this run's store
+            mlflow.set_tracking_uri(tracking_uri)  # networks of earlier runs are read from this run's store
         if "params:training" in pipeline.inputs():
             settings = TrainingSettings(**self._parameters["training"])
             _check_network(settings, ImageSize(**self._parameters["image_size"]), catalog)
@@ -110,11 +107,7 @@ class InputHooks:
 
 
 def check_parameters(parameters: Mapping[str, Any]) -> None:
-    """Validate all parameters.
-
-    Raises:
-        InputError: Values are invalid, or keys are unknown. The message lists all of them.
-    """
+    """Raise an InputError that lists all invalid values and unknown keys."""
     given = {name: parameters.get(name) or {} for name in SETTINGS}
     renamed = [name for name in parameters if name in RENAMED_KEYS and name not in SETTINGS]
     problems = [f"{name} was renamed. Use {RENAMED_KEYS[name]}." for name in renamed]
@@ -136,10 +129,7 @@ def _require_inputs(pipeline: Pipeline, catalog: DataCatalog) -> None:
 
 
 def _refuse_ineffective_parameters(parameters: Mapping[str, Any], runtime: Mapping[str, Any]) -> None:
-    """Refuse parameters in a file that only have an effect on the command line.
-
-    The catalog reads them as runtime parameters.
-    """
+    """Refuse parameters in a file that only have an effect on the command line: the catalog reads them from there."""
     idle = [name for name in RUNTIME_PARAMETERS if name in parameters and name not in runtime]
     given, on_command_line = parameters.get("data") or {}, runtime.get("data") or {}
     by_catalog = ("images", "masks", "table", "leave_out")
@@ -181,14 +171,12 @@ def _check_folders(folders: set[Path]) -> None:
 
 def _check_hardware(inputs: set[str], parameters: Mapping[str, Any]) -> None:
     """Refuse CUDA on a machine without a GPU."""
-    used = [name for name in ("training", "prediction") if f"params:{name}" in inputs]
-    if not used:
-        return
-    import torch
+    for name in ("training", "prediction"):
+        if f"params:{name}" in inputs and parameters[name]["device"] == "cuda":
+            import torch
 
-    for name in used:
-        if parameters[name]["device"] == "cuda" and not torch.cuda.is_available():
-            raise InputError(f"{name}.device is cuda, but PyTorch finds no GPU. Use auto or cpu.")
+            if not torch.cuda.is_available():
+                raise InputError(f"{name}.device is cuda, but PyTorch finds no GPU. Use auto or cpu.")
 
 
 def _check_export(pipeline: Pipeline, parameters: Mapping[str, Any]) -> None:
@@ -223,7 +211,7 @@ def _check_network(settings: TrainingSettings, image_size: ImageSize, catalog: D
 
 def _check_batch(catalog: DataCatalog, parameters: Mapping[str, Any]) -> None:
     """Split the cases by their annotations alone, and refuse a split with fewer training samples than a batch."""
-    from lesion_segmentation.training.source_sampling import require_sources
+    from lesion_segmentation.training.samples import require_sources
 
     try:
         loaded = catalog.load("ph2_annotations")

@@ -26,11 +26,7 @@ STANDARD_ENVIRONMENTS = (None, "local", "base", "cpu")
 
 
 class SummaryHooks:
-    """Prints at the end of a run what it produced and how to look at it.
-
-    Args:
-        tracking: The hooks that know the run in MLflow.
-    """
+    """Prints at the end of a run what it produced and how to look at it."""
 
     def __init__(self, tracking: TrackingHooks) -> None:
         self._tracking = tracking

@@ -45,11 +45,7 @@ class Description:
 def describe_run(command: str, run_params: Mapping[str, Any], parameters: Mapping[str, Any], root: Path) -> Description:
     """Describe a run so that it can be distinguished from others. Its name starts with what differs between runs.
 
-    Args:
-        command: The Kedro command, such as run.
-        run_params: Run parameters in the form that Kedro passes to hooks.
-        parameters: The parameter models that the run uses, as nested mappings.
-        root: The project's folder, for its commit.
+    `run_params` have the form that Kedro passes to hooks, and `parameters` are the nested ones that the run uses.
     """
     environment = "base" if run_params.get("env") in (None, "local") else str(run_params["env"])
     selection = _selection(run_params)

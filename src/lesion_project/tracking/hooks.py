@@ -24,11 +24,11 @@ from lesion_project.tracking.description import (
 )
 from lesion_project.tracking.provenance import record_provenance
 from lesion_project.tracking.registry import register_network
-from lesion_project.tracking.run import TrackedRun, begin_run
+from lesion_project.tracking.run import TrackedRun
 from lesion_project.tracking.signals import SignalGuard
 from lesion_project.tracking.store import PATIENCE_SECONDS, probe, resolve_experiment, resolve_uri
 from lesion_segmentation.core.errors import InputError, first_line
-from lesion_segmentation.training.callbacks import Callbacks, EpochRow, StopTraining, find_observer
+from lesion_segmentation.training.callbacks import Callbacks, EpochRow, StopTraining, epoch_observer
 
 logger = logging.getLogger(__name__)
 
@@ -40,8 +40,8 @@ class TrackingHooks:
     """Starts an MLflow run with each Kedro run, logs what the catalog marks, and sets the final status."""
 
     def __init__(self) -> None:
-        self._context: KedroContext | None = None
-        self._catalog: DataCatalog | None = None
+        self._config: Mapping[str, Any] = {}
+        self._catalog = DataCatalog()
         self._run: TrackedRun | None = None
         self._root = Path()
         self._patience = PATIENCE_AT_END
@@ -63,7 +63,7 @@ class TrackingHooks:
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        self._context = context
+        self._config = context.config_loader
 
     @hook_impl
     def after_catalog_created(self, catalog: DataCatalog) -> None:
@@ -74,9 +74,8 @@ class TrackingHooks:
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Check that the store answers, before any work is done, and start the MLflow run."""
-        assert self._context is not None
         self._catalog = catalog
-        given, config = self._context.config_loader["parameters"], self._context.config_loader["mlflow"]
+        given, config = self._config["parameters"], self._config["mlflow"]
         project = Path(run_params["project_path"])
         self._root = project / given["data_root"]
         parameters = {name: given[name] for name in SETTINGS if f"params:{name}" in pipeline.inputs()}
@@ -94,7 +93,7 @@ class TrackingHooks:
         if is_trial:
             described.tags["mlflow.parentRunId"] = given["parent_run"]
         experiment = resolve_experiment(config, run_params.get("runtime_params") or {})
-        self._run = begin_run(tracking_uri, experiment, project / "mlruns", described, given.get("tracked_run"))
+        self._run = TrackedRun(tracking_uri, experiment, project / "mlruns", described, given.get("tracked_run"))
         self._signals = SignalGuard(partial(self._run.end, "KILLED"))
         self._run.log_parameters(parameters)
         self._inform_nodes(catalog, pipeline, parameters, described.tags)
@@ -104,7 +103,7 @@ class TrackingHooks:
     ) -> None:
         """Pass callbacks to the training node, and a description of this run to the nodes of the report."""
         assert self._run is not None
-        run, observe = self._run, find_observer()
+        run, observe = self._run, epoch_observer.get()
 
         def on_epoch(row: EpochRow) -> None:
             run.log_epoch(row)
@@ -153,19 +152,14 @@ class TrackingHooks:
             self._run.log_metrics(select_test_scores(data))
         elif dataset_name == "cross_validation#table":
             self._run.log_metrics({f"cross_validation_{row.metric}": row.score for row in data.itertuples()})
-        if self._catalog is not None and _mark_of(self._catalog.get(dataset_name)) == "metric":
+        if _mark_of(self._catalog.get(dataset_name)) == "metric":
             self._run.log_metrics(data if isinstance(data, Mapping) else {dataset_name: data})
-        path = None if self._catalog is None else file_of(self._catalog, dataset_name)
-        if path is not None:
+        if path := file_of(self._catalog, dataset_name):
             record_provenance(path, self._run.run_id)
 
     @hook_impl
     def after_pipeline_run(self, catalog: DataCatalog) -> None:
-        """Upload what the run saved and the catalog marks with `mlflow: artifact` or `mlflow: model`.
-
-        Raises:
-            InputError: MLflow did not accept everything.
-        """
+        """Upload what the catalog marks, and raise an InputError if MLflow did not accept everything."""
         if self._run is None:
             return
         if not self._saved:  # with --only-missing-outputs, no output was missing
@@ -185,8 +179,7 @@ class TrackingHooks:
     def _register(self, catalog: DataCatalog) -> None:
         """Register the network under the name in `reporting.register`, if there is one."""
         assert self._run is not None
-        assert self._context is not None
-        name = self._context.config_loader["parameters"]["reporting"].get("register")
+        name = self._config["parameters"]["reporting"].get("register")
         if not name or not {"network", "case_metrics", "table_ii"} <= self._saved:
             return
         scores, cases = select_test_scores(catalog.load("table_ii")), catalog.load("case_metrics")
@@ -231,8 +224,7 @@ class TrackingHooks:
 
 def _mark_of(dataset: Any) -> str | None:
     """Return `artifact`, `model` or `metric` if the catalog entry has `metadata: {mlflow: ...}`, else None."""
-    mark: str | None = (getattr(dataset, "metadata", None) or {}).get("mlflow")
-    return mark
+    return (getattr(dataset, "metadata", None) or {}).get("mlflow")
 
 
 def _active_run() -> str | None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from lesion_project.datasets import Table
-from lesion_project.mlflow_files import download_run_file
+from lesion_project.datasets.atomic import Table
+from lesion_project.datasets.mlflow_runs import download_run_file
 from lesion_project.tracking.model import quiet
 from lesion_segmentation.core.errors import InputError, first_line
 from lesion_segmentation.evaluation.comparison import compare_runs, pair_cases

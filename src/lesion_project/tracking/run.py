@@ -4,6 +4,8 @@ The fluent API is thread-local and ends every run as FINISHED, so it is not used
 """
 
 import atexit
+import importlib.util
+import logging
 import os
 import socket
 import time
@@ -17,7 +19,6 @@ import pandas as pd
 
 from lesion_project.tracking.description import Description, flatten
 from lesion_project.tracking.model import log_model, quiet
-from lesion_project.tracking.monitor import require_monitor, start_monitor
 from lesion_project.tracking.pending import PendingCalls, without_retries
 from lesion_project.tracking.store import ATTEMPTS, PATIENCE_SECONDS, ask, explain, probe
 from lesion_segmentation.core.atomic_files import is_alive
@@ -33,48 +34,36 @@ CREATION_TOKEN = "creation_token"
 class TrackedRun:
     """A run in MLflow. Its status is RUNNING, and at the end exactly one of FINISHED, FAILED and KILLED.
 
-    Args:
-        tracking_uri: The store.
-        experiment: Name of the MLflow experiment, which is created if it does not exist.
-        artifacts: Folder for artifacts if the store is a SQLite file; a server has its own.
-        described: Name and tags of the run.
-        run_id: An existing run to continue, instead of creating one.
+    The experiment is created if it does not exist. The folder `artifacts` is for a SQLite file; a server has its own.
+    With `run_id`, this existing run is continued.
 
     Raises:
-        MlflowException: The store refuses a request. `begin_run` explains this error.
-        InputError: The store does not come back in time, the experiment is deleted or keeps its files elsewhere, or
-            system metrics are enabled without psutil.
+        InputError: The run cannot be started. If the store refuses it, the message has MLflow's reason and a remedy.
     """
 
     def __init__(
-        self,
-        tracking_uri: str,
-        experiment: str,
-        artifacts: Path,
-        described: Description,
-        run_id: str | None = None,
+        self, tracking_uri: str, experiment: str, artifacts: Path, described: Description, run_id: str | None = None
     ) -> None:
         import mlflow
         from mlflow import MlflowClient
+        from mlflow.exceptions import MlflowException
 
         # Models and artifacts of other runs are read without this client.
         mlflow.set_tracking_uri(tracking_uri)
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-        require_monitor()
+        _require_psutil()
         self.client = MlflowClient(tracking_uri)
-        location = artifacts.as_uri() if tracking_uri.startswith("sqlite:") else None
-        self.experiment_id = ask(tracking_uri, partial(self._find_experiment, experiment, location))
-        ask(tracking_uri, self._end_stale_runs)
-        if run_id is None:
-            tags = {"host": _host(), "pid": str(os.getpid()), CREATION_TOKEN: uuid.uuid4().hex, **described.tags}
-            is_child = "mlflow.parentRunId" in tags  # MLFLOW_RUN_NAME would give all trials the same name
-            name = described.name if is_child else os.environ.get("MLFLOW_RUN_NAME") or described.name
-            run_id = self._create(tracking_uri, name, tags)
-        self.run_id = run_id
         self.tracking_uri = tracking_uri
+        location = artifacts.as_uri() if tracking_uri.startswith("sqlite:") else None
+        try:
+            self.experiment_id = ask(tracking_uri, partial(self._find_experiment, experiment, location))
+            ask(tracking_uri, self._end_stale_runs)
+            self.run_id = run_id or self._create(described)
+        except MlflowException as error:
+            raise InputError(explain(tracking_uri, error)) from error
         self.pending = PendingCalls()
         self.ended = False
-        self._monitor = start_monitor(tracking_uri, run_id)
+        self._monitor = start_monitor(tracking_uri, self.run_id)
         atexit.register(self.end, "KILLED")
 
     def end(self, status: str) -> None:
@@ -88,7 +77,7 @@ class TrackedRun:
                     self._monitor.finish()
 
     def discard(self) -> None:
-        """End the run and delete it from MLflow. This is for runs that had nothing to do."""
+        """End a run that had nothing to do, and delete it from MLflow."""
         self.end("FINISHED")
         self.client.delete_run(self.run_id)
 
@@ -99,13 +88,9 @@ class TrackedRun:
         return f"{server}/#/experiments/{self.experiment_id}/runs/{self.run_id}?workflowType=machine_learning"
 
     def flush(self, patience: float) -> str | None:
-        """Send all pending calls in up to ATTEMPTS attempts.
+        """Send all pending calls. Return a sentence about those that were not sent, or None if all were.
 
-        Args:
-            patience: Seconds to wait after each attempt for a store that does not answer.
-
-        Returns:
-            A sentence about the calls that were not sent, or None if all were.
+        After each of ATTEMPTS attempts, a store that does not answer has `patience` seconds to do so.
         """
         for _ in range(ATTEMPTS):
             if (error := self.pending.flush()) is None:
@@ -125,7 +110,6 @@ class TrackedRun:
         self.pending.put(partial(self.client.log_batch, self.run_id, params=params))
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        """Log metrics in one request, all with the same step."""
         from mlflow.entities import Metric
 
         values = [Metric(key, float(value), _now(), step) for key, value in metrics.items()]
@@ -159,20 +143,26 @@ class TrackedRun:
         """Log a weights file as a pyfunc model that predicts masks for images."""
         self.pending.put(partial(log_model, self.client, self.run_id, str(weights)))
 
-    def _create(self, tracking_uri: str, name: str, tags: Mapping[str, str], attempts: int = ATTEMPTS) -> str:
+    def _create(self, described: Description) -> str:
         """Create a run, or find it if only the answer was lost. MLflow's own retries would create a second run."""
         from mlflow.exceptions import MlflowException
 
-        try:
-            with without_retries():
-                return str(self.client.create_run(self.experiment_id, run_name=name, tags=dict(tags)).info.run_id)
-        except MlflowException:
-            if attempts == 1:
-                raise
-        probe(tracking_uri, PATIENCE_SECONDS)
-        mine = f"tags.{CREATION_TOKEN} = '{tags[CREATION_TOKEN]}'"
-        created = ask(tracking_uri, partial(self.client.search_runs, [self.experiment_id], mine))
-        return str(created[0].info.run_id) if created else self._create(tracking_uri, name, tags, attempts - 1)
+        token = uuid.uuid4().hex
+        tags = {"host": _host(), "pid": str(os.getpid()), CREATION_TOKEN: token, **described.tags}
+        is_child = "mlflow.parentRunId" in tags  # MLFLOW_RUN_NAME would give all trials the same name
+        name = described.name if is_child else os.environ.get("MLFLOW_RUN_NAME") or described.name
+        create = partial(self.client.create_run, self.experiment_id, run_name=name, tags=tags)
+        find = partial(self.client.search_runs, [self.experiment_id], f"tags.{CREATION_TOKEN} = '{token}'")
+        for _ in range(ATTEMPTS - 1):
+            try:
+                with without_retries():
+                    return str(create().info.run_id)
+            except MlflowException:
+                probe(self.tracking_uri, PATIENCE_SECONDS)
+            if created := ask(self.tracking_uri, find):
+                return str(created[0].info.run_id)
+        with without_retries():
+            return str(create().info.run_id)
 
     def _find_experiment(self, name: str, location: str | None) -> str:
         from mlflow.exceptions import MlflowException
@@ -207,20 +197,31 @@ class TrackedRun:
                 self.client.set_terminated(run.info.run_id, "KILLED")
 
 
-def begin_run(
-    tracking_uri: str, experiment: str, artifacts: Path, described: Description, run_id: str | None = None
-) -> TrackedRun:
-    """Start a `TrackedRun`, which documents the arguments.
+def _has_monitor() -> bool:
+    """Return whether MLflow's own environment variable enables its system metrics."""
+    from mlflow.environment_variables import MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING
 
-    Raises:
-        InputError: The run cannot be started. If the store refuses it, the message has MLflow's reason and a remedy.
-    """
-    from mlflow.exceptions import MlflowException
+    return bool(MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING.get())
 
-    try:
-        return TrackedRun(tracking_uri, experiment, artifacts, described, run_id)
-    except MlflowException as error:
-        raise InputError(explain(tracking_uri, error)) from error
+
+def _require_psutil() -> None:
+    if _has_monitor() and importlib.util.find_spec("psutil") is None:
+        raise InputError(
+            "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING is set, but MLflow measures with psutil, which is not installed. "
+            "Install it (python -m pip install psutil), or unset the variable."
+        )
+
+
+def start_monitor(tracking_uri: str, run_id: str) -> Any | None:
+    """Start a monitor if system metrics are enabled. Its `finish` method ends it."""
+    if not _has_monitor():
+        return None
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+    logging.getLogger("mlflow.system_metrics").setLevel(logging.WARNING)
+    monitor = SystemMetricsMonitor(run_id, tracking_uri=tracking_uri, resume_logging=True)
+    monitor.start()
+    return monitor
 
 
 def _now() -> int:

@@ -33,11 +33,7 @@ def resolve_experiment(config: Mapping[str, str], runtime: Mapping[str, Any]) ->
 
 
 def absolute_uri(tracking_uri: str, root: Path) -> str:
-    """Resolve a SQLite file relative to the project, independently of the current folder.
-
-    Raises:
-        InputError: The project's path has a character that MLflow would interpret.
-    """
+    """Resolve a SQLite file relative to the project, independently of the current folder."""
     prefix = "sqlite:///"
     if not tracking_uri.startswith(prefix):
         return tracking_uri
@@ -50,11 +46,7 @@ def absolute_uri(tracking_uri: str, root: Path) -> str:
 
 
 def probe(tracking_uri: str, patience: float = 0.0) -> None:
-    """Request one experiment from the store, without the minutes of retries that MLflow makes by default.
-
-    Args:
-        tracking_uri: The store.
-        patience: Seconds during which the request is repeated until the store answers.
+    """Request one experiment, without the minutes of retries that MLflow makes by default, for `patience` seconds.
 
     Raises:
         InputError: The store does not answer. The message has MLflow's reason and a remedy.
@@ -77,12 +69,7 @@ def probe(tracking_uri: str, patience: float = 0.0) -> None:
 
 
 def ask(tracking_uri: str, request: Callable[[], Answer]) -> Answer:
-    """Make a request that may be repeated, and repeat it if the store disappears before it has answered.
-
-    Raises:
-        MlflowException: The store answered with an error.
-        InputError: The store did not come back in time.
-    """
+    """Make a request that may be repeated, and repeat it if the store disappears before it has answered."""
     from mlflow.exceptions import MlflowException
 
     for _ in range(ATTEMPTS - 1):

@@ -21,16 +21,14 @@ _USER_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.ERO
 def atomic_write(path: Path, beside: Path | None = None) -> Iterator[Path]:
     """Yield the path of a temporary file, which replaces `path` when the block ends without an error.
 
-    After an error, the temporary file is removed, and an existing file at `path` is unchanged.
+    After an error, the temporary file is removed, and an existing file at `path` is unchanged. A lack of space or of
+    permission, here or in the block, becomes an InputError. Missing folders are created.
 
     Args:
-        path: The final file. Its folder is created if necessary.
+        path: The final file.
         beside: Path of the temporary file, on the same file system. If the process is killed, the caller has to remove
             this file. By default, it is a unique path in the same folder, and the next call for `path` removes the
             files of killed processes.
-
-    Raises:
-        InputError: There is no space or no permission, here or in the block.
     """
     temporary = beside or path.with_name(f".{path.stem}.{os.getpid()}-{next(_COUNTER)}.partial{path.suffix}")
     _UNFINISHED.add(temporary)
@@ -59,19 +57,13 @@ def is_alive(pid: int) -> bool:
     """Return whether a process with this id is running on this machine."""
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
+    except OSError as error:
+        return isinstance(error, PermissionError)
     return True
 
 
 def expand_home(path: object) -> Path:
-    """Return the path with a leading ~ replaced by the home folder.
-
-    Raises:
-        InputError: The path starts with ~ and an unknown user name.
-    """
+    """Return the path with a leading ~ replaced by the home folder."""
     try:
         return Path(str(path)).expanduser()
     except RuntimeError as error:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 class InputError(ValueError):
     """Data or settings that cannot be used. The message says what is wrong, what was expected and what to do.
 
-    The command line shows only the message, without a stack trace.
+    Functions raise it wherever a user has to act. The command line shows only the message, without a stack trace.
 
     Attributes:
         problems: The single problems of a report by `from_problems`, else empty.

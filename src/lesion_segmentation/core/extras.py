@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, requires
 
 from lesion_segmentation.core.errors import InputError
@@ -14,11 +14,7 @@ OTHER_NAMES = {"PIL": "pillow", "markdown_it": "markdown-it-py", "sklearn": "sci
 
 @contextmanager
 def explain_missing_extras() -> Iterator[None]:
-    """Turn the failed import of a package of an extra into a message with the command that installs it.
-
-    Raises:
-        InputError: An extra is missing. Other import errors propagate unchanged.
-    """
+    """Turn the failed import of a package of an extra into an InputError with the command that installs it."""
     try:
         yield
     except ImportError as error:
@@ -34,14 +30,11 @@ def explain_missing_extras() -> Iterator[None]:
 
 def find_extra(module: str) -> str | None:
     """Return the first extra in the installed metadata that requires this top-level module, or None."""
-    try:
-        requirements = requires(DISTRIBUTION) or []
-    except PackageNotFoundError:  # the source is on the path, but not installed
-        return None
-    for requirement in requirements:
-        found = re.match(r"([\w.-]+).*\bextra == [\"']([\w-]+)", requirement)
-        if found and found[1].lower() == distribution_of(module):
-            return found[2]
+    with suppress(PackageNotFoundError):  # the source may be on the path without being installed
+        for requirement in requires(DISTRIBUTION) or []:
+            found = re.match(r"([\w.-]+).*\bextra == [\"']([\w-]+)", requirement)
+            if found and found[1].lower() == distribution_of(module):
+                return found[2]
     return None
 
 

@@ -28,12 +28,7 @@ class Hardware(NamedTuple):
 
 
 def choose_hardware(device: str = "auto", precision: str = "auto") -> Hardware:
-    """Resolve `auto` to the GPU, if there is one, and to bfloat16, if the device computes with it natively.
-
-    Raises:
-        InputError: The device is `cuda`, but there is no GPU.
-        ValueError: The precision is not one of PRECISIONS.
-    """
+    """Resolve `auto` to the GPU, if there is one, and to bfloat16, if the device computes with it natively."""
     if precision not in PRECISIONS:
         raise ValueError(f"precision is {precision!r}, expected one of: {', '.join(PRECISIONS)}")
     if device == "cuda" and not torch.cuda.is_available():
@@ -70,15 +65,7 @@ def estimate_minutes(network: nn.Module, height: int, width: int, images: int, p
 
 @contextmanager
 def explain_out_of_memory(batch_size: int, key: str) -> Iterator[None]:
-    """Turn an out-of-memory error of the GPU or of the machine into an InputError.
-
-    Args:
-        batch_size: The number of images that are computed together.
-        key: The parameter to reduce, for the message.
-
-    Raises:
-        InputError: The memory is not sufficient. Other errors propagate unchanged.
-    """
+    """Turn an out-of-memory error of the GPU or of the machine into an InputError, which advises to reduce `key`."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:

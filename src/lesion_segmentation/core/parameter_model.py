@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from lesion_segmentation.core.renamed_keys import RENAMED_KEYS, RENAMED_VALUES
+from lesion_segmentation.core.recorded_settings import RENAMED_KEYS, RENAMED_VALUES
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 """A seed that NumPy, scikit-learn and PyTorch all accept."""
@@ -18,11 +18,7 @@ class ParameterModel(BaseModel):
 
 
 def find_problems(name: str, model: type[BaseModel], values: Mapping[str, Any]) -> list[str]:
-    """Validate the values of the parameters `name`.
-
-    Returns:
-        One message for each invalid value, with its key, the value and what was expected.
-    """
+    """Return one message for each invalid value of the parameters `name`: its key, the value and what was expected."""
     if not isinstance(values, Mapping):
         return [f"{name} is {values!r}, expected its keys, each on a line of its own"]
     try:

@@ -59,21 +59,14 @@ class StoragePath:
             return bool(self.fs.exists(self.path))
 
     def read(self) -> bytes:
-        """Return the content of a file.
-
-        Raises:
-            FileNotFoundError, PermissionError: The file does not exist or may not be read.
-            InputError: The storage cannot be used.
-        """
+        """Return the content of a file. FileNotFoundError and PermissionError are raised unchanged."""
         with explain_storage_errors(self, FileNotFoundError, PermissionError):
             return bytes(self.fs.cat_file(self.path))
 
     def write(self, content: bytes, exclusive: bool = False) -> None:
         """Write a whole file. Object stores show it only when it is complete.
 
-        Args:
-            content: The new content.
-            exclusive: Keep an existing file unchanged instead of replacing it, also if two processes write at once.
+        If `exclusive`, an existing file is kept instead of replaced, also if two processes write at once.
         """
         with explain_storage_errors(self), suppress(FileExistsError):
             self.fs.pipe_file(self.path, content, **({"mode": "create"} if exclusive else {}))
@@ -83,12 +76,10 @@ class StoragePath:
 
         The result is empty for a missing folder. For a single file, the only key is the empty string.
         """
-        with explain_storage_errors(self):
+        found: dict[str, Mapping[str, Any]] = {}
+        with explain_storage_errors(self), suppress(FileNotFoundError):
             self.fs.invalidate_cache()
-            try:
-                found = self.fs.find(self.path, detail=True)
-            except FileNotFoundError:
-                return {}
+            found = self.fs.find(self.path, detail=True)
         below = self.path.rstrip("/") + "/"
         files = {path: info for path, info in found.items() if not path.endswith("/")}  # the rest only mark folders
         return {"" if path == self.path else path.removeprefix(below): info for path, info in files.items()}
@@ -112,23 +103,11 @@ Location = Path | StoragePath
 
 
 def find_location(text: str) -> Location:
-    """Return the local path or the storage path that a user names.
-
-    Raises:
-        InputError: No installed package supports this protocol, or the address cannot be used.
-    """
+    """Return the local path or the storage path that a user names."""
     if "://" not in text:
         return expand_home(text)
-    try:
-        with explain_missing_extras():
-            fs, path = fsspec.core.url_to_fs(text)
-    except InputError:  # an extra is missing
-        raise
-    except Exception as error:  # some drivers connect immediately, and each has its own errors
-        raise InputError(
-            f"{hide_passwords(text)} cannot be used ({first_line(error)}). Check the address and the credentials, and "
-            "that the package for this kind of storage is installed."
-        ) from error
+    with explain_storage_errors(hide_passwords(text)), explain_missing_extras():  # some drivers connect immediately
+        fs, path = fsspec.core.url_to_fs(text)
     found = StoragePath(fs, str(path).rstrip("/"), text.rstrip("/"))
     return Path(found.path) if found.is_local else found
 
@@ -167,11 +146,7 @@ def hide_passwords(text: str) -> str:
 
 @contextmanager
 def explain_storage_errors(location: object, *passed: type[Exception]) -> Iterator[None]:
-    """Turn any error of a file system into one sentence, except the types in `passed`.
-
-    Raises:
-        InputError: The storage cannot be used. All exceptions are caught, because each driver has its own.
-    """
+    """Turn any error of a file system, except the types in `passed`, into an InputError. Each driver has its own."""
     try:
         yield
     except Exception as error:

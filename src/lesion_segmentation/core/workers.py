@@ -3,13 +3,12 @@
 Dask is imported only when workers are requested, since it belongs to the extra `scale`.
 """
 
-import contextlib
 import logging
 import os
 import sys
 from asyncio import CancelledError
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +21,15 @@ MAX_DEATHS = 3
 
 
 def check_workers(workers: int | None, scheduler: str | None) -> None:
-    """Check the options --workers and --scheduler before any work.
-
-    Raises:
-        InputError: Both are given, or one is given and Dask is not installed.
-    """
+    """Check before any work that at most one of the options is given, and that Dask is installed for it."""
     if workers is not None and scheduler is not None:
         raise InputError(
             "--workers and --scheduler are both given. Use --workers for processes of this machine, or --scheduler for "
             "a cluster."
         )
-    if workers is None and scheduler is None:
-        return
-    with explain_missing_extras():
-        import distributed  # noqa: F401
+    if workers is not None or scheduler is not None:
+        with explain_missing_extras():
+            import distributed  # noqa: F401
 
 
 @contextmanager
@@ -43,11 +37,8 @@ def open_workers(workers: int | None, scheduler: str | None) -> Iterator[Any]:
     """Yield a Dask client of an existing cluster, or of new processes that share the cores and GPUs of this machine.
 
     Args:
-        workers: Number of processes to start.
-        scheduler: Address of an existing cluster, such as tcp://host:8786. `workers` is ignored if it is given.
-
-    Raises:
-        InputError: The cluster does not answer.
+        workers: Number of processes to start, ignored if `scheduler` is given.
+        scheduler: Address of an existing cluster, such as tcp://host:8786.
     """
     import dask
     from distributed import Client, LocalCluster
@@ -69,10 +60,8 @@ def open_workers(workers: int | None, scheduler: str | None) -> Iterator[Any]:
         assert workers is not None
         # Each process binds itself to its cores before it imports torch, which then chooses its number of threads.
         # Without the empty pre-spawn-environ, Dask would set OMP_NUM_THREADS=1.
-        with (
-            LocalCluster(n_workers=0, threads_per_worker=1, dashboard_address=None) as cluster,
-            Client(cluster) as client,
-        ):
+        cluster = LocalCluster(n_workers=0, threads_per_worker=1, dashboard_address=None)
+        with cluster, Client(cluster) as client:
             client.register_plugin(_make_pinning(workers))
             cluster.scale(workers)
             yield client
@@ -85,10 +74,6 @@ def map_over(client: Any, function: Callable[..., Any], work: Mapping[str, Seque
         client: The client of `open_workers`.
         function: A function that the workers can import.
         work: The arguments of `function` for each task, by the name of the task.
-
-    Raises:
-        InputError: A task raised one, more than MAX_DEATHS workers died during one task, or the cluster has another
-            environment or other files than this machine.
     """
     from distributed import KilledWorker, as_completed
 
@@ -119,17 +104,14 @@ def share_work(
     workers: int | None,
     scheduler: str | None,
 ) -> Iterator[tuple[str, Any]]:
-    """Yield the name and result of each task. The tasks run in this process unless workers are requested.
+    """Yield the name and result of each task.
 
     Args:
         here: Function that runs a task in this process.
         there: Function that runs a task on a worker, which must be able to import it.
         work: The arguments of the function for each task, by the name of the task.
-        workers: Number of processes to start, or None.
-        scheduler: Address of an existing cluster, or None.
-
-    Raises:
-        InputError: With workers, for the same reasons as in `open_workers` and `map_over`.
+        workers: As in `open_workers`. If both are None, the tasks run in this process.
+        scheduler: As in `open_workers`.
     """
     if workers is None and scheduler is None:
         for name, given in work.items():
@@ -143,17 +125,14 @@ def share_work(
 def redirect_output(path: Path) -> Iterator[None]:
     """Append the output of this process to a file, since the lines of several workers would mix in one terminal."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    streams = [stream for stream in (sys.stdout, sys.stderr) if stream is not None]
-    with path.open("ab") as file, contextlib.ExitStack() as stack:
-        for stream in streams:
+    with path.open("ab") as file, ExitStack() as stack:
+        for number, stream in ((1, sys.stdout), (2, sys.stderr)):
             stream.flush()
-        for number in (1, 2):
             kept = os.dup(number)
             stack.callback(os.close, kept)
             stack.callback(os.dup2, kept, number)
-            os.dup2(file.fileno(), number)
-        for stream in streams:
             stack.callback(stream.flush)
+            os.dup2(file.fileno(), number)
         yield
 
 

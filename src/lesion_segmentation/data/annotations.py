@@ -11,7 +11,7 @@ _DIAGNOSIS = {"0": "common nevus", "1": "atypical nevus", "2": "melanoma"}
 _ASYMMETRY = {"0": "fully symmetric", "1": "symmetric in one axis", "2": "fully asymmetric"}
 _COLOR = {"1": "white", "2": "red", "3": "light brown", "4": "dark brown", "5": "blue gray", "6": "black"}
 
-# The columns in the order of the file, each with its legend. Cells of a column without a legend stay unchanged.
+# The columns in the order of the file, each with the words of its codes. Other cells stay unchanged.
 _LEGENDS: dict[str, dict[str, str] | None] = {
     "case_id": None,
     "histological_diagnosis": None,
@@ -36,17 +36,12 @@ HEADER = (
 def parse_annotations(text: str) -> pd.DataFrame:
     """Parse PH2's annotation table and translate its codes to words.
 
-    Args:
-        text: The content of PH2_dataset.txt. Cells may be empty: 159 cases of PH2 have no histological diagnosis, and
-            in a copy without annotations, all cells except case_id are empty.
+    Cells may be empty: 159 cases of PH2 have no histological diagnosis, and in a copy without annotations, all cells
+    except case_id are empty.
 
     Returns:
         One row per case, in the order of the file, with the columns ANNOTATION_COLUMNS, all of them text. Several
         colours are joined by ", ". Empty cells are empty strings.
-
-    Raises:
-        InputError: A line does not have ten cells, a code is unknown, or a case occurs twice. The message lists all of
-            these problems.
     """
     lines = [line for line in text.splitlines() if line.startswith("||") and "Name" not in line]
     problems: list[str] = []
@@ -55,18 +50,15 @@ def parse_annotations(text: str) -> pd.DataFrame:
     repeated = table["case_id"][table["case_id"].duplicated()]
     problems += [f"{case_id}: it is listed twice" for case_id in repeated]
     if problems:
-        raise InputError.from_problems(
-            "PH2_dataset.txt", problems, "Copy the file from the original PH2 (make ph2 FROM=...)."
-        )
+        remedy = "Copy the file from the original PH2 (make ph2 FROM=...)."
+        raise InputError.from_problems(ANNOTATIONS, problems, remedy)
     return table
 
 
 def format_annotations(codes: pd.DataFrame) -> str:
     """Format a table as the text of PH2_dataset.txt, which `parse_annotations` reads.
 
-    Args:
-        codes: Columns ANNOTATION_COLUMNS, in this order, with PH2's codes instead of words. Several colour codes are
-            separated by spaces.
+    The columns are ANNOTATION_COLUMNS, in this order, with PH2's codes. Several colour codes are separated by spaces.
     """
     lines = [HEADER]
     for row in codes.itertuples(index=False):

@@ -1,8 +1,9 @@
 """Reading of cases: images, masks and annotations are paired by case id, checked and resized."""
 
 import logging
+import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from operator import gt, lt
 from typing import NamedTuple
 
@@ -14,9 +15,8 @@ from pydantic import Field
 from lesion_segmentation.core.errors import InputError, first_line
 from lesion_segmentation.core.parameter_model import ParameterModel
 from lesion_segmentation.data.annotations import ANNOTATIONS, parse_annotations
-from lesion_segmentation.data.packed_masks import PackedMasks
 from lesion_segmentation.data.perceptual_hash import hash_image
-from lesion_segmentation.data.sources.ph2_manifest import match_manifest
+from lesion_segmentation.data.sources.ph2 import match_manifest
 from lesion_segmentation.images.read import pixel_hash, to_mask, to_rgb
 from lesion_segmentation.images.resize import Framing, Resizing, resize_image, resize_mask
 
@@ -56,6 +56,27 @@ class ImageSize(ParameterModel):
     framing: Framing = "stretch"
 
 
+class PackedMasks(Mapping[str, np.ndarray]):
+    """Mapping from case_id to uint8 (H, W), 0 or 1, packed to one bit per pixel and unpacked at each access."""
+
+    def __init__(self) -> None:
+        self._packed: dict[str, tuple[np.ndarray, tuple[int, ...]]] = {}
+
+    def add(self, case_id: str, mask: np.ndarray) -> None:
+        """Add a boolean mask (H, W)."""
+        self._packed[case_id] = np.packbits(mask), mask.shape
+
+    def __getitem__(self, case_id: str) -> np.ndarray:
+        bits, shape = self._packed[case_id]
+        return np.unpackbits(bits, count=math.prod(shape)).reshape(shape)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._packed)
+
+    def __len__(self) -> int:
+        return len(self._packed)
+
+
 class Cases(NamedTuple):
     """A data set after reading.
 
@@ -66,8 +87,7 @@ class Cases(NamedTuple):
         images: case_id to the resized image, uint8 (height, width, 3).
         native_masks: case_id to the mask at its native size, uint8 (H, W), 0 or 1.
         perceptual_hashes: case_id to the hashes of the native image, boolean (8, 256).
-        example_images: The first, the smallest and the largest image for figures, at their native sizes, uint8
-            (H, W, 3).
+        example_images: The first, the smallest and the largest image, native, uint8 (H, W, 3).
     """
 
     cases: pd.DataFrame
@@ -86,15 +106,9 @@ def read_cases(
 ) -> Cases:
     """Pair images, masks and annotations by case id, check all of them, and resize the images.
 
-    Args:
-        ph2_images: Dermoscopic images of any size, which are read as RGB.
-        ph2_masks: Expert masks of the same size as the image, with at most two values. The higher one is the lesion.
-        ph2_annotations: The text of PH2_dataset.txt, or a table with case_id, diagnosis and optional columns.
-        image_size: The size of the resized images.
-        data: The data set's name.
-
-    Raises:
-        InputError: Lists all cases that cannot be used, with the reasons.
+    Images of any size are read as RGB. Masks have the size of their image and at most two values, of which the higher
+    one is the lesion. The annotations are the text of PH2_dataset.txt, or a table with case_id, diagnosis and optional
+    columns. An `InputError` lists all cases that cannot be used, with the reasons.
     """
     case_ids = sorted(set(ph2_images) | set(ph2_masks))
     annotations, problems = _read_annotations(ph2_annotations, case_ids)
@@ -102,8 +116,10 @@ def read_cases(
     examples: dict[str, tuple[str, np.ndarray]] = {}
     images, native_masks, perceptual_hashes = {}, PackedMasks(), {}
     for case_id in case_ids:
-        image = _read_image(case_id, ph2_images, problems)
-        mask = _read_mask(case_id, ph2_masks, problems)
+        image = _read(case_id, ph2_images, to_rgb, "a mask but no image", "the image cannot be read", problems)
+        mask = _read(case_id, ph2_masks, to_mask, "an image but no mask", "the mask cannot be used", problems)
+        if mask is not None and (mask.all() or not mask.any()):
+            logger.warning("%s: the mask is %s", case_id, "full" if mask.all() else "empty")
         if image is not None:
             hashes[case_id] = pixel_hash(image)
         if image is None or mask is None:
@@ -150,36 +166,19 @@ def _keep_examples(examples: dict[str, tuple[str, np.ndarray]], case_id: str, im
             examples[role] = (case_id, image)
 
 
-def _read_image(case_id: str, images: RawImages, problems: list[str]) -> np.ndarray | None:
-    if case_id not in images:
-        problems.append(f"{case_id}: there is a mask but no image")
+def _read(
+    case_id: str, files: RawImages, convert: Callable[..., np.ndarray], absent: str, bad: str, problems: list[str]
+) -> np.ndarray | None:
+    """Read the image or the mask of a case. A problem is described by `absent` or, with its cause, by `bad`."""
+    if case_id not in files:
+        problems.append(f"{case_id}: there is {absent}")
         return None
     try:
-        return to_rgb(_decode(images[case_id]))
+        with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning):
+            return convert(files[case_id]())
     except Exception as error:  # Pillow raises many types for damaged files, and each file is reported
-        problems.append(f"{case_id}: the image cannot be read ({_cause(error)})")
+        problems.append(f"{case_id}: {bad} ({_cause(error)})")
         return None
-
-
-def _read_mask(case_id: str, masks: RawImages, problems: list[str]) -> np.ndarray | None:
-    if case_id not in masks:
-        problems.append(f"{case_id}: there is an image but no mask")
-        return None
-    try:
-        mask = to_mask(_decode(masks[case_id]))
-    except Exception as error:
-        problems.append(f"{case_id}: the mask cannot be used ({_cause(error)})")
-        return None
-    if mask.all() or not mask.any():
-        logger.warning("%s: the mask is %s", case_id, "full" if mask.all() else "empty")
-    return mask
-
-
-def _decode(read: Callable[[], Image.Image]) -> Image.Image:
-    """Read an image. More pixels than Pillow considers safe are an error, not only a warning."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        return read()
 
 
 def _read_annotations(given: str | pd.DataFrame, case_ids: list[str]) -> tuple[pd.DataFrame, list[str]]:

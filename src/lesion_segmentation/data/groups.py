@@ -8,6 +8,8 @@ from lesion_segmentation.core.errors import InputError
 
 logger = logging.getLogger(__name__)
 
+_REMEDY = "Use more cases or another split.protocol."
+
 
 def join_near_duplicates(table: pd.DataFrame, near_duplicates: pd.DataFrame) -> pd.DataFrame:
     """Return the cases (indexed by case_id) with the groups merged that contain near-duplicates of each other."""
@@ -30,14 +32,8 @@ def join_near_duplicates(table: pd.DataFrame, near_duplicates: pd.DataFrame) -> 
 def draw_cases(table: pd.DataFrame, count: int, seed: int, stratify: bool) -> list[str]:
     """Draw about `count` cases, or exactly that many if there are no groups.
 
-    Args:
-        table: The cases, indexed by case_id, with diagnosis and, optionally, group.
-        count: The number of cases.
-        seed: Seed of the random selection.
-        stratify: Keep the proportions of the diagnoses.
-
-    Raises:
-        InputError: There are too few cases, overall or of a diagnosis, or some have no diagnosis.
+    The table is indexed by case_id and has the columns diagnosis and, optionally, group. With `stratify`, the
+    proportions of the diagnoses are kept.
     """
     from sklearn.model_selection import train_test_split
 
@@ -49,25 +45,17 @@ def draw_cases(table: pd.DataFrame, count: int, seed: int, stratify: bool) -> li
     try:
         _, chosen = train_test_split(list(groups.index), test_size=size, random_state=seed, stratify=strata)
     except ValueError as error:
-        raise InputError(
-            f"{len(table)} cases cannot be split: {error}. Use more cases or another split.protocol."
-        ) from error
+        raise InputError(f"{len(table)} cases cannot be split: {error}. {_REMEDY}") from error
     return _list_members(table, list(chosen))
 
 
 def draw_fold(table: pd.DataFrame, folds: int, fold: int, seed: int) -> list[str]:
-    """Return the cases of one of `folds` folds, stratified by diagnosis.
-
-    Raises:
-        InputError: There are too few groups, overall or of a diagnosis, or some cases have no diagnosis.
-    """
+    """Return the cases of one of `folds` folds, stratified by diagnosis."""
     from sklearn.model_selection import KFold, StratifiedKFold
 
     groups = _list_groups(table)
     if len(groups) < folds:
-        raise InputError(
-            f"There are {len(groups)} groups of cases, but {folds} folds. Use more cases or another split.protocol."
-        )
+        raise InputError(f"There are {len(groups)} groups of cases, but {folds} folds. {_REMEDY}")
     strata = _get_strata(groups, needed=folds)
     splitter = KFold if strata is None else StratifiedKFold
     splits = splitter(n_splits=folds, shuffle=True, random_state=seed).split(groups, strata)
@@ -105,7 +93,7 @@ def _get_strata(groups: pd.DataFrame, needed: int) -> pd.Series | None:
     if len(rare):
         counts = ", ".join(f"{name}: {count}" for name, count in rare.items())
         raise InputError(
-            f"Some diagnoses have too few cases to stratify by ({counts}); expected at least {needed} of each. Use "
-            "more cases or another split.protocol."
+            f"Some diagnoses have too few cases to stratify by ({counts}); expected at least {needed} of each. "
+            f"{_REMEDY}"
         )
     return diagnoses

@@ -1,19 +1,23 @@
-"""The leak guard, which refuses samples if a case or near-duplicates of it are in more than one subset."""
+"""Near-duplicates, and the leak guard, which refuses a case or near-duplicates of it in more than one subset."""
 
 import logging
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 from pydantic import Field
 
 from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.core.parameter_model import ParameterModel
-from lesion_segmentation.data.perceptual_hash import HASH_BITS
+from lesion_segmentation.data.perceptual_hash import HASH_BITS, find_similar_pairs
+from lesion_segmentation.data.sources.synthetic import SOURCE
 from lesion_segmentation.data.splits import PROTOCOLS, leaks, split_hash
 
 logger = logging.getLogger(__name__)
 
+PAIR_COLUMNS = ("case_id", "other_case_id", "differing_bits", "near_duplicate")
 _MAX_LISTED = 20
 
 
@@ -38,19 +42,41 @@ class Leak(NamedTuple):
     concerns_test: bool
 
 
+def list_near_duplicates(
+    cases: pd.DataFrame, perceptual_hashes: Mapping[str, np.ndarray], settings: LeakGuardSettings
+) -> pd.DataFrame:
+    """Compare all images of `read_cases` with each other by their hashes and log the near-duplicates.
+
+    Two synthetic cases are never near-duplicates, since they are independent even if they look similar.
+
+    Returns:
+        One row with the PAIR_COLUMNS for each pair with at most `max_distance` differing bits, or for the nearest pair
+        if there is none.
+    """
+    case_ids = sorted(perceptual_hashes)
+    hashes = [perceptual_hashes[case_id] for case_id in case_ids]
+    synthetic = set(cases.loc[cases["source"] == SOURCE, "case_id"])
+    found = [
+        (case_ids[i], case_ids[j], bits, bits <= settings.max_distance and not {case_ids[i], case_ids[j]} <= synthetic)
+        for i, j, bits in find_similar_pairs(hashes, settings.max_distance)
+    ]
+    table = pd.DataFrame(found, columns=list(PAIR_COLUMNS))
+    flagged = table[table["near_duplicate"].astype(bool)]
+    if len(flagged):
+        first = flagged.iloc[0]
+        logger.warning(
+            "%d pairs of images are near-duplicates by leak_guard.max_distance, such as %s and %s",
+            len(flagged), first["case_id"], first["other_case_id"],
+        )  # fmt: skip
+    return table
+
+
 def guard_samples(
-    samples: pd.DataFrame,
-    split: pd.DataFrame,
-    near_duplicates: pd.DataFrame,
-    settings: LeakGuardSettings,
+    samples: pd.DataFrame, split: pd.DataFrame, near_duplicates: pd.DataFrame, settings: LeakGuardSettings
 ) -> pd.DataFrame:
     """Check that no case is in two subsets, and that no near-duplicates are in different subsets.
 
-    Args:
-        samples: Columns sample_id, case_id, transform, subset.
-        split: Columns case_id, subset, protocol.
-        near_duplicates: Columns case_id, other_case_id, differing_bits, near_duplicate.
-        settings: Only `allow_leak` is used.
+    The tables are those of `make_samples`, `split_cases` and `list_near_duplicates`.
 
     Returns:
         The samples with the column split_hash, the hash of the split that they were compared with.

@@ -42,21 +42,16 @@ def hash_square(square: np.ndarray) -> np.ndarray:
     return frequencies > np.median(frequencies)
 
 
-def hash_distances(hashes: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the numbers of differing bits (N, N) of N hashes (8, 256), each the minimum over the views."""
-    return np.concatenate([rows for _, rows in _distances_by_block(_as_signs(hashes), upper=False)])
-
-
 def find_similar_pairs(hashes: Sequence[np.ndarray], max_distance: int) -> list[tuple[int, int, int]]:
-    """Find the pairs with the most similar hashes, in memory that grows linearly with the number of images.
+    """Find the pairs with the most similar hashes (8, 256), in memory that grows linearly with the number of images.
 
     Returns:
-        The indices of both images and the number of differing bits, for each pair with at most `max_distance` differing
-        bits, or for the nearest pair if there is none. With fewer than two images, the list is empty.
+        The indices of both images and the number of differing bits, the minimum over the views, for each pair with at
+        most `max_distance` differing bits, or for the nearest pair if there is none.
     """
     found: list[tuple[int, int, int]] = []
     nearest: tuple[int, int, int] | None = None
-    for first, distances in _distances_by_block(_as_signs(hashes), upper=True):
+    for first, distances in _distances_by_block(np.stack(hashes).astype(np.float32) * 2 - 1):
         rows, columns = np.nonzero(np.arange(len(distances))[:, None] < np.arange(distances.shape[1]))
         bits = distances[rows, columns]
         chosen = bits <= max_distance
@@ -68,14 +63,10 @@ def find_similar_pairs(hashes: Sequence[np.ndarray], max_distance: int) -> list[
     return found or ([nearest] if nearest else [])
 
 
-def _as_signs(hashes: Sequence[np.ndarray]) -> np.ndarray:
-    return np.stack(hashes).astype(np.float32) * 2 - 1
-
-
-def _distances_by_block(signs: np.ndarray, upper: bool) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield for each block the index of its first image and its distances (n, M) to all or all following images."""
+def _distances_by_block(signs: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield for each block the index of its first image and its distances (n, M) to itself and all following images."""
     for first in range(0, len(signs), _BLOCK):
-        block, others = signs[first : first + _BLOCK], signs[first if upper else 0 :]
+        block, others = signs[first : first + _BLOCK], signs[first:]
         # Both directions are compared, since the median of the frequencies may differ slightly between rotated views.
         nearest = np.maximum(_agreement(block, others), _agreement(others, block).T)
         yield first, ((HASH_BITS - nearest) / 2).astype(int)

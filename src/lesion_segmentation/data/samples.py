@@ -55,14 +55,9 @@ def make_samples(
 ) -> tuple[pd.DataFrame, dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Make the samples: each case once, and copies of the training cases.
 
+    The images, uint8 (H, W, 3), and masks, uint8 (H, W), 0 or 1, are given by case_id, and the split by `split_cases`.
     If the protocol assigns samples instead of cases, all development cases are copied before the samples are assigned
     to training and validation.
-
-    Args:
-        images: case_id to uint8 (H, W, 3).
-        masks: case_id to uint8 (H, W), 0 or 1.
-        split: Columns case_id, subset, protocol.
-        settings: The copies and their seed.
 
     Returns:
         The sample table with sample_id, case_id, transform, subset, source, the images by sample_id, and the masks by
@@ -83,9 +78,6 @@ def list_scored(guarded_samples: pd.DataFrame, split: pd.DataFrame, cases: pd.Da
 
     Returns:
         Columns sample_id, case_id, subset, split_hash, protocol, source, image_sha256, data_hash.
-
-    Raises:
-        InputError: The leak guard compared the samples with another split.
     """
     require_same_split(guarded_samples, split)
     protocol = split["protocol"].iloc[0]

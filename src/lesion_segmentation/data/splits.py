@@ -2,8 +2,9 @@
 
 import hashlib
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,10 +13,11 @@ from pydantic import Field, field_validator
 from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.core.parameter_model import ParameterModel, Seed
 from lesion_segmentation.data.groups import draw_cases, draw_fold, join_near_duplicates
-from lesion_segmentation.data.reserved import check_reserved
 
 logger = logging.getLogger(__name__)
 
+RESERVED_CASES: dict[str, Callable[[], Collection[str]]] = {}
+"""Source to a function that lists its cases that are reserved for release tests. Other modules register theirs here."""
 DEVELOPMENT = "development"
 """Subset of all cases outside the test set, under protocols that assign samples to training and validation later."""
 FOLDS = 5
@@ -59,8 +61,7 @@ Draw = Callable[[pd.DataFrame, SplitSettings], list[str]]
 """Function that chooses case ids from a sorted table of cases, indexed by case_id."""
 
 
-@dataclass(frozen=True)
-class Protocol:
+class Protocol(NamedTuple):
     """Rules of a split protocol.
 
     Attributes:
@@ -84,18 +85,13 @@ def split_cases(
 ) -> pd.DataFrame:
     """Assign each case to a subset.
 
-    Args:
-        cases: Columns case_id, diagnosis and, optionally, group, subset and source.
-        settings: The protocol and its options.
-        near_duplicates: Columns case_id, other_case_id and near_duplicate. Near-duplicates stay together.
+    The cases have the columns case_id, diagnosis and, optionally, group, subset and source. Near-duplicates of each
+    other, by the table of `list_near_duplicates`, stay together.
 
     Returns:
         Columns case_id, subset, protocol and, if known, source, one row per case. The subset is train, validation or
         test. If the protocol assigns samples, it is development or test, and train for cases of sources other than
         `scored_source`. Cases of such sources that share a group with a scored case are dropped.
-
-    Raises:
-        InputError: The protocol cannot be applied to these cases.
     """
     protocol = find_protocol(settings.protocol)
     table = cases.sort_values("case_id").set_index("case_id")
@@ -110,18 +106,14 @@ def split_cases(
         subset[rest.index] = DEVELOPMENT
     else:
         subset[protocol.draw_validation(rest, settings)] = "validation"
-    check_reserved(table, subset, settings.protocol)
+    _check_reserved(table, subset, settings.protocol)
     subset = subset.drop(index=_find_shared_groups(table, own, subset))
     split = subset.reset_index().assign(protocol=settings.protocol)
     return split.assign(source=table.loc[subset.index, "source"].to_numpy()) if "source" in table else split
 
 
 def find_protocol(name: str) -> Protocol:
-    """Return the protocol with this name.
-
-    Raises:
-        InputError: No imported module has registered it.
-    """
+    """Return the protocol with this name."""
     if name not in PROTOCOLS:
         raise InputError(
             f"Unknown split protocol {name!r}, expected one of: {', '.join(PROTOCOLS)}. Import the module that "
@@ -148,11 +140,7 @@ def split_hash(split: pd.DataFrame) -> str:
 
 
 def require_same_split(guarded_samples: pd.DataFrame, split: pd.DataFrame) -> None:
-    """Check that the leak guard compared the samples with this split.
-
-    Raises:
-        InputError: The samples belong to another split.
-    """
+    """Check that the leak guard compared the samples with this split."""
     guarded, current = guarded_samples["split_hash"].iloc[0], split_hash(split)
     if guarded != current:
         raise InputError(
@@ -162,11 +150,7 @@ def require_same_split(guarded_samples: pd.DataFrame, split: pd.DataFrame) -> No
 
 
 def draw_validation_cases(rest: pd.DataFrame, settings: SplitSettings, stratify: bool = True) -> list[str]:
-    """Draw `settings.validation_cases` of the cases that are not in the test set.
-
-    Raises:
-        InputError: No case would remain for training.
-    """
+    """Draw `settings.validation_cases` of the cases that are not in the test set."""
     count = settings.validation_cases
     if count >= len(rest):
         raise InputError(
@@ -191,6 +175,19 @@ def _choose_source(table: pd.DataFrame, settings: SplitSettings, protocol: Proto
     return own
 
 
+def _check_reserved(table: pd.DataFrame, subset: pd.Series, protocol: str) -> None:
+    """Refuse a split that uses reserved cases for training or validation."""
+    for source, list_reserved in RESERVED_CASES.items():
+        used = subset[(subset != "test") & (table["source"] == source)] if "source" in table else subset[:0]
+        reserved = sorted(set(used.index) & set(list_reserved())) if len(used) else []
+        if reserved:
+            raise InputError(
+                f"split.protocol={protocol} would train or validate on {len(reserved)} cases of {source} that are "
+                f"reserved for release tests, such as {reserved[0]}. Use split.protocol=isic2018, or leave them out in "
+                "the catalog (leave_out, as conf/isic_and_ph2 does)."
+            )
+
+
 def _find_shared_groups(table: pd.DataFrame, own: pd.DataFrame, subset: pd.Series) -> list[str]:
     """Return the training cases of other sources that share a group with a validation or test case."""
     if "group" not in table or len(own) == len(table):
@@ -199,50 +196,41 @@ def _find_shared_groups(table: pd.DataFrame, own: pd.DataFrame, subset: pd.Serie
     others = table.drop(index=own.index)
     shared = list(others.index[others["group"].isin(scored)])
     if shared:
-        logger.warning(
-            "%d training cases that share a group with a validation or test case are dropped: %s",
-            len(shared), ", ".join(shared),
-        )  # fmt: skip
+        dropped = "%d training cases that share a group with a validation or test case are dropped: %s"
+        logger.warning(dropped, len(shared), ", ".join(shared))
     return shared
 
 
-def _draw_share(share: float) -> Draw:
-    return lambda table, settings: draw_cases(table, round(share * len(table)), settings.seed, stratify=True)
+def _draw_share(share: float, table: pd.DataFrame, settings: SplitSettings) -> list[str]:
+    return draw_cases(table, round(share * len(table)), settings.seed, stratify=True)
 
 
-def _given(subset: str) -> Draw:
-    """Return a function that chooses the cases whose column `subset` has this value."""
-
-    def draw(table: pd.DataFrame, settings: SplitSettings) -> list[str]:
-        if "subset" not in table:
-            raise InputError(
-                "split.protocol is 'given', but the table has no column subset. Add one with the values train, "
-                "validation and test, or choose another split.protocol."
-            )
-        unknown = sorted(set(table["subset"]) - {"train", "validation", "test"})
-        if unknown:
-            raise InputError(
-                f"The column subset contains {', '.join(map(repr, unknown))}, expected train, validation or test. "
-                "Correct the table."
-            )
-        if "group" in table:
-            torn = table.groupby("group")["subset"].nunique()[lambda counts: counts > 1]
-            if len(torn):
-                raise InputError(
-                    f"{len(torn)} groups, such as {torn.index[0]}, are in more than one subset. Assign all cases of a "
-                    "group to one subset."
-                )
-        return list(table.index[table["subset"] == subset])
-
-    return draw
+def _read_subset(subset: str, table: pd.DataFrame, settings: SplitSettings) -> list[str]:
+    """Return the cases whose column `subset` has this value."""
+    if "subset" not in table:
+        raise InputError(
+            "split.protocol is 'given', but the table has no column subset. Add one with the values train, "
+            "validation and test, or choose another split.protocol."
+        )
+    if unknown := sorted(set(table["subset"]) - {"train", "validation", "test"}):
+        raise InputError(
+            f"The column subset contains {', '.join(map(repr, unknown))}, expected train, validation or test. "
+            "Correct the table."
+        )
+    if "group" in table and len(torn := table.groupby("group")["subset"].nunique()[lambda counts: counts > 1]):
+        raise InputError(
+            f"{len(torn)} groups, such as {torn.index[0]}, are in more than one subset. Assign all cases of a group to "
+            "one subset."
+        )
+    return list(table.index[table["subset"] == subset])
 
 
 PROTOCOLS: dict[str, Protocol] = {
-    "stratified": Protocol(_draw_share(0.25), _draw_share(0.2)),
+    "stratified": Protocol(partial(_draw_share, 0.25), partial(_draw_share, 0.2)),
     "folds": Protocol(
         lambda table, settings: draw_fold(table, FOLDS, settings.fold, settings.seed), draw_validation_cases
     ),
-    "given": Protocol(_given("test"), _given("validation"), is_given=True),
+    "given": Protocol(partial(_read_subset, "test"), partial(_read_subset, "validation"), is_given=True),
     "overfit": Protocol(lambda table, settings: list(table.index[OVERFIT_CASES:]), lambda rest, settings: []),
 }
 """Split protocols by name. Other modules register theirs here, as lesion_segmentation.paper does."""

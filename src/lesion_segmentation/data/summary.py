@@ -12,31 +12,22 @@ from lesion_segmentation.data.perceptual_hash import HASH_BITS
 def describe_dataset(cases: pd.DataFrame, near_duplicates: pd.DataFrame) -> dict[str, Any]:
     """Summarize a data set: counts, sizes, lesion areas (fractions of the image), border contact and near-duplicates.
 
-    Args:
-        cases: The table of `read_cases`, which refuses identical images.
-        near_duplicates: Columns case_id, other_case_id, differing_bits, near_duplicate.
+    The tables are those of `read_cases` and `list_near_duplicates`.
     """
-    sizes = (cases["width"].astype(str) + " x " + cases["height"].astype(str)).value_counts()
+    histology = cases.get("histological_diagnosis")
     area = cases["lesion_area"]
     return {
         "source": name_source(cases),
         "cases": len(cases),
         "data_hash": data_hash(cases),
         "diagnoses": _counts(cases["diagnosis"]),
-        **_histology(cases),
-        "sizes": {str(size): int(count) for size, count in sizes.items()},
+        **({} if histology is None else {"histological_diagnosis_missing": int((histology.fillna("") == "").sum())}),
+        "sizes": _counts(cases["width"].astype(str) + " x " + cases["height"].astype(str)),
         "lesion_area": {name: float(getattr(area, name)()) for name in ("min", "median", "mean", "max")},
         "touches_border": int(cases["touches_border"].sum()),
         "near_duplicates": int(near_duplicates["near_duplicate"].sum()),
         "nearest_pair": _find_nearest_pair(near_duplicates),
     }
-
-
-def _histology(cases: pd.DataFrame) -> dict[str, int]:
-    """Count the cases without a histological diagnosis, if the data have this column."""
-    if "histological_diagnosis" not in cases:
-        return {}
-    return {"histological_diagnosis_missing": int((cases["histological_diagnosis"].fillna("") == "").sum())}
 
 
 def data_hash(cases: pd.DataFrame) -> str:

@@ -14,9 +14,8 @@ from lesion_segmentation.evaluation.score_bounds import (
     AUDITED,
     Findings,
     Range,
-    check_per_image,
-    check_pooled,
     dice_from_precision_and_recall,
+    find_violations,
     iou_from_dice,
 )
 
@@ -42,9 +41,6 @@ def audit_table(table: pd.DataFrame) -> pd.DataFrame:
         allows the row, or the one in its column averaging does not; "undecided" if only rounding or a mixture of
         averagings (precision and recall by one, the other scores by another) explains it, or if there is nothing to
         check.
-
-    Raises:
-        InputError: Columns are missing, or a cell is not a score.
     """
     problems = [f"column {name} is missing" for name in ("name", *AUDITED) if name not in table]
     problems += [] if len(table) else ["it has no rows"]
@@ -64,15 +60,11 @@ def audit_table_ii(table_ii: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for row in table_ii.to_dict("records"):
         published = pd.isna(row["n"])
-        scores = {name: f"{100 * row[name]:.{0 if published else 2}f}" for name in AUDITED}
-        rows.append(
-            {
-                "name": f"{row['source']}, {row['subset']}, {row['average']}, threshold {row['threshold']:g}",
-                **scores,
-                "n": "" if published else str(int(row["n"])),
-                "averaging": row["average"] if row["average"] in AVERAGES else "",
-            }
-        )
+        cells = {name: f"{100 * row[name]:.{0 if published else 2}f}" for name in AUDITED}
+        cells["name"] = f"{row['source']}, {row['subset']}, {row['average']}, threshold {row['threshold']:g}"
+        cells["n"] = "" if published else str(int(row["n"]))
+        cells["averaging"] = row["average"] if row["average"] in AVERAGES else ""
+        rows.append(cells)
     return audit_table(pd.DataFrame(rows))
 
 
@@ -85,12 +77,10 @@ class _Row:
     averaging: str
 
     def check(self, averaging: str, names: tuple[str, ...] = AUDITED) -> Findings:
-        """Check the scores in `names` under one averaging. For a single image, both averagings are the same."""
+        """Check the scores in `names` under one averaging."""
         printed = {name: value for name, value in self.printed.items() if name in names}
         ranges = {name: self.ranges[name] for name in printed}
-        if averaging == "pooled" or self.n == 1:
-            return check_pooled(printed, ranges)
-        return check_per_image(printed, ranges, self.n)
+        return find_violations(printed, ranges, averaging == "pooled", self.n)
 
     @property
     def checkable(self) -> bool:

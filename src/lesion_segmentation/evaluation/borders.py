@@ -17,12 +17,12 @@ def score_border(prediction: np.ndarray, mask: np.ndarray) -> dict[str, float]:
     wrong pixels that lie within two pixels of the expert's border. It is 0 if no pixel is wrong.
     """
     width = max(1, round(BOUNDARY_WIDTH * float(np.hypot(*mask.shape))))
-    inside = [_boundary(region, width) for region in (prediction, mask)]
-    union = (inside[0] | inside[1]).sum()
+    one, other = _boundary(prediction, width), _boundary(mask, width)
+    union = (one | other).sum()
     wrong = prediction != mask
     near = distance_to_border(mask) <= BORDER_PIXELS
     return {
-        "boundary_iou": float((inside[0] & inside[1]).sum() / union) if union else 1.0,
+        "boundary_iou": float((one & other).sum() / union) if union else 1.0,
         "border_error_share": float((wrong & near).sum() / wrong.sum()) if wrong.any() else 0.0,
     }
 

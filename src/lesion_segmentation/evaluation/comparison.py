@@ -3,8 +3,8 @@
 import pandas as pd
 
 from lesion_segmentation.core.errors import InputError
-from lesion_segmentation.evaluation.cases import CASE_METRICS
 from lesion_segmentation.evaluation.intervals import mean_with_interval
+from lesion_segmentation.evaluation.scores import CASE_METRICS
 from lesion_segmentation.evaluation.tables import LABELS, headline_subset, originals
 
 KEYS = ["subset", "case_id", "sample_id"]
@@ -15,8 +15,7 @@ _REMEDY = "Compare runs with the same data, image size and split (see the MLflow
 def pair_cases(baseline: pd.DataFrame, candidate: pd.DataFrame) -> pd.DataFrame:
     """Join the case_metrics of two runs by case; columns get the suffixes _baseline and _candidate. Copies are dropped.
 
-    Raises:
-        InputError: The runs scored different cases or masks, or columns are missing because an older version scored.
+    Runs that scored different cases or masks are refused, and tables of older versions that lack columns.
     """
     problems = []
     for name, run in (("baseline", baseline), ("candidate", candidate)):
@@ -58,19 +57,11 @@ def compare_runs(paired_cases: pd.DataFrame) -> pd.DataFrame:
             baseline, candidate = (part[f"{metric}_{run}"].to_numpy() for run in ("baseline", "candidate"))
             difference = candidate - baseline
             differing = int((difference != 0).sum())
-            rows.append(
-                {
-                    "subset": subset,
-                    "metric": metric,
-                    "n": len(part),
-                    "baseline": baseline.mean(),
-                    "candidate": candidate.mean(),
-                    **mean_with_interval(difference, "difference"),
-                    "wilcoxon_p": float(wilcoxon(difference).pvalue) if differing else 1.0,
-                    "n_differing": differing,
-                    **part.iloc[0][labels],
-                }
-            )
+            row = {"subset": subset, "metric": metric, "n": len(part)}
+            row |= {"baseline": baseline.mean(), "candidate": candidate.mean()}
+            row |= mean_with_interval(difference, "difference")
+            row["wilcoxon_p"] = float(wilcoxon(difference).pvalue) if differing else 1.0
+            rows.append({**row, "n_differing": differing, **part.iloc[0][labels]})
     return pd.DataFrame(rows)
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 import pandas as pd
 
 from lesion_segmentation.core.errors import InputError
-from lesion_segmentation.evaluation.cases import CASE_METRICS
 from lesion_segmentation.evaluation.intervals import mean_with_interval
+from lesion_segmentation.evaluation.scores import CASE_METRICS
 
 
 def pool_folds(fold_case_metrics: Mapping[str, Callable[[], pd.DataFrame]]) -> pd.DataFrame:
@@ -18,17 +18,12 @@ def pool_folds(fold_case_metrics: Mapping[str, Callable[[], pd.DataFrame]]) -> p
 
     Returns:
         Column fold and the columns of case_metrics, sorted by case_id.
-
-    Raises:
-        InputError: A case is a test case of two folds, so the folds come from different splits.
     """
     parts = []
     for name, load in sorted(fold_case_metrics.items()):
         fold = re.fullmatch(r"fold_(\d+)/?", name)
-        if fold is None:  # the same folder may hold the data of another run
-            continue
-        table = load()
-        parts.append(table[table["subset"] == "test"].assign(fold=int(fold[1])))
+        if fold:  # the same folder may hold the data of another run
+            parts.append(load().query("subset == 'test'").assign(fold=int(fold[1])))
     cases = pd.concat(parts, ignore_index=True).sort_values("case_id", ignore_index=True)
     repeated = cases.loc[cases["case_id"].duplicated(), "case_id"]
     if len(repeated):
@@ -50,14 +45,6 @@ def summarize_folds(cross_validation_cases: pd.DataFrame) -> pd.DataFrame:
     for metric in (*CASE_METRICS, "loss"):
         values = cross_validation_cases[metric].to_numpy()
         of_folds = cross_validation_cases.groupby("fold")[metric].mean()
-        rows.append(
-            {
-                "metric": metric,
-                "n": len(values),
-                "folds": len(of_folds),
-                **mean_with_interval(values),
-                "mean_of_folds": of_folds.mean(),
-                "deviation_of_folds": of_folds.std(ddof=1),
-            }
-        )
+        row = {"metric": metric, "n": len(values), "folds": len(of_folds), **mean_with_interval(values)}
+        rows.append({**row, "mean_of_folds": of_folds.mean(), "deviation_of_folds": of_folds.std(ddof=1)})
     return pd.DataFrame(rows)

@@ -14,19 +14,16 @@ import numpy as np
 from lesion_segmentation.evaluation.scores import COUNTS, score_counts
 
 DRAWS = 9_999
-"""Default number of bootstrap resamples."""
+"""Number of bootstrap resamples."""
 AT_ONCE = 4_000_000
 """Most values that are resampled at once. All resamples of ten thousand cases together would take gigabytes."""
 
 Interval = tuple[float, float]
 
 
-def mean_interval(values: np.ndarray, draws: int | None = None) -> Interval:
-    """Return the 95% CI of the mean of values (N,), one per case.
-
-    Equal values give an interval of width 0; fewer than two values give (nan, nan).
-    """
-    return _interval([np.asarray(values, dtype=np.float64)], np.mean, draws)
+def mean_interval(values: np.ndarray) -> Interval:
+    """Return the 95% CI of the mean of values (N,); (nan, nan) if there are fewer than two of them."""
+    return _interval([np.asarray(values, dtype=np.float64)], np.mean)
 
 
 def mean_with_interval(values: np.ndarray, name: str = "score") -> dict[str, float]:
@@ -54,7 +51,7 @@ def ratio_interval(part: np.ndarray, whole: np.ndarray) -> Interval:
     return _interval([np.asarray(column, dtype=np.float64) for column in (part, whole)], ratio)
 
 
-def _interval(columns: list[np.ndarray], statistic: Callable[..., Any], draws: int | None = None) -> Interval:
+def _interval(columns: list[np.ndarray], statistic: Callable[..., Any]) -> Interval:
     if len(columns[0]) < 2:
         return float("nan"), float("nan")
     if all(np.ptp(column) == 0 for column in columns):
@@ -65,17 +62,11 @@ def _interval(columns: list[np.ndarray], statistic: Callable[..., Any], draws: i
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DegenerateDataWarning)
         warnings.filterwarnings("ignore", "invalid value encountered", RuntimeWarning)  # NumPy's warning of the same
+        batch = max(1, AT_ONCE // len(columns[0]))
         found = bootstrap(
-            columns,
-            statistic,
-            n_resamples=draws or DRAWS,
-            confidence_level=0.95,
-            method="BCa",
-            paired=True,
-            vectorized=True,
-            batch=max(1, AT_ONCE // len(columns[0])),
-            rng=np.random.default_rng(0),
-        )
+            columns, statistic, n_resamples=DRAWS, confidence_level=0.95, method="BCa", paired=True, vectorized=True,
+            batch=batch, rng=np.random.default_rng(0),
+        )  # fmt: skip
     low, high = found.confidence_interval
     if np.isnan(low) or np.isnan(high):  # no resample lies below, or none above, the measured value
         low, high = np.percentile(found.bootstrap_distribution, [2.5, 97.5])

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from lesion_segmentation.evaluation.borders import DISTANCE_METRICS, score_distances
-from lesion_segmentation.evaluation.cases import CASE_METRICS, score_case
 from lesion_segmentation.evaluation.intervals import mean_with_interval
+from lesion_segmentation.evaluation.scores import CASE_METRICS, score_case
 from lesion_segmentation.evaluation.tables import originals
 from lesion_segmentation.images.masks import binarize
 from lesion_segmentation.images.resize import Framing, restore_probability
@@ -50,11 +50,10 @@ def compare_sizes(case_metrics: pd.DataFrame, case_metrics_native: pd.DataFrame)
         Columns subset, metric, n, resized and native (means over cases, fractions), difference (native - resized) with
         the limits low and high of its paired 95% CI over cases, and protocol.
     """
-    both = case_metrics.merge(case_metrics_native, on=["subset", "case_id"], suffixes=("_resized", "_native"))
-    both = originals(both)
+    cases = originals(case_metrics)
+    both = cases.merge(case_metrics_native, on=["subset", "case_id"], suffixes=("_resized", "_native"))
     rows = []
-    for subset in both["subset"].unique():
-        part = both[both["subset"] == subset]
+    for subset, part in both.groupby("subset", sort=False):
         protocol = {"protocol": part["protocol_native"].iloc[0]}
         for metric in CASE_METRICS:
             resized, native = part[f"{metric}_resized"].to_numpy(), part[f"{metric}_native"].to_numpy()

@@ -15,18 +15,16 @@ The bounds are necessary, not sufficient: scores that satisfy them may still be 
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import NamedTuple
-
-AUDITED = ("dice", "iou", "precision", "recall", "accuracy")
 
 
 class Range(NamedTuple):
     """Values that a printed score may have had before it was rounded, as fractions."""
 
-    low: float
-    high: float
+    low: float = 0.0
+    high: float = 1.0
 
 
 class Findings(NamedTuple):
@@ -36,26 +34,46 @@ class Findings(NamedTuple):
     strained: list[str]
 
 
-Ranges = Mapping[str, Range]
+class _Scores(NamedTuple):
+    """Ranges of the AUDITED scores. A score that is not given has the full range, which satisfies every bound."""
+
+    dice: Range = Range()
+    iou: Range = Range()
+    precision: Range = Range()
+    recall: Range = Range()
+    accuracy: Range = Range()
+
+    @property
+    def implied_dice(self) -> Range:
+        """Range of the Dice that precision and recall imply; the full range unless both are given."""
+        if Range() in (self.precision, self.recall):
+            return Range()
+        return Range(*map(dice_from_precision_and_recall, self.precision, self.recall))
+
+
+AUDITED = _Scores._fields
 _Bounds = Iterator[tuple[str, bool]]
-_ANY = Range(0.0, 1.0)
-"""A score that is not given satisfies every bound with this range."""
 
 
-def check_pooled(printed: Mapping[str, float], ranges: Ranges) -> Findings:
-    """Check the bounds of pooled scores.
+def find_violations(printed: Mapping[str, float], ranges: Mapping[str, Range], pooled: bool, n: int | None) -> Findings:
+    """Check the bounds of pooled scores or of means over n images.
 
     Args:
         printed: Printed scores as fractions, by their names in AUDITED; any may be missing.
         ranges: Ranges of the same scores.
+        pooled: Whether the scores are pooled. For a single image, both averages are the same.
+        n: Number of images; None if it is unknown.
     """
+    pooled = pooled or n == 1
+    bounds = _pooled_bounds if pooled else partial(_per_image_bounds, n=n)
+    rounded, exact = _Scores(**ranges), _Scores(**{name: Range(value, value) for name, value in printed.items()})
     # Rounded figures meet an identity within their rounding at best, so an identity is never merely strained.
-    return _find_violations(printed, ranges, _pooled_bounds, _violated(_identities(ranges)))
+    broken = (_violated(_identities(rounded)) if pooled else []) + _violated(bounds(rounded))
+    return Findings(broken, [bound for bound in _violated(bounds(exact)) if bound not in broken])
 
 
-def check_per_image(printed: Mapping[str, float], ranges: Ranges, n: int | None) -> Findings:
-    """Check the bounds of means over n images, or over an unknown number of images; arguments as for check_pooled."""
-    return _find_violations(printed, ranges, partial(_per_image_bounds, n=n))
+def _violated(bounds: _Bounds) -> list[str]:
+    return [bound for bound, holds in bounds if not holds]
 
 
 def dice_from_precision_and_recall(precision: float, recall: float) -> float:
@@ -73,65 +91,39 @@ def _dice_from_iou(iou: float) -> float:
     return 2 * iou / (1 + iou)
 
 
-def _find_violations(
-    printed: Mapping[str, float], ranges: Ranges, bounds: Callable[[Ranges], _Bounds], broken: Iterable[str] = ()
-) -> Findings:
-    broken = [*broken, *_violated(bounds(ranges))]
-    exact = {name: Range(value, value) for name, value in printed.items()}
-    return Findings(broken, [bound for bound in _violated(bounds(exact)) if bound not in broken])
-
-
-def _violated(bounds: _Bounds) -> list[str]:
-    return [bound for bound, holds in bounds if not holds]
-
-
-def _precision_and_recall(ranges: Ranges) -> tuple[Range, Range]:
-    """Return both ranges, or two unlimited ones unless both scores are given."""
-    both = {"precision", "recall"} <= set(ranges)
-    return (ranges["precision"], ranges["recall"]) if both else (_ANY, _ANY)
-
-
-def _identities(r: Ranges) -> _Bounds:
-    dice, iou = r.get("dice", _ANY), r.get("iou", _ANY)
-    precision, recall = _precision_and_recall(r)
-    implied = Range(*map(dice_from_precision_and_recall, precision, recall))
-    yield "Dice = 2 IoU / (1 + IoU)", _overlap(Range(*map(_dice_from_iou, iou)), dice)
-    yield "Dice = 2 P R / (P + R)", _overlap(implied, dice)
-    yield "IoU = P R / (P + R - P R)", _overlap(Range(*map(iou_from_dice, implied)), iou)
+def _identities(r: _Scores) -> _Bounds:
+    yield "Dice = 2 IoU / (1 + IoU)", _overlap(Range(*map(_dice_from_iou, r.iou)), r.dice)
+    yield "Dice = 2 P R / (P + R)", _overlap(r.implied_dice, r.dice)
+    yield "IoU = P R / (P + R - P R)", _overlap(Range(*map(iou_from_dice, r.implied_dice)), r.iou)
 
 
 def _overlap(one: Range, other: Range) -> bool:
     return one.low <= other.high and other.low <= one.high
 
 
-def _pooled_bounds(r: Ranges) -> _Bounds:
-    precision, recall = _precision_and_recall(r)
-    least = iou_from_dice(dice_from_precision_and_recall(precision.low, recall.low))
-    yield "accuracy >= P R / (P + R - P R)", r.get("accuracy", _ANY).high >= least
+def _pooled_bounds(r: _Scores) -> _Bounds:
+    yield "accuracy >= P R / (P + R - P R)", r.accuracy.high >= iou_from_dice(r.implied_dice.low)
     yield from _common_bounds(r)
 
 
-def _per_image_bounds(r: Ranges, n: int | None) -> _Bounds:
-    dice, iou, accuracy = (r.get(name, _ANY) for name in ("dice", "iou", "accuracy"))
-    precision, recall = _precision_and_recall(r)
-    most, least = dice_from_precision_and_recall(precision.high, recall.high), precision.low + recall.low - 1
-    yield "mean Dice <= 2 IoU / (1 + IoU) (Jensen)", dice.low <= _dice_from_iou(iou.high)
-    yield "mean Dice >= mean IoU", dice.high >= _least_mean_dice(iou.low, n)
-    yield "mean Dice <= 2 P R / (P + R) (Jensen)", dice.low <= most
-    yield "mean Dice >= P + R - 1", dice.high >= least
-    yield "mean IoU >= P + R - 1", iou.high >= least
-    yield "accuracy >= P + R - 1", accuracy.high >= least
+def _per_image_bounds(r: _Scores, n: int | None) -> _Bounds:
+    least = r.precision.low + r.recall.low - 1
+    yield "mean Dice <= 2 IoU / (1 + IoU) (Jensen)", r.dice.low <= _dice_from_iou(r.iou.high)
+    yield "mean Dice >= mean IoU", r.dice.high >= _least_mean_dice(r.iou.low, n)
+    yield "mean Dice <= 2 P R / (P + R) (Jensen)", r.dice.low <= r.implied_dice.high
+    yield "mean Dice >= P + R - 1", r.dice.high >= least
+    yield "mean IoU >= P + R - 1", r.iou.high >= least
+    yield "accuracy >= P + R - 1", r.accuracy.high >= least
     yield from _common_bounds(r)
 
 
-def _common_bounds(r: Ranges) -> _Bounds:
+def _common_bounds(r: _Scores) -> _Bounds:
     """Yield the bounds that hold in each image, for all pixels together, and for means over images."""
-    dice, iou, accuracy = (r.get(name, _ANY) for name in ("dice", "iou", "accuracy"))
-    for name in ("precision", "recall"):
-        yield f"IoU <= {name}", iou.low <= r.get(name, _ANY).high
-        yield f"Dice <= 2 {name} / (1 + {name})", dice.low <= _dice_from_iou(r.get(name, _ANY).high)
-    yield "accuracy >= IoU", accuracy.high >= iou.low
-    yield "accuracy >= Dice / (2 - Dice)", accuracy.high >= iou_from_dice(dice.low)
+    for name, score in (("precision", r.precision), ("recall", r.recall)):
+        yield f"IoU <= {name}", r.iou.low <= score.high
+        yield f"Dice <= 2 {name} / (1 + {name})", r.dice.low <= _dice_from_iou(score.high)
+    yield "accuracy >= IoU", r.accuracy.high >= r.iou.low
+    yield "accuracy >= Dice / (2 - Dice)", r.accuracy.high >= iou_from_dice(r.dice.low)
 
 
 def _least_mean_dice(iou: float, n: int | None) -> float:

@@ -1,41 +1,33 @@
-"""Formulas of all pixel-wise scores over tp, fp, fn and tn."""
+"""Scores of a single case, and the formulas of all pixel-wise scores over tp, fp, fn and tn."""
 
 import numpy as np
 
+from lesion_segmentation.evaluation.borders import BORDER_METRICS, score_border
+
 COUNTS = ("tp", "fp", "fn", "tn")
-METRICS = (
-    "accuracy",
-    "precision",
-    "recall",
-    "specificity",
-    "iou",
-    "dice",
-    "kappa",
-    "thresholded_jaccard",
-    "area_error",
-)
+METRICS = ("accuracy", "precision", "recall", "specificity", "iou", "dice", "kappa", "thresholded_jaccard",
+           "area_error")  # fmt: skip
+CASE_METRICS = (*METRICS, *BORDER_METRICS)
 ISIC_LIMIT = 0.65
 """IoU below which a case counts as failed in the ISIC challenges, chosen from the agreement between annotators."""
 
 
-def count_pixels(prediction: np.ndarray, mask: np.ndarray) -> dict[str, int]:
-    """Return tp, fp, fn and tn of two boolean arrays (H, W).
+def score_case(prediction: np.ndarray, mask: np.ndarray) -> dict[str, float]:
+    """Return the CASE_METRICS of two boolean arrays (H, W), as fractions."""
+    counts = {name: np.asarray(count) for name, count in count_pixels(prediction, mask).items()}
+    return {name: float(score) for name, score in score_counts(**counts).items()} | score_border(prediction, mask)
 
-    Raises:
-        ValueError: The arrays are not boolean or differ in shape.
-    """
+
+def count_pixels(prediction: np.ndarray, mask: np.ndarray) -> dict[str, int]:
+    """Return tp, fp, fn and tn of two boolean arrays (H, W), or raise a ValueError for arrays of another kind."""
     prediction, mask = np.asarray(prediction), np.asarray(mask)
     if prediction.shape != mask.shape or prediction.dtype != bool or mask.dtype != bool:
         raise ValueError(
             f"prediction is {prediction.dtype} {prediction.shape}, mask {mask.dtype} {mask.shape}; "
             "expected two boolean arrays of the same shape"
         )
-    return {
-        "tp": int((prediction & mask).sum()),
-        "fp": int((prediction & ~mask).sum()),
-        "fn": int((~prediction & mask).sum()),
-        "tn": int((~prediction & ~mask).sum()),
-    }
+    found = (prediction & mask, prediction & ~mask, ~prediction & mask, ~prediction & ~mask)
+    return {name: int(pixels.sum()) for name, pixels in zip(COUNTS, found, strict=True)}
 
 
 def score_counts(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray, tn: np.ndarray) -> dict[str, np.ndarray]:

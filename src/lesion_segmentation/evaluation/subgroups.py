@@ -10,15 +10,8 @@ from lesion_segmentation.evaluation.tables import headline_subset, originals
 TOO_FEW = 8
 """Smallest number of cases for which a group gets a score."""
 SIZE_EDGES = (0.0, 0.15, 0.30, 0.50, 1.0)
-GROUPINGS = (
-    "diagnosis",
-    "asymmetry",
-    "number_of_colors",
-    "blue_whitish_veil",
-    "regression_areas",
-    "lesion_size",
-    "touches_border",
-)
+GROUPINGS = ("diagnosis", "asymmetry", "number_of_colors", "blue_whitish_veil", "regression_areas", "lesion_size",
+             "touches_border")  # fmt: skip
 
 
 def score_subgroups(case_metrics: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:

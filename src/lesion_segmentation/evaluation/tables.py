@@ -8,9 +8,15 @@ import numpy as np
 import pandas as pd
 
 from lesion_segmentation.core.display_names import name_source
-from lesion_segmentation.evaluation.cases import CASE_METRICS, score_case
-from lesion_segmentation.evaluation.intervals import Interval, mean_interval, pooled_interval, ratio_interval
-from lesion_segmentation.evaluation.scores import COUNTS, count_pixels, score_counts, undefined
+from lesion_segmentation.evaluation.intervals import mean_interval, pooled_interval, ratio_interval
+from lesion_segmentation.evaluation.scores import (
+    CASE_METRICS,
+    COUNTS,
+    count_pixels,
+    score_case,
+    score_counts,
+    undefined,
+)
 from lesion_segmentation.images.masks import binarize
 
 SUBSETS = ("train", "validation", "test")
@@ -39,7 +45,7 @@ def score_cases(
         scored: The samples, with columns sample_id, case_id, subset, protocol and source.
         threshold: Pixels with a higher probability are lesion.
         test_time_augmentation: The value with which the maps were predicted, repeated in every row.
-        keep_largest_component: Score only the largest connected component of each prediction, with its holes filled.
+        keep_largest_component: As in `binarize`.
 
     Returns:
         Columns subset, case_id, sample_id, the CASE_METRICS, loss (mean binary cross-entropy over the pixels), tp, fp,
@@ -77,22 +83,13 @@ def hash_mask(mask: np.ndarray) -> str:
 
 
 def binary_cross_entropy(probabilities: np.ndarray, mask: np.ndarray) -> float:
-    """Return the mean binary cross-entropy over the pixels, in nats.
-
-    Args:
-        probabilities: Floats (H, W), clipped to [1e-7, 1 - 1e-7] as in Keras.
-        mask: Boolean (H, W).
-    """
+    """Return the mean over the pixels, in nats. Probabilities are clipped to [1e-7, 1 - 1e-7] as in Keras."""
     p = np.clip(np.asarray(probabilities, dtype=np.float64), 1e-7, 1 - 1e-7)
     return float(-np.where(mask, np.log(p), np.log1p(-p)).mean())
 
 
 def summarize_cases(case_metrics: pd.DataFrame, case_metrics_enhanced: pd.DataFrame) -> pd.DataFrame:
-    """Compute Table II with both averages, at both thresholds.
-
-    Args:
-        case_metrics: Table of `score_cases` at the network's own threshold.
-        case_metrics_enhanced: Table of `score_cases` at the threshold of the paper's enhancement.
+    """Compute Table II with both averages, from the tables of `score_cases` at NETWORK's and ENHANCEMENT's threshold.
 
     Returns:
         Columns subset, average ("per_image": mean over cases; "pooled": score of the pixels of all cases), the
@@ -109,24 +106,6 @@ def summarize_cases(case_metrics: pd.DataFrame, case_metrics_enhanced: pd.DataFr
     return pd.DataFrame(rows)[columns]
 
 
-def _parts(
-    case_metrics: pd.DataFrame, case_metrics_enhanced: pd.DataFrame
-) -> Iterator[tuple[pd.DataFrame, dict[str, np.ndarray], dict[str, Any]]]:
-    """Yield, for each threshold and subset, its cases, their pixel counts, and the cells that all its rows share."""
-    for table, role in ((case_metrics, NETWORK), (case_metrics_enhanced, ENHANCEMENT)):
-        for subset, part in by_subset(table):
-            counts = {name: part[name].to_numpy() for name in COUNTS}
-            n_undefined = int(undefined(**counts).sum())
-            common = {"subset": subset, "n": len(part), "n_undefined": n_undefined, "threshold_role": role}
-            yield part, counts, {**common, **labels_of(part)}
-
-
-def _score_pooled(counts: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Return the SCORES of the pixels of all cases together; counts are (N,) each."""
-    pooled = score_counts(*(counts[name].sum() for name in COUNTS))
-    return {name: float(pooled[name]) for name in SCORES}
-
-
 def find_intervals(case_metrics: pd.DataFrame, case_metrics_enhanced: pd.DataFrame) -> pd.DataFrame:
     """Compute the 95% CI of every mean score and of the pooled scores of Table II, by resampling cases.
 
@@ -136,27 +115,34 @@ def find_intervals(case_metrics: pd.DataFrame, case_metrics_enhanced: pd.DataFra
     Returns:
         Columns subset, average, metric, n, n_undefined, score, low, high (fractions), the LABELS and threshold_role.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     for part, counts, common in _parts(case_metrics, case_metrics_enhanced):
-        for average, metric, score, (low, high) in [*_per_image_rows(part), *_pooled_rows(part, counts)]:
-            rows.append({**common, "average": average, "metric": metric, "score": score, "low": low, "high": high})
-    columns = ["subset", "average", "metric", "n", "n_undefined", "score", "low", "high", *LABELS,
-               "threshold_role"]  # fmt: skip
-    return pd.DataFrame(rows)[columns]
+        wrong = counts["fp"] + counts["fn"]
+        near = part["border_error_share"].to_numpy() * wrong
+        share = near.sum() / wrong.sum() if wrong.any() else 0.0
+        found = [("per_image", name, part[name].mean(), mean_interval(part[name].to_numpy())) for name in CASE_METRICS]
+        found += [
+            ("pooled", name, score, pooled_interval(counts, name)) for name, score in _score_pooled(counts).items()
+        ]
+        found.append(("pooled", "border_error_share", share, ratio_interval(near, wrong)))
+        for average, metric, score, (low, high) in found:
+            rows.append({"average": average, "metric": metric, "score": score, "low": low, "high": high, **common})
+    measured = ["average", "metric", "n", "n_undefined", "score", "low", "high"]
+    return pd.DataFrame(rows)[["subset", *measured, *LABELS, "threshold_role"]]
 
 
-def _per_image_rows(part: pd.DataFrame) -> Iterator[tuple[str, str, float, Interval]]:
-    for metric in CASE_METRICS:
-        yield "per_image", metric, part[metric].mean(), mean_interval(part[metric].to_numpy())
+def _parts(*tables: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, dict[str, np.ndarray], dict[str, Any]]]:
+    """Yield, for each threshold and subset, its cases, their pixel counts, and the cells that all its rows share."""
+    for table, role in zip(tables, (NETWORK, ENHANCEMENT), strict=True):
+        for subset, part in table.groupby("subset", sort=False):
+            counts = {name: part[name].to_numpy() for name in COUNTS}
+            common = {"subset": subset, "n": len(part), "n_undefined": int(undefined(**counts).sum())}
+            yield part, counts, {**common, "threshold_role": role, **labels_of(part)}
 
 
-def _pooled_rows(part: pd.DataFrame, counts: Mapping[str, np.ndarray]) -> Iterator[tuple[str, str, float, Interval]]:
-    for metric, score in _score_pooled(counts).items():
-        yield "pooled", metric, score, pooled_interval(counts, metric)
-    wrong = counts["fp"] + counts["fn"]
-    near = part["border_error_share"].to_numpy() * wrong
-    share = float(near.sum() / wrong.sum()) if wrong.any() else 0.0
-    yield "pooled", "border_error_share", share, ratio_interval(near, wrong)
+def _score_pooled(counts: Mapping[str, np.ndarray]) -> dict[str, float]:
+    pooled = score_counts(*(counts[name].sum() for name in COUNTS))
+    return {name: float(pooled[name]) for name in SCORES}
 
 
 def pick_epochs(training_history: pd.DataFrame, split: pd.DataFrame) -> pd.DataFrame:
@@ -196,11 +182,3 @@ def originals(table: pd.DataFrame) -> pd.DataFrame:
 def at_network_threshold(table: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of table_ii or score_intervals at the network's own threshold."""
     return table[table["threshold_role"] == NETWORK]
-
-
-def by_subset(case_metrics: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Yield the name and rows of each subset that has rows, in the order train, validation, test."""
-    for subset in SUBSETS:
-        part = case_metrics[case_metrics["subset"] == subset]
-        if not part.empty:
-            yield subset, part

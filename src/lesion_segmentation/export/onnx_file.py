@@ -8,6 +8,8 @@ test-time augmentation, sigmoid, resizing to the native size, and the threshold.
 import json
 import logging
 import warnings
+from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 
 import torch
@@ -19,9 +21,8 @@ from lesion_segmentation.core.errors import InputError, first_line
 from lesion_segmentation.core.extras import explain_missing_extras
 from lesion_segmentation.export.resampling import KERNELS, frame_axes, resize_images, restore_maps
 from lesion_segmentation.model import Network, NetworkMetadata
-from lesion_segmentation.model.scaling import Scaling
-from lesion_segmentation.prediction.flips import FLIPS
-from lesion_segmentation.prediction.fusing import fuse_batch_norms
+from lesion_segmentation.model.metadata import Scaling
+from lesion_segmentation.prediction.predictor import FLIPS, Flip, fuse_batch_norms
 
 OPSET = 20
 
@@ -109,15 +110,21 @@ class _EndToEnd(nn.Module):
         super().__init__()
         self.network, self.metadata, self.head = fuse_batch_norms(network).float().cpu(), network.metadata, head
         self.scaling, self.flips = Scaling(self.metadata), FLIPS[self.metadata.test_time_augmentation]
+        for module in self.modules():  # decomposing in-place activations took a third of an export
+            if isinstance(module, nn.ReLU | nn.Hardtanh):
+                module.inplace = False
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         assert self.metadata.input_size is not None
         rows, columns = frame_axes((images.shape[1], images.shape[2]), self.metadata.input_size, self.metadata.framing)
         scaled = self.scaling(resize_images(images.permute(0, 3, 1, 2), rows, columns, self.metadata.resizing))
-        maps = torch.stack([flip.undo(self._predict(flip.apply(scaled))) for flip in self.flips]).mean(dim=0)
-        probabilities = restore_maps(maps, rows, columns)
+        groups = groupby(self.flips, lambda flip: flip.transposed)
+        maps = torch.cat([self._predict(scaled, list(flips)) for _, flips in groups])
+        probabilities = restore_maps(maps.mean(dim=0), rows, columns)
         return (probabilities > self.metadata.threshold).to(torch.uint8), probabilities
 
-    def _predict(self, scaled: Tensor) -> Tensor:
-        logits: Tensor = self.network(scaled)
-        return (logits[:, self.head : self.head + 1] / self.metadata.temperature).sigmoid()
+    def _predict(self, scaled: Tensor, flips: Sequence[Flip]) -> Tensor:
+        """Predict flips that keep one shape as one batch, so that the file contains the network once."""
+        logits = self.network(torch.cat([flip.apply(scaled) for flip in flips]))[:, self.head : self.head + 1]
+        maps = (logits / self.metadata.temperature).sigmoid().unflatten(0, (len(flips), -1))
+        return torch.stack([flip.undo(part) for flip, part in zip(flips, maps, strict=True)])

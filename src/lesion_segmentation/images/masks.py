@@ -1,4 +1,4 @@
-"""Conversion of probability maps to masks."""
+"""Masks from probability maps, and the contours of masks."""
 
 import numpy as np
 
@@ -25,3 +25,15 @@ def select_largest_component(mask: np.ndarray) -> np.ndarray:
         mask = labels == 1 + np.bincount(labels.ravel())[1:].argmax()
     filled: np.ndarray = binary_fill_holes(mask)
     return filled
+
+
+def trace_contours(mask: np.ndarray) -> list[np.ndarray]:
+    """Trace the borders of a binary mask (H, W) by marching squares at level 0.5.
+
+    Returns one array (N, 2) of x and y per closed line, in pixels; (0, 0) is the centre of the first pixel. Lesion that
+    touches the edge of the image is closed along that edge.
+    """
+    from contourpy import contour_generator  # belongs to the extras `report` and `serve`
+
+    lines = contour_generator(z=np.pad(mask.astype(np.float32), 1), line_type="Separate").lines(0.5)
+    return [np.asarray(line, dtype=np.float64) - 1 for line in lines]

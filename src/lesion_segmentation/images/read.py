@@ -28,7 +28,7 @@ class UnreadableImage(ValueError):
 
 
 class ImageTooLarge(ValueError):
-    """The image has more pixels than the limit."""
+    """The header names more pixels than the limit."""
 
 
 def read_pixel_count(source: IO[bytes]) -> int:
@@ -46,13 +46,9 @@ def read_pixel_count(source: IO[bytes]) -> int:
 def read_rgb(source: Path | IO[bytes], max_pixels: int) -> np.ndarray:
     """Read an untrusted file as it is displayed, uint8 (H, W, 3). An MPO file is read as its first image.
 
-    The messages of all errors complete a sentence that names the file.
-
     Raises:
-        UnreadableImage: The file has none of FORMATS.
-        ImageTooLarge: The header names more than `max_pixels` pixels.
-        ValueError: The file is damaged, has several pages, or has pixels that `to_rgb` refuses.
-        MemoryError: The memory is not sufficient.
+        ValueError: UnreadableImage, ImageTooLarge, or the file is damaged, has several pages, or has pixels that
+            `to_rgb` refuses. The message completes a sentence that names the file.
     """
     Image.init()
     try:
@@ -77,9 +73,7 @@ def read_rgb(source: Path | IO[bytes], max_pixels: int) -> np.ndarray:
 
 
 def to_rgb(image: Image.Image) -> np.ndarray:
-    """Convert an image to uint8 (H, W, 3) as it is displayed.
-
-    The orientation in EXIF is applied, palettes are replaced by their colours, and 16 bits are scaled to 8.
+    """Convert an image to uint8 (H, W, 3) as it is displayed. 16 bits are scaled to 8.
 
     Raises:
         ValueError: The pixels are ambiguous: floats, CMYK, or transparent.

@@ -59,11 +59,7 @@ def resize_mask(mask: np.ndarray, height: int, width: int, framing: Framing = "s
 
 
 def restore_probability(probability: np.ndarray, height: int, width: int, framing: Framing = "stretch") -> np.ndarray:
-    """Resize the probability map (h, w) of a resized image bilinearly to the image's own size.
-
-    Returns:
-        float32 (height, width), without the part of the map that shows padding.
-    """
+    """Resize the map (h, w) of a resized image, without its padding, to float32 (height, width) bilinearly."""
     box = frame((height, width), probability.shape[0], probability.shape[1], framing)
     shown = probability[box.top : box.top + box.height, box.left : box.left + box.width].astype(np.float32, copy=False)
     if shown.shape == (height, width):
@@ -72,7 +68,6 @@ def restore_probability(probability: np.ndarray, height: int, width: int, framin
 
 
 def _pad(small: np.ndarray, box: Box, height: int, width: int) -> np.ndarray:
-    """Pad an image or mask with zeros to height x width."""
     if small.shape[:2] == (height, width):
         return small
     whole = np.zeros((height, width, *small.shape[2:]), dtype=small.dtype)

@@ -90,9 +90,8 @@ class EfficientNetLite(nn.Module):
         for number, (stage, channels) in enumerate(zip(_STAGES, outputs, strict=True)):
             is_outermost = number in (0, len(_STAGES) - 1)
             repeats = stage.repeats if is_outermost else math.ceil(stage.repeats * depth)
-            first, *others = [stage.stride] + [1] * (repeats - 1)
-            blocks = [Block(inputs, stage, first, channels)]
-            blocks += [Block(channels, stage, stride, channels) for stride in others]
+            blocks = [Block(inputs, stage, stage.stride, channels)]
+            blocks += [Block(channels, stage, 1, channels) for _ in range(repeats - 1)]
             self.stages.append(nn.Sequential(*blocks))
             inputs = channels
 
@@ -109,11 +108,9 @@ class EfficientNetLite(nn.Module):
 def name_as_published(encoder: EfficientNetLite) -> dict[str, str]:
     """Return the name in the published files of each tensor of this encoder."""
     names = {"stem.0": "_conv_stem", "stem.1": "_bn0"}
-    blocks = [(name, module) for name, module in encoder.named_modules() if isinstance(module, Block)]
-    for number, (path, block) in enumerate(blocks):
-        parts = ("expand", "depthwise", "project") if len(block.expand) else ("depthwise", "project")
-        for part in parts:
-            norm = {"expand": 0, "depthwise": 1, "project": 2}[part]
+    blocks = [name for name, module in encoder.named_modules() if isinstance(module, Block)]
+    for number, path in enumerate(blocks):
+        for norm, part in enumerate(("expand", "depthwise", "project")):
             names[f"{path}.{part}.0"] = f"_blocks.{number}._{part}_conv"
             names[f"{path}.{part}.1"] = f"_blocks.{number}._bn{norm}"
     return {key: f"{names[key.rpartition('.')[0]]}.{key.rpartition('.')[2]}" for key in encoder.state_dict()}

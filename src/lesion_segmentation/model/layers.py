@@ -23,34 +23,29 @@ def summarize_layers(network: nn.Module, height: int = 192, width: int = 256) ->
         parameters (count of trainable ones) and statistics (count of running means and variances). The last row has
         the totals.
     """
-    rows: list[dict[str, object]] = []
+    rows: list[list[object]] = []
 
     def record(name: str, module: nn.Module, output: torch.Tensor | tuple[torch.Tensor, object]) -> None:
         features = output[0] if isinstance(output, (tuple, list)) else output
         channels, *sides = features.shape[1:]
-        rows.append(
-            {
-                "layer": name,
-                "kind": _kind(module),
-                "output_shape": " x ".join(str(side) for side in (*sides, channels)),
-                "parameters": sum(p.numel() for p in module.parameters()),
-                "statistics": sum(b.numel() for n, b in module.named_buffers() if n != "num_batches_tracked"),
-            }
-        )
+        shape = " x ".join(str(side) for side in (*sides, channels))
+        parameters = sum(p.numel() for p in module.parameters())
+        statistics = sum(b.numel() for n, b in module.named_buffers() if n != "num_batches_tracked")
+        rows.append([name, _kind(module), shape, parameters, statistics])
 
     handles = [
         module.register_forward_hook(lambda m, _, out, name=name: record(name, m, out))
         for name, module in network.named_modules()
         if not list(module.children())
     ]
-    parameter = next(network.parameters())
+    device = next(network.parameters()).device
     try:
         with torch.inference_mode():
-            network.eval()(torch.zeros(1, 3, height, width, device=parameter.device))
+            network.eval()(torch.zeros(1, 3, height, width, device=device))
     finally:
         for handle in handles:
             handle.remove()
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(rows, columns=["layer", "kind", "output_shape", "parameters", "statistics"])
     counted = table["kind"] != UNNUMBERED
     table.insert(0, "number", counted.cumsum().where(counted).astype("Int64"))
     total = {"layer": "total", **table[["parameters", "statistics"]].sum().to_dict()}
@@ -58,10 +53,9 @@ def summarize_layers(network: nn.Module, height: int = 192, width: int = 256) ->
 
 
 def require_heads(network: Network, height: int, width: int) -> None:
-    """Check the output of a network in training and evaluation mode, on the meta device, where nothing is computed.
+    """Require one logit map of the image's size for each output head, in training and evaluation mode.
 
-    Raises:
-        InputError: The output is not one logit map of the image's size for each output head.
+    The network is on the meta device, where nothing is computed.
     """
     expected = (2, network.heads, height, width)
     for training in (True, False):
@@ -78,8 +72,7 @@ def require_heads(network: Network, height: int, width: int) -> None:
 def count_gflop(network: nn.Module, height: int = 192, width: int = 256) -> float:
     """Return the GFLOP of one forward pass of one image, counted on the meta device; a multiply-add counts as 2."""
     shapes_only = copy.deepcopy(network).to("meta")
-    counter = FlopCounterMode(display=False)
-    with counter, torch.no_grad():
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
         shapes_only(torch.zeros(1, 3, height, width, device="meta"))
     return counter.get_total_flops() / 1e9
 

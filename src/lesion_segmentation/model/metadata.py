@@ -1,4 +1,4 @@
-"""The metadata of a network, and the base class of all networks, which carries them."""
+"""The metadata of a network, the scaling of pixels that they name, and the base class of all networks."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.core.parameter_model import describe_errors
-from lesion_segmentation.core.renamed_keys import rename_keys
+from lesion_segmentation.core.recorded_settings import rename_keys
 from lesion_segmentation.core.tensor_files import find_mismatches
 from lesion_segmentation.images.resize import Framing, Resizing
 
 FORMAT_VERSION = 5
 """Format version of weights files. In version 1 there is no version number, and SegNet's three options are top-level
 keys. Version 2 lacks the options of the masks, such as the threshold. Version 3 lacks the license. Version 4 has former
-key names (`lesion_segmentation.core.renamed_keys`)."""
+key names (`lesion_segmentation.core.recorded_settings`)."""
 
 RAW_RANGE = (0.0, 255.0)
 """Range of unscaled pixels."""
@@ -40,22 +40,19 @@ class NetworkMetadata:
         resizing, framing: Filter and framing with which images were resized. The defaults hold for files without these
             keys.
         input_range: Lowest and highest possible value of raw pixels. Only RAW_RANGE is supported.
-        input_mean: Value subtracted from raw pixels, per channel (RGB); 0 means raw input.
-        input_std: Divisor of the difference, per channel.
+        input_mean, input_std: Value subtracted from raw pixels, and divisor of the difference, per channel (RGB).
         threshold: Pixels with a probability above this value are lesion.
         test_time_augmentation: The flips over which predictions are averaged unless the caller chooses otherwise.
         keep_largest_component: Whether only the largest connected component of a mask is kept, with its holes filled.
         temperature: Divisor of the logits before the sigmoid.
         source: Display names of the training data, such as PH2.
-        data_hash: Hash of the pixels of these data.
-        split_hash: Hash of the split that the network was trained under.
+        data_hash, split_hash: Hashes of the pixels of these data and of the split that the network was trained under.
         seen: The images that this network and the one that it was initialized from were trained on, each as the first
             12 digits of the SHA-256 of its pixels.
         seen_unnamed: Sources of training images that `seen` does not list.
         initialized_from: MLflow run id of the network that provided the initial weights, or the name of pretrained
             encoder weights.
-        mlflow_run_id: The run that trained the network.
-        commit: The git commit of the code that trained it.
+        mlflow_run_id, commit: The run that trained the network, and the git commit of its code.
         license: License of the weights, if they are distributed.
     """
 
@@ -87,12 +84,7 @@ class NetworkMetadata:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "NetworkMetadata":
-        """Read the values that `to_dict` returned in this or an earlier version. Missing keys get their defaults.
-
-        Raises:
-            InputError: The architecture is missing, a key is unknown, `input_range` is not RAW_RANGE, the format
-                version is not supported, or a value has the wrong type, is out of bounds or is not finite.
-        """
+        """Read the values that `to_dict` returned in this or an earlier version. Missing keys get their defaults."""
         given = dict(values)
         version = given.pop("format_version", 1)
         if version not in range(1, FORMAT_VERSION + 1):
@@ -120,6 +112,20 @@ class NetworkMetadata:
 
 _METADATA = TypeAdapter(NetworkMetadata)
 _OPTIONS_OF_VERSION_1 = ("width", "unpooling", "logit_batch_norm")
+
+
+class Scaling:
+    """Subtract the mean from raw pixels (N, 3, H, W), 0 to 255, and divide by the deviation that the metadata give.
+
+    The constants are copied to the device once, since a copy per step would make the host wait for a GPU.
+    """
+
+    def __init__(self, metadata: NetworkMetadata, device: torch.device | str = "cpu") -> None:
+        constants = (metadata.input_mean, metadata.input_std)
+        self._mean, self._std = (torch.tensor(values).view(1, 3, 1, 1).to(device) for values in constants)
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        return (pixels - self._mean) / self._std
 
 
 class Network(nn.Module):
@@ -152,21 +158,16 @@ class Network(nn.Module):
     def find_annotation_style(self, name: str | None) -> int:
         """Return the index of the output head of a source; None means the first head.
 
-        Args:
-            name: The source or an unambiguous beginning of its name, in any case: `isic` finds ISIC 2018.
-
-        Raises:
-            InputError: No output head, or more than one, has such a name.
+        The name may be an unambiguous beginning, in any case: `isic` finds ISIC 2018.
         """
         if name is None:
             return 0
         wanted, names = name.casefold(), [each.casefold() for each in self.annotation_styles]
-        found = [i for i, each in enumerate(names) if each == wanted]
-        found = found or [i for i, each in enumerate(names) if each.startswith(wanted)]
+        found = [each for each in names if each == wanted] or [each for each in names if each.startswith(wanted)]
         if len(found) != 1:
             known = ", ".join(self.annotation_styles) or "none: it has one output head for all"
             raise InputError(f"The annotation style is {name!r}, but this network has learned {known}.")
-        return found[0]
+        return names.index(found[0])
 
     def own_state(self) -> dict[str, Tensor]:
         """Return weights and running statistics, each tensor once and under the first of its names."""
@@ -174,14 +175,9 @@ class Network(nn.Module):
         return {name: tensor for name, tensor in self.state_dict().items() if name in once}
 
     def load_own_state(self, tensors: Mapping[str, Tensor], assign: bool = False) -> None:
-        """Load the tensors that `own_state` returned.
+        """Load the tensors that `own_state` returned; `assign` is that of `torch.nn.Module.load_state_dict`.
 
-        Args:
-            tensors: All tensors of the network, by name.
-            assign: Use these tensors instead of copying their values, as in `torch.nn.Module.load_state_dict`.
-
-        Raises:
-            ValueError: Tensors are missing or unknown, or have other types or shapes than the network's.
+        A ValueError names a tensor that is missing or unknown, or has another type or shape than the network's.
         """
         wrong = find_mismatches(self.own_state(), tensors)
         if wrong:
@@ -193,16 +189,11 @@ class Network(nn.Module):
         return {}
 
     def load_encoder(self, published: Mapping[str, Tensor]) -> None:
-        """Initialize the encoder from pretrained weights, given under their published names.
-
-        Raises:
-            InputError: This architecture has no pretrained weights, or a tensor is missing or has another shape.
-        """
-        names = self.published_names()
+        """Initialize the encoder from pretrained weights, given under their published names."""
+        names, architecture = self.published_names(), self.metadata.architecture
         if not names:
             raise InputError(
-                f"There are no pretrained encoder weights for {self.metadata.architecture}. "
-                "Leave out training.encoder_weights."
+                f"There are no pretrained encoder weights for {architecture}. Leave out training.encoder_weights."
             )
         own = dict(self.encoder.state_dict())
         wrong = [

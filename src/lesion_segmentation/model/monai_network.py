@@ -17,11 +17,10 @@ from lesion_segmentation.model.metadata import Network, NetworkMetadata
 MULTIPLE = 32
 """Images are padded to a multiple of this, since most networks of MONAI require sides that can be halved five times."""
 _TASK_ARGUMENTS = {"spatial_dims": 2, "in_channels": 3, "out_channels": 1}
-"""Arguments that the task determines; users need not set them."""
 
 
 class MonaiOptions(ParameterModel):
-    """Options of a `MonaiNetwork`.
+    """Options of a `MonaiNetwork`. Arguments that would download weights are refused.
 
     Attributes:
         network: A class of monai.networks.nets, such as AttentionUnet.
@@ -41,35 +40,22 @@ class MonaiNetwork(Network):
     """Network of MONAI for images of any size.
 
     Images are padded with zeros at the right and the bottom to a multiple of 32, and the output is cropped again.
-
-    Args:
-        network: A class of monai.networks.nets, such as AttentionUnet.
-        arguments: Arguments of the class by name; spatial_dims, in_channels and out_channels are filled in.
-
-    Raises:
-        ValidationError: MONAI has no such network, it has no such argument, or an argument would download weights.
-        InputError: The network cannot be built with these arguments, or it needs a package that is not installed.
     """
 
-    def __init__(self, network: str, arguments: dict[str, Any] | None = None) -> None:
+    def __init__(self, **values: Any) -> None:
         super().__init__()
-        options = MonaiOptions(network=network, arguments=arguments or {})
+        options = MonaiOptions(**values)
         self.metadata = NetworkMetadata("monai", options.model_dump(mode="json"))
-        self.network = _build(network, options.arguments)
+        self.network = _build(options.network, options.arguments)
 
     @property
     def title(self) -> str:
         return f"MONAI {self.metadata.options['network']}"
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map scaled images (N, 3, H, W) to logits (N, 1, H, W).
-
-        Raises:
-            ValueError: The network returns several outputs.
-        """
+        """Map scaled images (N, 3, H, W) to logits (N, 1, H, W)."""
         height, width = x.shape[2:]
-        padded = F.pad(x, (0, -width % MULTIPLE, 0, -height % MULTIPLE))
-        found = self.network(padded)
+        found = self.network(F.pad(x, (0, -width % MULTIPLE, 0, -height % MULTIPLE)))
         if isinstance(found, (list, tuple)):
             if len(found) != 1:
                 raise ValueError(f"it returns {len(found)} outputs, expected one (leave out deep supervision)")
@@ -90,9 +76,8 @@ def _build(name: str, arguments: dict[str, Any]) -> nn.Module:
             with torch.device("cpu"):  # some constructors read values, which the meta device does not have
                 return build(**complete).to("meta")
     except ImportError as error:
-        raise InputError(
-            f"MONAI's {name} needs the package {error.name}. Install it: pip install {error.name}"
-        ) from error
+        message = f"MONAI's {name} needs the package {error.name}. Install it: pip install {error.name}"
+        raise InputError(message) from error
     except Exception as error:  # MONAI's classes raise many types for arguments that do not fit together
         cause, takes = first_line(error), ", ".join(inspect.signature(build).parameters)
         raise InputError(
@@ -113,11 +98,7 @@ def _find_class(name: str) -> Callable[..., nn.Module]:
 
 
 def _find_arguments(build: Callable[..., nn.Module], arguments: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments together with those that the task determines.
-
-    Raises:
-        ValueError: The class has no such argument, or the argument would download weights.
-    """
+    """Return the arguments together with those that the task determines; refuse those that are unknown or download."""
     known = inspect.signature(build).parameters
     unknown = sorted(set(arguments) - set(known))
     if unknown and not any(each.kind == each.VAR_KEYWORD for each in known.values()):

@@ -18,9 +18,9 @@ Unpooling = Literal["indices", "nearest"]
 BATCH_NORM_EPSILON = 1e-3
 
 # Output channels of each stage's convolutions, in units of the base (64 at width 1.0).
-ENCODER = ((1, 1), (2, 2), (4, 4, 4), (8, 8, 8), (8, 8, 8))
+ENCODER: tuple[tuple[int, ...], ...] = ((1, 1), (2, 2), (4, 4, 4), (8, 8, 8), (8, 8, 8))
 DENSE = 16
-DECODER = ((8, 8, 8), (8, 8, 4), (4, 4, 2), (2, 1))
+DECODER: tuple[tuple[int, ...], ...] = ((8, 8, 8), (8, 8, 4), (4, 4, 2), (2, 1), (1,))
 
 
 class SegNetOptions(ParameterModel):
@@ -96,19 +96,14 @@ class SegNet(Network):
             self.encoder.append(blocks(channels, [unit * base for unit in stage]))
             channels = stage[-1] * base
         self.pools = nn.ModuleList(Pool(unpooling == "indices") for _ in ENCODER)
-        self.dense = nn.Sequential(
-            nn.Conv2d(channels, DENSE * base, 1),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(DENSE * base, DENSE * base, 1),
-            nn.ReLU(inplace=True),
-        )
-        channels = DENSE * base
+        wide = DENSE * base
+        self.dense = nn.Sequential(*dense_layer(channels, wide), *dense_layer(wide, wide))
+        channels = wide
         self.unpools = nn.ModuleList(Unpool() for _ in ENCODER)
         self.decoder = nn.ModuleList()
         for stage in DECODER:
             self.decoder.append(blocks(channels, [unit * base for unit in stage]))
             channels = stage[-1] * base
-        self.decoder.append(blocks(channels, [base]))
         self.head = nn.Sequential(nn.Conv2d(base, 1, 3, padding=1))
         if logit_batch_norm:
             self.head.append(nn.BatchNorm2d(1, eps=BATCH_NORM_EPSILON))
@@ -136,16 +131,10 @@ class SegNet(Network):
 
 
 def unpool(x: Tensor, indices: Tensor, size: torch.Size) -> Tensor:
-    """Put each value at the position of its maximum and zero everywhere else.
+    """Put each value of x (N, k C, h, w) at the position of its maximum and zero everywhere else: (N, k C, H, W).
 
-    Args:
-        x: (N, k C, h, w). Channel i uses the indices of channel i modulo C: the first unpooling has twice as many
-            channels as the last pooling.
-        indices: (N, C, h, w) from max pooling, flat positions in (H, W).
-        size: (H, W) of the result.
-
-    Returns:
-        (N, k C, H, W).
+    The indices (N, C, h, w) of max pooling are flat positions in (H, W). Channel i of x uses those of channel i modulo
+    C: the first unpooling has twice as many channels as the last pooling.
     """
     # F.max_unpool2d computes forward and backward in the contiguous memory layout only, and autocast converts it to
     # float32 although values are only moved. Scattering rows of channels does neither.
@@ -165,6 +154,11 @@ def _as_rows(x: Tensor) -> Tensor:
 def blocks(inputs: int, outputs: list[int]) -> nn.Sequential:
     """Return a chain of `ConvBlock`s with these output channels."""
     return nn.Sequential(*(ConvBlock(i, o) for i, o in zip([inputs, *outputs[:-1]], outputs, strict=True)))
+
+
+def dense_layer(inputs: int, outputs: int) -> nn.Sequential:
+    """Return a layer that connects the channels of each pixel: a 1 x 1 convolution with bias, ReLU."""
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 1), nn.ReLU(inplace=True))
 
 
 def initialize(module: nn.Module) -> None:

@@ -1,6 +1,6 @@
 """SegNet with skip connections: pooling indices as in SegNet, and narrowed features of the encoder."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -15,66 +15,53 @@ from lesion_segmentation.model.segnet import (
     SegNetOptions,
     Unpool,
     blocks,
+    dense_layer,
     initialize,
 )
 
-Context = Literal["none", "dilated"]
-
 
 class SegNetSkipOptions(SegNetOptions):
-    """Options of a `SegNetSkip`."""
+    """Options of a `SegNetSkip`, and those of a `SegNet`.
 
-    skip: float = Field(0.25, gt=0, le=1)
-    context: Context = "dilated"
-    annotation_styles: tuple[str, ...] = ()
-
-
-class SegNetSkip(Network):
-    """SegNet whose decoder also gets the encoder's features, narrowed by 1 x 1 convolutions.
-
-    Args:
-        width, unpooling, logit_batch_norm: See `SegNet`.
+    Attributes:
         skip: Channels of a skip connection as a fraction of those of the encoder's stage.
         context: `dilated` widens the receptive field of the bottleneck by 3 x 3 convolutions with dilation 1, 2 and 4
             (Yu and Koltun, "Multi-scale context aggregation by dilated convolutions", 2016); `none` leaves SegNet's.
         annotation_styles: Sources that get an output head of their own, since their experts annotate differently.
     """
 
+    skip: float = Field(0.25, gt=0, le=1)
+    context: Literal["none", "dilated"] = "dilated"
+    annotation_styles: tuple[str, ...] = ()
+
+
+class SegNetSkip(Network):
+    """SegNet whose decoder also gets the encoder's features, narrowed by 1 x 1 convolutions."""
+
     encoder: nn.ModuleList
 
-    def __init__(
-        self,
-        width: float = 1.0,
-        unpooling: Literal["indices", "nearest"] = "indices",
-        logit_batch_norm: bool = False,
-        skip: float = 0.25,
-        context: Context = "dilated",
-        annotation_styles: tuple[str, ...] = (),
-    ) -> None:
+    def __init__(self, **values: Any) -> None:
         super().__init__()
-        options = SegNetSkipOptions(
-            width=width, unpooling=unpooling, logit_batch_norm=logit_batch_norm, skip=skip, context=context,
-            annotation_styles=annotation_styles,
-        )  # fmt: skip
+        options = SegNetSkipOptions(**values)
         self.metadata = NetworkMetadata("segnet_skip", options.model_dump(mode="json"))
-        base = round(64 * width)
+        base = round(64 * options.width)
         self.encoder, self.across, self.decoder = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         channels, skips = 3, []
         for stage in ENCODER:
             self.encoder.append(blocks(channels, [unit * base for unit in stage]))
             channels = stage[-1] * base
-            skips.append(max(1, round(skip * channels)))
-            self.across.append(_narrow(channels, skips[-1]))
-        self.pools = nn.ModuleList(Pool(unpooling == "indices") for _ in ENCODER)
-        self.dense = _narrow(channels, DENSE * base)
-        self.context = Dilated(DENSE * base) if context == "dilated" else nn.Identity()
+            skips.append(max(1, round(options.skip * channels)))
+            self.across.append(dense_layer(channels, skips[-1]))
+        self.pools = nn.ModuleList(Pool(options.unpooling == "indices") for _ in ENCODER)
+        self.dense = dense_layer(channels, DENSE * base)
+        self.context = Dilated(DENSE * base) if options.context == "dilated" else nn.Identity()
         channels = DENSE * base
         self.unpools = nn.ModuleList(Unpool() for _ in ENCODER)
-        for units, skipped in zip((*DECODER, (1,)), reversed(skips), strict=True):
+        for units, skipped in zip(DECODER, reversed(skips), strict=True):
             self.decoder.append(blocks(channels + skipped, [unit * base for unit in units]))
             channels = units[-1] * base
         self.head = nn.Sequential(nn.Conv2d(base, self.heads, 3, padding=1))
-        if logit_batch_norm:
+        if options.logit_batch_norm:
             self.head.append(nn.BatchNorm2d(self.heads))
         self.apply(initialize)
 
@@ -102,7 +89,7 @@ class Dilated(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         narrow = max(1, channels // 4)
-        self.reduce = _narrow(channels, narrow)
+        self.reduce = dense_layer(channels, narrow)
         self.layers = nn.Sequential(
             *(layer for step in (1, 2, 4) for layer in (
                 nn.Conv2d(narrow, narrow, 3, padding=step, dilation=step, bias=False),
@@ -114,7 +101,3 @@ class Dilated(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.restore(self.layers(self.reduce(x)))
-
-
-def _narrow(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 1), nn.ReLU(inplace=True))

@@ -1,6 +1,6 @@
 """A small U-Net decoder on an EfficientNet-Lite encoder, after Ronneberger, Fischer and Brox, "U-Net" (2015)."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
@@ -15,7 +15,13 @@ Channels = Annotated[int, Field(ge=1, le=1024)]
 
 
 class UNetLiteOptions(ParameterModel):
-    """Options of a `UNetLite`."""
+    """Options of a `UNetLite`.
+
+    Attributes:
+        encoder: `lite0` (2,958,848 parameters) or `lite2` (4,357,952).
+        decoder: Channels of the decoder's stages, the deepest first.
+        annotation_styles: Sources that get an output head of their own, since their experts annotate differently.
+    """
 
     encoder: Variant = "lite0"
     decoder: tuple[Channels, Channels, Channels, Channels] = (128, 96, 64, 48)
@@ -23,26 +29,15 @@ class UNetLiteOptions(ParameterModel):
 
 
 class UNetLite(Network):
-    """U-Net whose logits are computed at half the image's height and width and enlarged bilinearly.
-
-    Args:
-        encoder: `lite0` (2,958,848 parameters) or `lite2` (4,357,952).
-        decoder: Channels of the decoder's stages, the deepest first.
-        annotation_styles: Sources that get an output head of their own, since their experts annotate differently.
-    """
+    """U-Net whose logits are computed at half the image's height and width and enlarged bilinearly."""
 
     encoder: EfficientNetLite
 
-    def __init__(
-        self,
-        encoder: Variant = "lite0",
-        decoder: tuple[int, int, int, int] = (128, 96, 64, 48),
-        annotation_styles: tuple[str, ...] = (),
-    ) -> None:
+    def __init__(self, **values: Any) -> None:
         super().__init__()
-        options = UNetLiteOptions(encoder=encoder, decoder=decoder, annotation_styles=annotation_styles)
+        options = UNetLiteOptions(**values)
         self.metadata = NetworkMetadata("unet_lite", options.model_dump(mode="json"))
-        self.encoder = EfficientNetLite(encoder)
+        self.encoder = EfficientNetLite(options.encoder)
         *skips, deepest = self.encoder.channels
         self.decoder = nn.ModuleList()
         for skip, channels in zip(reversed(skips), options.decoder, strict=True):

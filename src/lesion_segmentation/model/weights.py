@@ -34,27 +34,15 @@ ARCHITECTURES: dict[str, Architecture] = {
 """Architectures by name. A network takes its options as keywords and sets `metadata`."""
 
 
-def find_architecture(name: str) -> Architecture:
-    """Return the architecture with this name.
-
-    Raises:
-        InputError: There is no such architecture.
-    """
-    if name not in ARCHITECTURES:
-        raise InputError(f"The architecture is {name!r}, expected one of: {', '.join(sorted(ARCHITECTURES))}.")
-    return ARCHITECTURES[name]
-
-
 def check_options(architecture: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options as plain JSON values, with all defaults filled in.
-
-    Raises:
-        InputError: The architecture is unknown, or options or their values are invalid; the message lists all.
-    """
+    """Return the options as plain JSON values, with all defaults filled in. An error lists all that are invalid."""
+    if architecture not in ARCHITECTURES:
+        raise InputError(f"The architecture is {architecture!r}, expected one of: {', '.join(sorted(ARCHITECTURES))}.")
+    model = ARCHITECTURES[architecture].options
     try:
-        return find_architecture(architecture).options(**options).model_dump(mode="json")
+        return model(**options).model_dump(mode="json")
     except ValidationError as error:
-        known = ", ".join(find_architecture(architecture).options.model_fields)
+        known = ", ".join(model.model_fields)
         raise InputError.from_problems(
             f"The options of {architecture} cannot be used",
             describe_errors(error),
@@ -63,13 +51,9 @@ def check_options(architecture: str, options: Mapping[str, Any]) -> dict[str, An
 
 
 def build_network(metadata: NetworkMetadata) -> Network:
-    """Build the network that the metadata describe, with freshly initialized weights.
-
-    Raises:
-        InputError: The architecture is unknown, or an option or its value is invalid.
-    """
+    """Build the network that the metadata describe, with freshly initialized weights."""
     options = check_options(metadata.architecture, metadata.options)
-    network = find_architecture(metadata.architecture).network(**options)
+    network = ARCHITECTURES[metadata.architecture].network(**options)
     network.metadata = replace(metadata, options=options)
     return network
 
@@ -82,8 +66,7 @@ def save_network(network: Network, path: str | Path) -> None:
 def load_network(path: str | Path) -> Network:
     """Load a network that `save_network` wrote in this or an earlier version, on the CPU and in evaluation mode.
 
-    Raises:
-        InputError: The file is missing or damaged, or `save_network` did not write it.
+    An InputError says that the file is missing or damaged, or that `save_network` did not write it.
     """
     if not Path(path).is_file():
         raise InputError(f"{path}: no such file. Expected the weights of a network (.safetensors).")
@@ -91,15 +74,12 @@ def load_network(path: str | Path) -> Network:
         tensors, metadata = read_tensors(Path(path))
         with torch.device("meta"):  # the size that a damaged file declares must not allocate memory
             network = build_network(NetworkMetadata.from_dict(metadata))
-        network.load_own_state({name: _widen(tensor) for name, tensor in tensors.items()}, assign=True)
+        # Weights may be saved in half precision, but networks compute in float32 unless autocast changes it.
+        half = {name: tensor.float() for name, tensor in tensors.items() if tensor.dtype == torch.float16}
+        network.load_own_state(tensors | half, assign=True)
     except (InputError, RuntimeError, ValueError) as error:
         raise InputError(
             f"{path} is not a network of this project, or damaged ({error}). "
             "Train it again: kedro run --pipelines=training"
         ) from error
     return network.eval()
-
-
-def _widen(tensor: torch.Tensor) -> torch.Tensor:
-    """Convert weights that were saved in half precision: networks compute in float32 unless autocast changes it."""
-    return tensor.float() if tensor.dtype == torch.float16 else tensor

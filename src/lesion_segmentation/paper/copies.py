@@ -10,7 +10,6 @@ MAX_ROTATION = 40
 
 
 def rotate_sample(sample: Sample, generator: np.random.Generator) -> Sample:
-    """Rotate by a random angle."""
     return rotate(sample, int(generator.integers(-MAX_ROTATION, MAX_ROTATION)))
 
 
@@ -26,5 +25,5 @@ def rotate(sample: Sample, degrees: float) -> Sample:
 
 
 def flip(sample: Sample, generator: np.random.Generator | None = None) -> Sample:
-    """Flip horizontally. The generator, which all makers of copies take, is not used."""
+    """Flip horizontally. The generator is not used."""
     return Sample(np.ascontiguousarray(sample.image[:, ::-1]), np.ascontiguousarray(sample.mask[:, ::-1]))

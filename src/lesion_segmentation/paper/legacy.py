@@ -1,7 +1,4 @@
-"""Scores as the paper's code computes them. They differ from the usual definitions; use them only to compare with it.
-
-The formulas are those of the notebook in the repository hashbanger/Skin_Lesion_Segmentation, which the paper follows.
-"""
+"""Scores as the paper's code computes them, only for comparisons with it: they differ from the usual definitions."""
 
 import numpy as np
 
@@ -12,29 +9,25 @@ BATCH = 18
 
 
 def legacy_scores(probabilities: np.ndarray, masks: np.ndarray, batch_size: int = BATCH) -> dict[str, float]:
-    """Return accuracy, precision, recall, iou and dice as the paper's code computes them.
+    """Return accuracy, precision, recall, iou and dice as fractions, as the paper's code computes them.
 
     Args:
         probabilities: p, (N, H, W), 0 to 1.
         masks: y, (N, H, W), boolean or 0 and 1.
-        batch_size: Number of images per batch. Each batch is scored, and the scores are averaged with the numbers of
-            images as weights.
+        batch_size: Each batch is scored, and the scores are averaged with the numbers of images as weights.
 
     Returns:
-        Fractions. `iou` is soft: the mean over image rows (of W pixels) of (I + 100) / (S - I + 100) with I = sum(y p)
-        and S = sum(y^2) + sum(p^2). A row without lesion scores 1 if all its probabilities are 0. `dice` is soft and
-        pooled over the batch: (2 I + 100) / (sum(y) + sum(p) + 100). `accuracy`, `precision` and `recall` are pooled
-        over the batch, with probabilities rounded to 0 or 1. Precision is 0 without a predicted lesion, and recall is 0
-        without a true one.
-
-    Raises:
-        ValueError: The shapes differ or are not (N, H, W) with N of at least 1.
+        `iou` is soft: the mean over image rows (of W pixels) of (I + 100) / (S - I + 100) with I = sum(y p) and
+        S = sum(y^2) + sum(p^2). A row without lesion scores 1 if all its probabilities are 0. `dice` is soft and pooled
+        over the batch: (2 I + 100) / (sum(y) + sum(p) + 100). `accuracy`, `precision` and `recall` are pooled over the
+        batch, with probabilities rounded to 0 or 1. Precision is 0 without a predicted lesion, and recall is 0 without
+        a true one.
     """
     p = np.asarray(probabilities, dtype=np.float64)
     y = np.asarray(masks, dtype=np.float64)
     if p.shape != y.shape or p.ndim != 3 or len(p) == 0:
         raise ValueError(
-            f"probabilities are {p.shape}, masks {y.shape}; expected the same shape (N, H, W) with N at least 1"
+            f"probabilities are {p.shape}, masks {y.shape}; expected the same shape (N, H, W), N at least 1"
         )
     starts = range(0, len(p), batch_size)
     batches = [_score_batch(p[start : start + batch_size], y[start : start + batch_size]) for start in starts]

@@ -18,11 +18,7 @@ paper's code."""
 
 
 def select_test_cases(table: pd.DataFrame, settings: SplitSettings) -> list[str]:
-    """Return the ids of the paper's 50 test cases.
-
-    Raises:
-        InputError: The table lacks some of them.
-    """
+    """Return the ids of the paper's 50 test cases, all of which the table must have."""
     missing = sorted(set(TEST_CASES) - set(table.index))
     if missing:
         raise InputError(
@@ -36,14 +32,7 @@ def select_test_cases(table: pd.DataFrame, settings: SplitSettings) -> list[str]
 def assign_samples(samples: pd.DataFrame) -> np.ndarray:
     """Assign a fifth of the 450 samples to validation, regardless of their cases, as in the paper's code.
 
-    Args:
-        samples: Columns case_id and transform; rows in the order original, rotated, flipped.
-
-    Returns:
-        "train" or "validation" per sample, (N,).
-
-    Raises:
-        InputError: The samples are not each case with a rotated and a flipped copy.
+    The rows must be in the order original, rotated, flipped.
     """
     from sklearn.model_selection import train_test_split
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from lesion_segmentation.evaluation.tables import NETWORK, TABLE_METRICS, by_subset, labels_of
+from lesion_segmentation.evaluation.tables import NETWORK, TABLE_METRICS, labels_of
 from lesion_segmentation.paper.legacy import legacy_scores
 
 PAPER_TABLE_II = pd.DataFrame(
@@ -19,13 +19,9 @@ PAPER_TABLE_II = pd.DataFrame(
 def summarize_legacy(
     probabilities: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray], case_metrics: pd.DataFrame
 ) -> pd.DataFrame:
-    """Compute the legacy scores of each subset, which are the only ones comparable with the paper's table.
-
-    Returns:
-        The columns of table_ii, with average "legacy" and threshold 0.5, since the paper's code rounds probabilities.
-    """
+    """Return the legacy scores of each subset, at the threshold 0.5 to which the paper's code rounds probabilities."""
     rows = []
-    for subset, part in by_subset(case_metrics):
+    for subset, part in case_metrics.groupby("subset", sort=False):
         predicted, truth = (np.stack([arrays[name] for name in part["sample_id"]]) for arrays in (probabilities, masks))
         labels = {**labels_of(part), "threshold": 0.5, "threshold_role": NETWORK}
         common = {"loss": part["loss"].mean(), "n": len(part), "n_undefined": 0, **labels}
@@ -35,15 +31,8 @@ def summarize_legacy(
 
 def compare_with_paper(table_ii: pd.DataFrame, table_ii_legacy: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of Table II, then the legacy scores, then the paper's rows, with the columns of table_ii."""
-    paper = PAPER_TABLE_II.assign(
-        average="legacy",
-        source="paper",
-        test_time_augmentation="none",
-        keep_largest_component=False,
-        protocol="paper_leaky",
-        threshold=0.5,
-        threshold_role=NETWORK,
-    )
+    labels = {"average": "legacy", "source": "paper", "test_time_augmentation": "none", "keep_largest_component": False}
+    paper = PAPER_TABLE_II.assign(**labels, protocol="paper_leaky", threshold=0.5, threshold_role=NETWORK)
     paper = paper[paper["subset"].isin(table_ii["subset"])]
     both = pd.concat([table_ii, table_ii_legacy, paper], ignore_index=True)
     return both[table_ii.columns].astype({"n": "Int64", "n_undefined": "Int64"})

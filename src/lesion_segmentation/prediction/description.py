@@ -10,16 +10,6 @@ LEAST_CONFIDENCE = 0.9
 LEAST_CONTRAST = 4.0
 """Standard deviation of grey levels (0 to 255) below which an image shows nothing."""
 
-RULES = {
-    "no lesion": "no pixel is lesion",
-    "small": f"the lesion covers less than {SMALLEST:.0%} of the image",
-    "fills": f"the lesion covers more than {LARGEST:.0%} of the image",
-    "unsure": f"the mean confidence is below {LEAST_CONFIDENCE:g}",
-    "flat": f"the standard deviation of the grey levels (0 to 255) is below {LEAST_CONTRAST:g}",
-    "grey": "the image has no colors, unlike dermoscopic images",
-}
-"""Words of the column `flag`, and the condition for each."""
-
 COLUMNS = (
     "image", "width", "height", "lesion_area", "lesion_percent", "left", "top", "right", "bottom", "centroid_x",
     "centroid_y", "touches_border", "components", "confidence", "entropy", "flag", "seconds",
@@ -27,19 +17,14 @@ COLUMNS = (
 
 
 def describe_prediction(probability: np.ndarray, mask: np.ndarray, image: np.ndarray) -> dict[str, Any]:
-    """Describe the prediction for an image.
-
-    Args:
-        probability: Probability of lesion (H, W), 0 to 1.
-        mask: Pixels of the lesion, boolean (H, W).
-        image: uint8 (H, W, 3).
+    """Describe the prediction for an image, uint8 (H, W, 3): probabilities (H, W), 0 to 1, and a boolean mask (H, W).
 
     Returns:
         The COLUMNS without image and seconds. Lengths are in pixels, `lesion_percent` is a percentage of the image.
         `right` and `bottom` are one beyond the last pixel of the bounding box; box and centroid are empty strings
         without a lesion. `components` counts connected components, in which pixels touch at a side or a corner.
         `confidence` is the mean over pixels of the probability of the predicted class, `entropy` the mean over pixels
-        in bits. `flag` contains the words of RULES whose condition holds, with hyphens, separated by spaces.
+        in bits. `flag` contains words, separated by spaces, for what is unusual.
     """
     from scipy.ndimage import label  # late import: commands that predict nothing start without scipy
 
@@ -48,7 +33,7 @@ def describe_prediction(probability: np.ndarray, mask: np.ndarray, image: np.nda
     inside = probability.astype(np.float64).clip(1e-7, 1 - 1e-7)
     confidence = float(np.where(mask, inside, 1 - inside).mean())
     entropy = float(-(inside * np.log2(inside) + (1 - inside) * np.log2(1 - inside)).mean())
-    row: dict[str, Any] = {
+    return {
         "width": width,
         "height": height,
         "lesion_area": area,
@@ -58,8 +43,8 @@ def describe_prediction(probability: np.ndarray, mask: np.ndarray, image: np.nda
         "components": int(label(mask, np.ones((3, 3)))[1]),
         "confidence": round(confidence, 6),
         "entropy": round(entropy, 6),
+        "flag": " ".join(_find_flags(area / mask.size, confidence, image)),
     }
-    return row | {"flag": " ".join(_find_flags(area / mask.size, confidence, image))}
 
 
 def _locate(mask: np.ndarray) -> dict[str, Any]:
@@ -81,11 +66,11 @@ def _locate(mask: np.ndarray) -> dict[str, Any]:
 def _find_flags(share: float, confidence: float, image: np.ndarray) -> list[str]:
     sampled = image[:: max(1, image.shape[0] // 256), :: max(1, image.shape[1] // 256)].astype(np.int16)
     found = {
-        "no lesion": share == 0,
+        "no-lesion": share == 0,
         "small": 0 < share < SMALLEST,
         "fills": share > LARGEST,
         "unsure": confidence < LEAST_CONFIDENCE,
         "flat": sampled.mean(axis=2).std() < LEAST_CONTRAST,
-        "grey": int(np.ptp(sampled, axis=2).max()) < 4,
+        "grey": int(np.ptp(sampled, axis=2).max()) < 4,  # dermoscopic images have colors
     }
-    return [name.replace(" ", "-") for name, holds in found.items() if holds]
+    return [name for name, holds in found.items() if holds]

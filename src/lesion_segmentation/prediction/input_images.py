@@ -1,4 +1,8 @@
-"""Input images of a prediction: listing, sharding and reading them."""
+"""Input images of a prediction: listing, sharding and reading them.
+
+Listing raises an `InputError` if the storage cannot be used, there are no images, or two images would get the same mask
+file; selecting a shard, if it is not K/N with K from 1 to N.
+"""
 
 import io
 import re
@@ -23,7 +27,6 @@ class ImageFile:
     """An image file to predict.
 
     Attributes:
-        path: The location of the file.
         name: The path relative to the input folder, with slashes; for a single image, its file name.
         fingerprint: Size and time of modification of a local file, or size and a checksum of the metadata of a remote
             file. It changes if the file is replaced.
@@ -50,41 +53,27 @@ def remove_suffix(name: str) -> str:
 
 
 class SelectedImages(NamedTuple):
-    """Images of one prediction.
-
-    Attributes:
-        files: The images to predict: all of them, or one shard.
-        listed: All images of the input, whichever shard is selected.
-    """
+    """The images to predict, which are all or one shard, and all images that are listed in the input."""
 
     files: list[ImageFile]
     listed: list[ImageFile]
 
 
 def select_images(source: Location, shard: str | None = None) -> SelectedImages:
-    """List the input images and select one shard of them, or all for None.
-
-    Raises:
-        InputError: For the same reasons as `list_input_images` and `take_shard`.
-    """
+    """List the input images and select one shard of them, or all for None."""
     listed = list_input_images(source)
     return SelectedImages(take_shard(listed, shard), listed)
 
 
 def list_input_images(source: Location) -> list[ImageFile]:
-    """List a single image, or all images of a folder at any depth, in a fixed order.
-
-    Raises:
-        InputError: There are no images, two images would get the same mask file, or the storage cannot be used.
-    """
+    """List a single image, or all images of a folder at any depth, in a fixed order."""
     images = _list_storage(source) if isinstance(source, StoragePath) else _list_folder(source)
     if not images:
         raise InputError(f"{source} contains no image. Expected files with the suffixes {', '.join(SUFFIXES)}.")
     by_stem = defaultdict(list)
     for image in images:
         by_stem[image.stem].append(image.name)
-    problems = [" and ".join(names) for names in by_stem.values() if len(names) > 1]
-    if problems:
+    if problems := [" and ".join(names) for names in by_stem.values() if len(names) > 1]:
         raise InputError.from_problems(
             "Some images differ only in their suffix, so their masks would have the same name",
             problems,
@@ -117,11 +106,7 @@ def _list_storage(source: StoragePath) -> list[ImageFile]:
 
 
 def take_shard(images: Sequence[ImageFile], shard: str | None) -> list[ImageFile]:
-    """Return every N-th image, starting with the K-th, for the shard `K/N`, or all images for None.
-
-    Raises:
-        InputError: The shard does not have this form, or K is not between 1 and N.
-    """
+    """Return every N-th image, starting with the K-th, for the shard `K/N`, or all images for None."""
     if shard is None:
         return list(images)
     found = re.fullmatch(r"(\d+)/(\d+)", shard)
@@ -137,23 +122,14 @@ def read_input_image(path: Location) -> np.ndarray:
         ValueError: The file is not an image, is damaged or unsupported, has more than MAX_PIXELS pixels, or is a local
             file that cannot be opened.
         FileNotFoundError, PermissionError: A remote file does not exist or may not be read.
-        MemoryError: The memory is not sufficient.
-        InputError: The storage cannot be used.
     """
     return read_rgb(io.BytesIO(path.read()) if isinstance(path, StoragePath) else path, MAX_PIXELS)
 
 
 def require_side(image: np.ndarray, input_size: tuple[int, int] | None) -> None:
-    """Refuse an image with a side under 32 pixels if the weights have no input size, as in format version 1.
+    """Raise a ValueError for an image (H, W, 3) with a side under 32 pixels if the weights have no input size.
 
-    Such weights predict images at their own size.
-
-    Args:
-        image: uint8 (H, W, 3).
-        input_size: Height and width to which the network's images are resized, or None.
-
-    Raises:
-        ValueError: The image is too small.
+    Such weights, of format version 1, predict images at their own size.
     """
     if input_size is None and min(image.shape[:2]) < 32:
         raise ValueError(

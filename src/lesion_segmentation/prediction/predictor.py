@@ -1,51 +1,65 @@
 """Predict lesion masks for images of any size."""
 
+import copy
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby, islice
+from itertools import groupby, islice, pairwise
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict, Unpack
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from lesion_segmentation.core.errors import InputError
-from lesion_segmentation.core.hardware import choose_hardware, explain_out_of_memory
+from lesion_segmentation.core.hardware import choose_hardware, explain_out_of_memory, keep_freed_memory
 from lesion_segmentation.images.masks import binarize
 from lesion_segmentation.images.resize import resize_image, restore_probability
-from lesion_segmentation.model import Network
-from lesion_segmentation.model.scaling import Scaling
-from lesion_segmentation.prediction.flips import FLIPS
-from lesion_segmentation.prediction.fusing import fuse_batch_norms
+from lesion_segmentation.model import Network, load_network
+from lesion_segmentation.model.metadata import Scaling
 from lesion_segmentation.prediction.input_images import read_input_image
-from lesion_segmentation.prediction.settings import TestTimeAugmentation
+from lesion_segmentation.prediction.settings import FOLLOW_WEIGHTS, PredictionSettings, TestTimeAugmentation
+from lesion_segmentation.released import WEIGHTS
 
 Image = np.ndarray | str | PathLike[str]
 """An image, uint8 (H, W, 3), or the path of an image file."""
 
 
 class Prediction(NamedTuple):
-    """Prediction for an image (H, W, 3).
-
-    Attributes:
-        probability: Probability of lesion per pixel, float32 (H, W), 0 to 1.
-        mask: Boolean (H, W), true for pixels of the lesion.
-    """
+    """Probability of lesion per pixel, float32 (H, W), 0 to 1, and the boolean mask (H, W) of the lesion."""
 
     probability: np.ndarray
     mask: np.ndarray
 
 
-class MaskOptions(TypedDict, total=False):
-    """Options that change the masks. None, the default, selects the value in the metadata of the network.
+class Flip(NamedTuple):
+    """Dimensions of (N, C, H, W) that are reversed, and whether height and width are swapped afterwards."""
 
-    Attributes:
-        threshold: Pixels with a higher probability are lesion.
-        test_time_augmentation: Flips over which probabilities are averaged.
-        keep_largest_component: Keep only the largest connected component of each mask and fill its holes.
-        annotation_style: Data source whose annotation style the masks follow, if the network has several output heads.
-            The metadata contain no such value, so None selects the first output head.
+    reversed_dims: tuple[int, ...] = ()
+    transposed: bool = False
+
+    def apply(self, images: Tensor) -> Tensor:
+        flipped = images.flip(self.reversed_dims)
+        return flipped.transpose(-1, -2) if self.transposed else flipped
+
+    def undo(self, maps: Tensor) -> Tensor:
+        upright = maps.transpose(-1, -2) if self.transposed else maps
+        return upright.flip(self.reversed_dims)
+
+
+_MIRRORED = tuple(Flip(dims) for dims in ((), (-1,), (-2,), (-1, -2)))
+FLIPS: dict[TestTimeAugmentation, tuple[Flip, ...]] = {
+    "none": _MIRRORED[:1],
+    "four": _MIRRORED,
+    "eight": (*_MIRRORED, *(Flip(flip.reversed_dims, transposed=True) for flip in _MIRRORED)),
+}
+
+
+class MaskOptions(TypedDict, total=False):
+    """The options of `PredictionSettings` that change the masks. None, the default, selects the network's own value.
+
+    The metadata contain no annotation style, so None selects the first output head.
     """
 
     threshold: float | None
@@ -57,11 +71,11 @@ class MaskOptions(TypedDict, total=False):
 class Predictor:
     """A network that is prepared once and then predicts images of any size.
 
-    Images are resized to the input size of the network and scaled as in its training. Probabilities are resized back to
-    the size of the image and thresholded. Without an input size in the metadata, images keep their size.
+    Images are resized to the input size of the network, if its metadata have one, and scaled as in its training.
+    Probabilities are resized back to the size of the image and thresholded.
 
     Args:
-        network: A network as `load_network` returns it. It is copied, not changed.
+        network: The network. It is copied, not changed.
         device: A PyTorch device name, or `auto` for a GPU if there is one, else the CPU.
         precision: `32-true` for float32; `auto` for bfloat16 if the device computes with it, else float32.
             docs/benchmarks.md shows the effect on the scores.
@@ -69,8 +83,7 @@ class Predictor:
         **options: Any of the `MaskOptions`.
 
     Raises:
-        InputError: A GPU is requested, but there is none, or the network has no such annotation style.
-        TypeError, ValueError: An option is unknown, or a value is invalid.
+        InputError: There is no GPU, but one is requested, or the network has no such annotation style.
     """
 
     def __init__(
@@ -85,7 +98,7 @@ class Predictor:
             raise TypeError(f"Predictor has no option {', '.join(sorted(unknown))}")
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}, expected at least 1")
-        metadata = network.metadata
+        self.metadata = metadata = network.metadata
         given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
         self.threshold: float = given.get("threshold", metadata.threshold)
         self.keep_largest_component: bool = given.get("keep_largest_component", metadata.keep_largest_component)
@@ -95,34 +108,32 @@ class Predictor:
                 f"test_time_augmentation is {self.test_time_augmentation!r}, expected one of: {', '.join(FLIPS)}"
             )
         hardware = choose_hardware(device if device == "auto" else torch.device(device).type, precision)
-        self.metadata = metadata
         self._head = network.find_annotation_style(options.get("annotation_style"))
         self.annotation_style = network.annotation_styles[self._head] if network.annotation_styles else None
         self.flips = FLIPS[self.test_time_augmentation]
         self.batch_size, self.precision = batch_size, hardware.precision
         self._device = torch.device(hardware.device if device == "auto" else device)
         self._dtype = torch.bfloat16 if hardware.precision == "bf16-mixed" else torch.float32
-        self._scaling = Scaling(self.metadata, self._device)
+        self._scaling = Scaling(metadata, self._device)
         fused = fuse_batch_norms(network)
         self._network = fused.to(self._device, self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def __call__(self, images: Iterable[Image]) -> Iterator[Prediction]:
-        """Yield the predictions of images in the order of the images. Each batch is computed when it is needed.
-
-        Args:
-            images: Arrays, uint8 (H, W, 3), or paths of image files. Their sizes may differ.
+        """Yield the predictions of images of any size, in their order. Each batch is computed when it is needed.
 
         Raises:
-            ValueError: An array has another type or shape.
+            ValueError: An array is not uint8 (H, W, 3).
             InputError: A file cannot be read, or the memory is not sufficient for a batch.
         """
         pairs = ((image, self._to_input_size(image)) for image in map(_read, images))
         for _, same_size in groupby(pairs, key=lambda pair: pair[1].shape):
             while batch := list(islice(same_size, self.batch_size)):
                 with explain_out_of_memory(len(batch), "the batch size"):
-                    maps = self._predict_batch([resized for _, resized in batch])
+                    logits = self.flip_logits([resized for _, resized in batch]) / self.metadata.temperature
+                    maps = logits.sigmoid().mean(dim=0).cpu().numpy()
                 for (image, _), resized_map in zip(batch, maps, strict=True):
-                    probability = self._restore(resized_map, image)
+                    height, width = image.shape[:2]
+                    probability = restore_probability(resized_map, height, width, self.metadata.framing)
                     yield Prediction(probability, binarize(probability, self.threshold, self.keep_largest_component))
 
     def _to_input_size(self, image: np.ndarray) -> np.ndarray:
@@ -130,14 +141,6 @@ class Predictor:
         if size is None or image.shape[:2] == size:
             return image
         return resize_image(image, *size, self.metadata.resizing, self.metadata.framing)
-
-    def _restore(self, probability: np.ndarray, image: np.ndarray) -> np.ndarray:
-        return restore_probability(probability, image.shape[0], image.shape[1], self.metadata.framing)
-
-    def _predict_batch(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        """Return probability maps (N, H, W) for N images (H, W, 3) of the same size."""
-        logits = self.flip_logits(images) / self.metadata.temperature
-        return logits.sigmoid().mean(dim=0).cpu().numpy()
 
     @torch.inference_mode()
     def flip_logits(self, images: Sequence[np.ndarray]) -> Tensor:
@@ -162,17 +165,10 @@ def predict(
     precision: str = "auto",
     test_time_augmentation: TestTimeAugmentation = "none",
 ) -> np.ndarray:
-    """Predict the probability of lesion per pixel for images of one size.
+    """Return the probability of lesion, float32 (N, H, W), for images of one size, uint8 (N, H, W, 3).
 
-    Shortcut for a single call. To predict repeatedly, keep a `Predictor`, which documents the arguments. The defaults
-    differ: the device of the network is used, and test-time augmentation is off.
-
-    Returns:
-        Probabilities, float32 (N, H, W), 0 to 1, for images, uint8 (N, H, W, 3).
-
-    Raises:
-        ValueError: The images have another type or shape, or an argument is invalid.
-        InputError: There is no GPU, but one is requested, or the memory is not sufficient for a batch.
+    Shortcut for a single call. To predict repeatedly, keep a `Predictor`, which documents arguments and errors. Two
+    defaults differ: the device of the network is used, and test-time augmentation is off.
     """
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
         raise ValueError(f"images are {images.dtype} {images.shape}, expected uint8 (N, H, W, 3)")
@@ -180,6 +176,37 @@ def predict(
     predictor = Predictor(network, device, precision, batch_size, test_time_augmentation=test_time_augmentation)
     maps = [prediction.probability for prediction in predictor(images)]
     return np.stack(maps) if maps else np.zeros(images.shape[:3], dtype=np.float32)
+
+
+def load_predictor(weights: str | Path = WEIGHTS, settings: PredictionSettings | None = None) -> Predictor:
+    """Read a weights file, by default the released network, and prepare a predictor.
+
+    Example:
+        predictor = load_predictor()
+        masks = [prediction.mask for prediction in predictor(["a.jpg", "b.png"])]
+
+    Raises:
+        InputError: The file does not exist or is damaged, or the device is not available.
+    """
+    return make_predictor(load_network(weights), settings or PredictionSettings())
+
+
+def make_predictor(network: Network, settings: PredictionSettings) -> Predictor:
+    """Prepare a predictor for many images of different sizes."""
+    keep_freed_memory()
+    options = settings.model_dump(include={"device", "precision", "batch_size", *FOLLOW_WEIGHTS})
+    return Predictor(network, **options)
+
+
+def fuse_batch_norms(network: Network) -> Network:
+    """Return a copy in evaluation mode that computes the same function without the batch norms behind convolutions."""
+    fused = copy.deepcopy(network).eval()
+    for block in [module for module in fused.modules() if isinstance(module, nn.Sequential)]:
+        for index, (layer, following) in enumerate(pairwise(list(block))):
+            if isinstance(layer, nn.Conv2d) and isinstance(following, nn.BatchNorm2d):
+                block[index] = fuse_conv_bn_eval(layer, following)
+                block[index + 1] = nn.Identity()
+    return fused
 
 
 def _read(image: Image) -> np.ndarray:

@@ -1,17 +1,16 @@
 """The command `predict` from its arguments to masks, tables and scores, without Kedro and MLflow."""
 
+import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lesion_segmentation.core.atomic_files import atomic_write
 from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.core.extras import explain_missing_extras
 from lesion_segmentation.core.storage import Location, is_within
 from lesion_segmentation.prediction.input_images import SelectedImages, select_images
-from lesion_segmentation.prediction.loading import make_predictor
-from lesion_segmentation.prediction.provenance import describe_provenance
 from lesion_segmentation.prediction.settings import PredictionSettings
 from lesion_segmentation.prediction.shards import predict_shards
 from lesion_segmentation.prediction.store import PredictionStore
@@ -21,23 +20,15 @@ from lesion_segmentation.prediction.truth import SCORES, SUMMARY, find_truth, sc
 
 if TYPE_CHECKING:
     from lesion_segmentation.model import Network
+    from lesion_segmentation.prediction.predictor import Predictor
 
 
-@dataclass(frozen=True)
-class Request:
-    """A prediction, checked as far as possible without the network.
+def check_request(
+    source: Location, target: Location, shard: str | None = None, truth: Path | None = None
+) -> tuple[SelectedImages, dict[str, Path]]:
+    """Check everything that can be refused without the network.
 
-    Attributes:
-        images: The images to predict.
-        truth: File of the true mask by image name; empty without true masks.
-    """
-
-    images: SelectedImages
-    truth: dict[str, Path]
-
-
-def check_request(source: Location, target: Location, shard: str | None = None, truth: Path | None = None) -> Request:
-    """Check everything that can be refused before any work.
+    Returns the images to predict, and the file of the true mask by image name, which is empty without true masks.
 
     Raises:
         InputError: There are no images, two would get the same mask file, the target lies in the source or mixes with
@@ -51,11 +42,11 @@ def check_request(source: Location, target: Location, shard: str | None = None, 
         raise InputError(f"Predictions in {target} would mix with the true masks in {truth}. Choose another folder.")
     images = select_images(source, shard)
     if truth is None:
-        return Request(images, {})
+        return images, {}
     truths = find_truth(truth, images.listed)
     with explain_missing_extras():  # MONAI computes the surface distances: fail here, before any prediction
         import monai.metrics  # noqa: F401
-    return Request(images, truths)
+    return images, truths
 
 
 def predict_selected(
@@ -68,12 +59,13 @@ def predict_selected(
 ) -> tuple[int, int]:
     """Predict the selected images that the store lacks, in this process or by Dask workers, and export the tables.
 
-    Returns:
-        Numbers of selected images that are finished and that failed.
+    Returns the numbers of selected images that are finished and that failed.
 
     Raises:
         InputError: The store has another provenance or cannot be used, or the workers fail.
     """
+    from lesion_segmentation.prediction.predictor import make_predictor
+
     predictor = make_predictor(network, settings)
     store.claim(describe_provenance(network, predictor), settings.kinds, images.files)
     remaining = store.find_remaining(images.files)
@@ -87,6 +79,24 @@ def predict_selected(
             f"{lost} images are in no table of {store.target}. Another process may have changed it. Predict again."
         )
     return finished, failed
+
+
+def describe_provenance(network: "Network", predictor: "Predictor") -> dict[str, Any]:
+    """Return everything that the masks depend on: a digest of the weights and their metadata, and the settings."""
+    digest = hashlib.sha256(json.dumps(network.metadata.to_dict(), sort_keys=True).encode())
+    for name, tensor in sorted(network.own_state().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return {
+        "weights": digest.hexdigest()[:16],
+        "architecture": network.title,
+        "trained_on": network.metadata.source,
+        "threshold": predictor.threshold,
+        "test_time_augmentation": predictor.test_time_augmentation,
+        "keep_largest_component": predictor.keep_largest_component,
+        "annotation_style": predictor.annotation_style,
+        "precision": predictor.precision,
+    }
 
 
 def write_scores(predictions: PredictionTables, truth: Mapping[str, Path], folder: Path) -> None:

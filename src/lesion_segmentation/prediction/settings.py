@@ -21,14 +21,14 @@ transposed versions of these four."""
 class PredictionSettings(ParameterModel):
     """The parameters `prediction`.
 
-    None in one of the first four means the value that is stored with the weights. A training stores `threshold`,
-    `test_time_augmentation` and `keep_largest_component` with its weights.
+    None in one of the first four means the value of the weights. A training stores the first three with its weights,
+    and every table of scores names the second and the third.
 
     Attributes:
         threshold: Pixels with a higher probability are lesion.
-        test_time_augmentation: Flips over which probabilities are averaged. Every table of scores names it.
+        test_time_augmentation: Flips over which probabilities are averaged.
         keep_largest_component: Keep only the largest connected component of each mask and fill its holes. Probabilities
-            are unchanged. Every table of scores says whether it was applied.
+            are unchanged.
         annotation_style: Data source whose annotation style the masks follow, if the network has several output heads.
         overlays: Also write each image with the contour of its mask.
         probabilities: Also write probabilities as grey images.

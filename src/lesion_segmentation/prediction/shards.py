@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from lesion_segmentation.core.storage import Location
 from lesion_segmentation.core.workers import map_over, open_workers, redirect_output
 from lesion_segmentation.prediction.input_images import ImageFile
-from lesion_segmentation.prediction.loading import make_predictor
 from lesion_segmentation.prediction.settings import PredictionSettings
 from lesion_segmentation.prediction.store import PredictionStore
 from lesion_segmentation.prediction.stream import predict_to_store
@@ -39,25 +38,14 @@ def predict_shards(
     workers: int | None,
     scheduler: str | None,
 ) -> None:
-    """Predict all given files with Dask workers, which write to the same store.
+    """Predict all given files with Dask workers, as for `open_workers`, which write to a store that is claimed.
 
-    Args:
-        network: The network, which is sent to the workers.
-        files: The images to predict. Workers must be able to read them under the same paths.
-        store: A store that this process has claimed.
-        settings: Settings of the predictor and of the files to write.
-        workers: Number of processes to start on this machine, or None to use a cluster.
-        scheduler: Address of the scheduler of an existing Dask cluster, or None.
-
-    Raises:
-        InputError: The cluster does not answer, its workers lack packages or files, too many of them died during one
-            shard, or the storage is full or cannot be used.
+    Workers must be able to read the files under the same paths.
     """
     size = max(SHARD_SIZE, math.ceil(len(files) / MAX_SHARDS))
     with open_workers(workers, scheduler) as client, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sending large graph")  # the graph contains the network
-        # The network is the result of a task, not scattered data: if the only worker that holds it dies, Dask repeats
-        # the task.
+        # The network is the result of a task, which Dask repeats if the only worker that holds it dies.
         shared = client.submit(_share, network, pure=False)
         work = {
             f"{first + 1} to {min(first + size, len(files))}": (
@@ -80,21 +68,13 @@ def predict_shard(
     provenance: Mapping[str, Any],
     settings: PredictionSettings,
 ) -> None:
-    """Predict one shard on a worker.
+    """Predict one shard on a worker, into the target that the calling machine has claimed with this provenance.
 
     Files that a dead worker has finished are predicted again, because finding them would mean reading the part files
     of all shards.
-
-    Args:
-        network: The network.
-        files: The images of the shard.
-        target: The location of a store that the calling machine has claimed.
-        provenance: The provenance with which it was claimed.
-        settings: Settings of the predictor and of the files to write.
-
-    Raises:
-        InputError: The worker does not see the target, or the storage is full or cannot be used.
     """
+    from lesion_segmentation.prediction.predictor import make_predictor
+
     store = PredictionStore(target)
     store.join(provenance, settings.kinds)
     key = f"{dict(provenance)} {settings}"

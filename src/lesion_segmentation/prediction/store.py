@@ -23,14 +23,16 @@ from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.core.storage import Location, explain_storage_errors, to_storage_path
 from lesion_segmentation.prediction.description import COLUMNS
 from lesion_segmentation.prediction.input_images import ImageFile, SelectedImages
-from lesion_segmentation.prediction.provenance import PROVENANCE, encode_provenance, require_same_provenance
 from lesion_segmentation.prediction.tables import (
+    PROVENANCE,
     PredictionTables,
     Row,
+    encode_provenance,
     encode_rows,
     encode_table,
     find_newest_rows,
     parse_table,
+    require_same_provenance,
 )
 
 TABLE, FAILURES = "predictions.csv", "failures.csv"
@@ -50,10 +52,10 @@ class PredictionStore:
     Any number of threads, processes and machines may write to one target if they write different images. An image is
     finished when its row is in a part file. A part file is written atomically, and only after the masks of all its
     rows. A killed process therefore loses only the rows that it has not flushed. Their images are predicted again, and
-    the new masks have the same bytes.
+    the new masks have the same bytes. Methods raise an `InputError` if the disk is full or the storage cannot be used.
 
     Args:
-        target: A local folder or a storage path. It is created if it does not exist.
+        target: A local folder or a storage path, which `claim` creates.
     """
 
     def __init__(self, target: Location) -> None:
@@ -62,15 +64,12 @@ class PredictionStore:
         self.provenance: Mapping[str, Any] = {}
         self.kinds: list[str] = []
         self._folder = to_storage_path(target)
+        self.is_local = self._folder.is_local
         self._writer = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._numbers = itertools.count()
         self._waiting: list[dict[str, Any]] = []
         self._waiting_since = 0.0
         self._guard = threading.RLock()
-
-    @property
-    def is_local(self) -> bool:
-        return self._folder.is_local
 
     def claim(
         self, provenance: Mapping[str, Any], kinds: Sequence[str] = ("mask",), images: Sequence[ImageFile] = ()
@@ -80,11 +79,8 @@ class PredictionStore:
         Args:
             provenance: Everything that the masks depend on.
             kinds: Kinds of files per image: mask, and optionally overlay and probability.
-            images: Images to predict. In a new target, no file may have the name of one of their output files.
-
-        Raises:
-            InputError: The target has another provenance, contains other files with the names of output files, or
-                cannot be used.
+            images: Images to predict. An `InputError` is raised if a new target has files with the names of their
+                output files.
         """
         record = self._folder / PROVENANCE
         with self._locked():
@@ -100,11 +96,7 @@ class PredictionStore:
                     self._remove_unfinished()
 
     def join(self, provenance: Mapping[str, Any], kinds: Sequence[str] = ("mask",)) -> None:
-        """Open a target that another process has claimed, in order to write to it.
-
-        Raises:
-            InputError: The target does not exist on this machine, or has another provenance.
-        """
+        """Open a target that another process has claimed with the same provenance, in order to write to it."""
         try:
             with explain_storage_errors(self.target, FileNotFoundError):
                 record = (self._folder / PROVENANCE).read()
@@ -129,11 +121,7 @@ class PredictionStore:
         ]
 
     def write_images(self, image: ImageFile, arrays: Mapping[str, np.ndarray]) -> None:
-        """Write uint8 arrays (H, W) or (H, W, 3), keyed by their kind, as `<stem>_<kind>.png`.
-
-        Raises:
-            InputError: The disk is full, or the storage cannot be used.
-        """
+        """Write uint8 arrays (H, W) or (H, W, 3), keyed by their kind, as `<stem>_<kind>.png`."""
         for kind, array in arrays.items():
             content = io.BytesIO()
             Image.fromarray(array).save(content, "PNG", compress_level=1)
@@ -160,10 +148,8 @@ class PredictionStore:
     def finish(self, images: SelectedImages) -> tuple[int, int]:
         """Flush, and export the tables with the rows of all processes, sorted by image name.
 
-        Failures of images that are no longer in the input are dropped.
-
-        Returns:
-            The number of selected images that are finished, and the number of those that failed.
+        Failures of images that are no longer in the input are dropped. Returns the numbers of selected images that are
+        finished and that failed.
         """
         self.flush()
         listed = {image.name for image in images.listed}
@@ -182,11 +168,7 @@ class PredictionStore:
         return len(selected.intersection(finished)), len(selected.intersection(failed))
 
     def read_tables(self) -> PredictionTables:
-        """Read the exported tables.
-
-        Raises:
-            InputError: There are no predictions, a table is damaged, or the storage cannot be used.
-        """
+        """Read the exported tables."""
         failures = pd.DataFrame(columns=FAILURE_COLUMNS)
         try:
             with explain_storage_errors(self.target, FileNotFoundError, ValueError):
@@ -205,8 +187,7 @@ class PredictionStore:
         if self.is_local:  # listing the folder could take long; os.path.exists is false for names that are too long
             taken = [name for name in names if os.path.exists(f"{self._folder.path}/{name}")]
         else:
-            existing = self._folder.list()
-            taken = [name for name in names if name in existing]
+            taken = sorted(self._folder.list().keys() & names)
         if taken:
             raise InputError.from_problems(
                 f"{self.target} contains files that are not predictions and would be overwritten",

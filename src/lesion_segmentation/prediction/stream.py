@@ -5,8 +5,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -21,27 +22,19 @@ from lesion_segmentation.prediction.store import PredictionStore
 if TYPE_CHECKING:
     from lesion_segmentation.prediction.predictor import Prediction, Predictor
 
-LOCAL_THREADS, REMOTE_THREADS = 2, 8
-"""Number of threads that read, and of threads that write, on local disks and on remote storage.
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
-Local threads spend their time decoding, remote ones waiting.
-"""
+LOCAL_THREADS, REMOTE_THREADS = 2, 8
+"""Number of threads that read, and of threads that write. Local ones spend their time decoding, remote ones waiting."""
 MAX_UNWRITTEN = 8
 """Maximum number of predictions that wait to be written. Each takes 8 bytes per pixel with its image and mask."""
 CONTOUR_COLOR = (0, 255, 0)
-"""Red, green and blue, 0 to 255."""
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """Prediction for an input image.
-
-    Attributes:
-        file: The image file.
-        image: Its pixels, uint8 (H, W, 3).
-        prediction: Probabilities and mask at the size of the image.
-        seconds: Seconds since the previous prediction, or since the start for the first one.
-    """
+    """Prediction for an image, uint8 (H, W, 3), and the seconds since the previous prediction or the start."""
 
     file: ImageFile
     image: np.ndarray
@@ -60,17 +53,18 @@ class Failure:
 def predict_files(predictor: "Predictor", files: Iterable[ImageFile]) -> Iterator[Predicted | Failure]:
     """Predict files lazily. An unreadable file yields a Failure and does not affect others.
 
-    Predictions have the order of the files. A Failure may come before the predictions of earlier files, because files
-    are read ahead.
-
-    Raises:
-        InputError: The storage cannot be used, or the memory is not sufficient for a batch.
+    Predictions have the order of the files. A Failure may come before the predictions of earlier files, because two
+    batches are read ahead.
     """
     waiting: deque[tuple[ImageFile, np.ndarray]] = deque()
     failures: deque[Failure] = deque()
 
     def read() -> Iterator[np.ndarray]:
-        for file, image in _read_ahead(files, predictor.batch_size, predictor.metadata.input_size):
+        stream = iter(files)
+        first = list(islice(stream, 1))
+        threads = REMOTE_THREADS if first and isinstance(first[0].path, StoragePath) else LOCAL_THREADS
+        reading = partial(_read, input_size=predictor.metadata.input_size)
+        for file, image in _map_in_threads(reading, chain(first, stream), threads, 2 * predictor.batch_size):
             if isinstance(image, np.ndarray):
                 waiting.append((file, image))
                 yield image
@@ -95,47 +89,32 @@ def predict_to_store(
     settings: PredictionSettings,
     finished: int = 0,
 ) -> None:
-    """Predict all given files into a store, with a progress bar.
+    """Predict all given files into a store that was claimed or joined. After an error, finished images are kept.
 
-    Args:
-        predictor: The predictor.
-        files: The images to predict.
-        store: A store that was claimed or joined.
-        settings: The settings `overlays` and `probabilities` are used.
-        finished: Number of images that were finished earlier, for the progress bar.
-
-    Raises:
-        InputError: The disk is full, the storage cannot be used, or the memory is not sufficient for a batch. Finished
-            images are kept.
+    A progress bar begins at `finished`, the number of images that were finished earlier.
     """
     bar = tqdm(total=finished + len(files), initial=finished, unit="image", desc="predicting", smoothing=0.05)
     threads = LOCAL_THREADS if store.is_local else REMOTE_THREADS
+    write = partial(_write, store=store, settings=settings)
+    predictions = predict_files(predictor, files)
     try:
-        with bar, ThreadPoolExecutor(threads) as writers:
-            write = _limit_pending(writers, MAX_UNWRITTEN)
-            for each in predict_files(predictor, files):
-                if isinstance(each, Failure):
-                    store.add_failure(each.file, each.reason)
+        with bar:
+            for file, row in _map_in_threads(write, predictions, threads, MAX_UNWRITTEN, at_once=True):
+                if isinstance(row, str):
+                    store.add_failure(file, row)
                 else:
-                    _add(store, write(_write, each, store, settings))
+                    store.add(file, row)
                 bar.update()
-            _add(store, write())
     finally:
         store.flush()
 
 
-def _add(store: PredictionStore, written: Iterable[tuple[ImageFile, dict[str, Any] | str]]) -> None:
-    for file, row in written:
-        if isinstance(row, str):
-            store.add_failure(file, row)
-        else:
-            store.add(file, row)
-
-
 def _write(
-    each: Predicted, store: PredictionStore, settings: PredictionSettings
+    each: Predicted | Failure, store: PredictionStore, settings: PredictionSettings
 ) -> tuple[ImageFile, dict[str, Any] | str]:
     """Write the files of an image. Return its row, or the reason for a failure, such as a name that is too long."""
+    if isinstance(each, Failure):
+        return each.file, each.reason
     probability, mask = each.prediction
     try:
         row = {**describe_prediction(probability, mask, each.image), "seconds": round(each.seconds, 4)}
@@ -164,55 +143,36 @@ def draw_contour(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.where(border[..., None], np.array(CONTOUR_COLOR, dtype=np.uint8), image)
 
 
-def _read_ahead(
-    files: Iterable[ImageFile], batch_size: int, input_size: tuple[int, int] | None
-) -> Iterator[tuple[ImageFile, np.ndarray | str]]:
-    """Yield each file with its image or the reason why it cannot be read, reading two batches in advance."""
-    stream = iter(files)
-    first = next(stream, None)
-    if first is None:
-        return
-    with ThreadPoolExecutor(REMOTE_THREADS if isinstance(first.path, StoragePath) else LOCAL_THREADS) as readers:
-        queue: deque[tuple[ImageFile, Future[np.ndarray | str]]] = deque()
-        try:
-            for file in chain([first], stream):
-                queue.append((file, readers.submit(_read, file, input_size)))
-                if len(queue) > 2 * batch_size:
-                    done, future = queue.popleft()
-                    yield done, future.result()
-            while queue:
-                done, future = queue.popleft()
-                yield done, future.result()
-        finally:
-            for _, future in queue:
-                future.cancel()
-
-
-def _read(file: ImageFile, input_size: tuple[int, int] | None) -> np.ndarray | str:
+def _read(file: ImageFile, input_size: tuple[int, int] | None) -> tuple[ImageFile, np.ndarray | str]:
+    """Return the image, or the reason why it cannot be read."""
     try:
         image = read_input_image(file.path)
         require_side(image, input_size)
     except InputError:  # the storage cannot be used
         raise
     except MemoryError:
-        return "it needs more memory than is free"
+        return file, "it needs more memory than is free"
     except (ValueError, OSError) as error:
-        return str(error)
-    return image
+        return file, str(error)
+    return file, image
 
 
-def _limit_pending(pool: ThreadPoolExecutor, limit: int) -> Callable[..., Iterator[Any]]:
-    """Return a function that submits a call and returns an iterator over finished results in the order of the calls.
+def _map_in_threads(
+    function: Callable[[Item], Result], items: Iterable[Item], threads: int, limit: int, at_once: bool = False
+) -> Iterator[Result]:
+    """Yield the results of all items in order, while threads work on up to `limit` later items.
 
-    The call is submitted when the iteration starts. The iterator waits while more than `limit` calls are pending. If
-    the function is called without arguments, the iterator yields all remaining results.
+    A result waits until `limit` later items are submitted, or with `at_once`, only until it is ready.
     """
-    queue: deque[Future[Any]] = deque()
-
-    def submit(*call: Any) -> Iterator[Any]:
-        if call:
-            queue.append(pool.submit(*call))
-        while queue and (not call or len(queue) > limit or queue[0].done()):
-            yield queue.popleft().result()
-
-    return submit
+    queue: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for item in items:
+                queue.append(pool.submit(function, item))
+                while len(queue) > limit or (at_once and queue and queue[0].done()):
+                    yield queue.popleft().result()
+            while queue:
+                yield queue.popleft().result()
+        finally:
+            for future in queue:
+                future.cancel()

@@ -1,4 +1,4 @@
-"""Formats of part files and exported tables, and which row of an image counts."""
+"""Formats of the files beside the masks: part files, exported tables and the provenance of the masks."""
 
 import csv
 import io
@@ -9,18 +9,18 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from lesion_segmentation.core.errors import InputError
+from lesion_segmentation.core.recorded_settings import find_differences
 from lesion_segmentation.core.storage import Location
+
+PROVENANCE = "predictions.json"
+FORMAT_VERSION = 2
+"""Version 1 had a journal or Parquet files instead of part files."""
 
 
 @dataclass(frozen=True)
 class PredictionTables:
-    """The exported tables.
-
-    Attributes:
-        target: The location of the predictions.
-        table: One row per predicted image, with the COLUMNS of `description`.
-        failures: Columns image and reason, one row per image that could not be predicted.
-    """
+    """The exported tables: one row per predicted image, with the COLUMNS of `description`, and one per failure."""
 
     target: Location
     table: pd.DataFrame
@@ -32,7 +32,6 @@ class Row(NamedTuple):
 
     Attributes:
         order: Time of the prediction in nanoseconds since 1970.
-        fingerprint: Fingerprint of the image file.
         kinds: Kinds of files that were written, or none if the prediction failed.
         line: The line itself, a JSON object with the columns of the table.
     """
@@ -82,11 +81,7 @@ def encode_table(columns: Sequence[str], rows: Iterable[Row]) -> bytes:
 
 
 def parse_table(content: bytes) -> pd.DataFrame:
-    """Read an exported table. Bytes that are no UTF-8 become replacement characters.
-
-    Raises:
-        ValueError: The content is no table.
-    """
+    """Read an exported table. Bytes that are no UTF-8 become replacement characters."""
     texts = {"image": str, "flag": str, "reason": str}
     return pd.read_csv(io.BytesIO(content), dtype=texts, keep_default_na=False, encoding_errors="replace")
 
@@ -103,3 +98,25 @@ def _parse_rows(content: bytes) -> Iterator[tuple[str, Row]]:
         except (ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError):
             continue
         yield name, parsed
+
+
+def encode_provenance(provenance: Mapping[str, Any]) -> bytes:
+    return json.dumps({**provenance, "format_version": FORMAT_VERSION}, indent=2).encode()
+
+
+def require_same_provenance(target: object, record: bytes, provenance: Mapping[str, Any]) -> None:
+    """Check that the masks in a target were predicted as they would be now."""
+    try:
+        found = json.loads(record.decode("utf-8"))
+        if not isinstance(found, dict):
+            raise ValueError(f"expected an object, found {type(found).__name__}")
+    except ValueError as error:
+        raise InputError(
+            f"{target}/{PROVENANCE} is damaged ({error}). Choose another folder, or remove this one."
+        ) from error
+    if differences := find_differences(found, {**provenance, "format_version": FORMAT_VERSION}, {}):
+        raise InputError.from_problems(
+            f"{target} contains predictions with another provenance",
+            [f"{name}: {there} there, {now} now" for name, there, now in differences],
+            "Choose another folder.",
+        )

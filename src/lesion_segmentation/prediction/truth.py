@@ -10,8 +10,8 @@ from PIL import Image
 from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.data.sources.folder import find_images, open_image
 from lesion_segmentation.evaluation.borders import DISTANCE_METRICS, score_distances
-from lesion_segmentation.evaluation.cases import CASE_METRICS, score_case
 from lesion_segmentation.evaluation.intervals import mean_with_interval
+from lesion_segmentation.evaluation.scores import CASE_METRICS, score_case
 from lesion_segmentation.images.read import to_mask
 from lesion_segmentation.prediction.input_images import ImageFile, remove_suffix
 from lesion_segmentation.prediction.tables import PredictionTables
@@ -20,14 +20,9 @@ SCORES, SUMMARY = "scores.csv", "score_summary.csv"
 
 
 def find_truth(folder: Path, images: Sequence[ImageFile]) -> dict[str, Path]:
-    """Return the file of the true mask by image name.
-
-    Raises:
-        InputError: Images have no true mask; the message lists them.
-    """
+    """Return the file of the true mask by image name. Raise an InputError that lists the images without one."""
     found = find_images(folder, masks=True)
-    missing = [image.name for image in images if Path(image.stem).name not in found]
-    if missing:
+    if missing := [image.name for image in images if Path(image.stem).name not in found]:
         raise InputError.from_problems(
             f"{folder} lacks the masks of {len(missing)} of {len(images)} images",
             missing,
@@ -37,14 +32,11 @@ def find_truth(folder: Path, images: Sequence[ImageFile]) -> dict[str, Path]:
 
 
 def score_images(predictions: PredictionTables, truth: Mapping[str, Path]) -> pd.DataFrame:
-    """Score each predicted mask for which there is a true mask.
+    """Score each predicted mask for which there is a true mask. Problems with masks are reported together.
 
     Returns:
         Columns image, the CASE_METRICS as fractions, and distances between borders in pixels and in percent of the
         diagonal.
-
-    Raises:
-        InputError: True masks are damaged or have another size than their image; the message lists all of them.
     """
     assert isinstance(predictions.target, Path)  # check_request refuses other storage
     rows, problems = [], []

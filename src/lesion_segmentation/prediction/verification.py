@@ -10,7 +10,7 @@ from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.data.sources.folder import find_images, open_image
 from lesion_segmentation.evaluation.scores import count_pixels, score_counts
 from lesion_segmentation.images.read import to_mask
-from lesion_segmentation.prediction.loading import load_predictor
+from lesion_segmentation.prediction.predictor import load_predictor
 from lesion_segmentation.prediction.settings import PredictionSettings
 
 TOLERANCE = 0.0005
@@ -30,9 +30,6 @@ def verify(weights: Path, cases: Path, figures: Mapping[str, float], batch_size:
 
     Returns:
         Columns score, found, expected, agrees; one row per score.
-
-    Raises:
-        InputError: There are no cases, or their number is not the expected one.
     """
     if not cases.is_dir():
         raise InputError(f"{cases} does not exist. {REMEDY}")
@@ -50,11 +47,5 @@ def verify(weights: Path, cases: Path, figures: Mapping[str, float], batch_size:
     ]
     scores = score_counts(**{name: np.array([each[name] for each in counts]) for name in counts[0]})
     means = {name: float(scores[name].mean()) for name in SCORES}
-    return pd.DataFrame(
-        {
-            "score": SCORES,
-            "found": [means[name] for name in SCORES],
-            "expected": [figures[name] for name in SCORES],
-            "agrees": [abs(means[name] - figures[name]) <= TOLERANCE for name in SCORES],
-        }
-    )
+    rows = [(name, means[name], figures[name], abs(means[name] - figures[name]) <= TOLERANCE) for name in SCORES]
+    return pd.DataFrame(rows, columns=["score", "found", "expected", "agrees"])

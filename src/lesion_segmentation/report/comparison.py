@@ -1,33 +1,23 @@
 """Figure of a comparison of two runs: the cases that gained and lost most."""
 
-from collections.abc import Mapping
-
-import numpy as np
 import pandas as pd
 
 from lesion_segmentation.core.display_names import describe_augmentation
 from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.evaluation.tables import hash_mask
-from lesion_segmentation.report.style import BLUE, ORANGE, TRUTH, Figure, describe_data, draw_contour, grid, show
+from lesion_segmentation.report import style
+from lesion_segmentation.report.style import TRUTH, Arrays, Figure, describe_data, draw_contour, grid, show
 
 COLUMNS = 5
 
 
 def draw_changed_cases(
-    images: Mapping[str, np.ndarray],
-    masks: Mapping[str, np.ndarray],
-    baseline_masks: Mapping[str, np.ndarray],
-    candidate_masks: Mapping[str, np.ndarray],
-    changed_cases: pd.DataFrame,
+    images: Arrays, masks: Arrays, baseline_masks: Arrays, candidate_masks: Arrays, changed_cases: pd.DataFrame
 ) -> Figure:
     """Draw the cases that gained most and those that lost most, with three contours on each image.
 
-    Args:
-        images: case_id to uint8 (H, W, 3).
-        masks: case_id to uint8 (H, W), 0 or 1.
-        baseline_masks: sample_id to boolean (H, W), predicted by the baseline.
-        candidate_masks: sample_id to boolean (H, W), predicted by the candidate.
-        changed_cases: Table of find_changed_cases.
+    Images and masks are by case_id, the masks that baseline and candidate predicted by sample_id; changed_cases is the
+    table of find_changed_cases.
 
     Raises:
         InputError: The masks are not those against which the runs were scored.
@@ -39,13 +29,12 @@ def draw_changed_cases(
     for panel in axes.flat:
         panel.set_axis_off()
     for group, first in zip(groups, (0, heights[0]), strict=True):
-        for position, case in enumerate(group.itertuples()):
-            panel = axes[first + position // COLUMNS, position % COLUMNS]
+        for panel, case in zip(axes[first:].flat, group.itertuples(), strict=False):
             dice = f"{100 * case.dice_baseline:.1f} to {100 * case.dice_candidate:.1f}"
             show(panel, images[case.case_id], f"{case.change}: {case.sample_id}, Dice {dice}")
             draw_contour(panel, masks[case.case_id], TRUTH)
-            draw_contour(panel, baseline_masks[case.sample_id], BLUE)
-            draw_contour(panel, candidate_masks[case.sample_id], ORANGE)
+            draw_contour(panel, baseline_masks[case.sample_id], style.BLUE)
+            draw_contour(panel, candidate_masks[case.sample_id], style.ORANGE)
     return figure
 
 
@@ -62,7 +51,7 @@ def _title(changed_cases: pd.DataFrame) -> str:
     )
 
 
-def _require_same_masks(masks: Mapping[str, np.ndarray], changed_cases: pd.DataFrame) -> None:
+def _require_same_masks(masks: Arrays, changed_cases: pd.DataFrame) -> None:
     changed = [
         case.case_id
         for case in changed_cases.itertuples()

@@ -1,19 +1,17 @@
 """Figures of the data: the paper's figures 2 and 4 to 6, and a sheet of training samples."""
 
-from collections.abc import Mapping
-
 import numpy as np
 import pandas as pd
 
 from lesion_segmentation.core.display_names import name_source
 from lesion_segmentation.data.cases import ImageSize
 from lesion_segmentation.report import style
-from lesion_segmentation.report.style import TRUTH, Figure, describe_data, draw_contour, grid, new_figure, show
+from lesion_segmentation.report.style import TRUTH, Arrays, Figure, describe_data, draw_contour, grid, new_figure, show
 
 SUBSET_ORDER = ("development", "train", "validation", "test")
 
 
-def draw_examples(images: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray], cases: pd.DataFrame) -> Figure:
+def draw_examples(images: Arrays, masks: Arrays, cases: pd.DataFrame) -> Figure:
     """Draw figure 2 of the paper: four cases of each diagnosis, spread evenly over lesion sizes, with contours."""
     groups = [group.sort_values("lesion_area") for _, group in cases.groupby("diagnosis")]
     figure, axes = grid(len(groups), 4, f"Data set: {name_source(cases)} cases; contour: ground truth")
@@ -28,38 +26,34 @@ def draw_examples(images: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarr
     return figure
 
 
-def draw_loaded_image(example_images: Mapping[str, np.ndarray], cases: pd.DataFrame) -> Figure:
+def draw_loaded_image(example_images: Arrays, cases: pd.DataFrame) -> Figure:
     """Draw figure 4 of the paper: the first case at its native size, with pixels on the axes."""
     case = cases.iloc[0]
-    figure = new_figure(6.4, 5.2)
-    axes = figure.subplots()
+    figure, axes = new_figure(6.4, 5.2)
     axes.imshow(example_images[case["case_id"]])
-    axes.set(
-        title=f"{case['case_id']} as loaded: {case['width']} x {case['height']} ({name_source(cases)} cases)",
-        xlabel="pixels",
-        ylabel="pixels",
-    )
+    axes.set_title(f"{case['case_id']} as loaded: {case['width']} x {case['height']} ({name_source(cases)} cases)")
+    axes.set(xlabel="pixels", ylabel="pixels")
     return figure
 
 
 def draw_resizing(
-    example_images: Mapping[str, np.ndarray],
-    images: Mapping[str, np.ndarray],
-    masks: Mapping[str, np.ndarray],
-    native_masks: Mapping[str, np.ndarray],
+    example_images: Arrays,
+    images: Arrays,
+    masks: Arrays,
+    native_masks: Arrays,
     cases: pd.DataFrame,
     image_size: ImageSize,
 ) -> Figure:
     """Draw figure 5 of the paper: the first, smallest and largest image and mask before and after resizing."""
     chosen = cases.set_index("case_id", drop=False).loc[list(example_images)]
     figure, axes = grid(len(chosen), 4, f"Before and after resizing ({name_source(cases)} cases)")
-    for row, case in enumerate(chosen.itertuples()):
+    for panels, case in zip(axes, chosen.itertuples(), strict=True):
         small, small_mask = images[case.case_id], masks[case.case_id]
         before, after = f"{case.width} x {case.height}", f"{small.shape[1]} x {small.shape[0]}"
-        show(axes[row, 0], example_images[case.case_id], f"{case.case_id}, {before}")
-        show(axes[row, 1], small, f"{after}, {image_size.resizing}")
-        show(axes[row, 2], native_masks[case.case_id], f"mask, {before}")
-        show(axes[row, 3], small_mask, f"mask, {after}, nearest")
+        show(panels[0], example_images[case.case_id], f"{case.case_id}, {before}")
+        show(panels[1], small, f"{after}, {image_size.resizing}")
+        show(panels[2], native_masks[case.case_id], f"mask, {before}")
+        show(panels[3], small_mask, f"mask, {after}, nearest")
     return figure
 
 
@@ -68,31 +62,20 @@ def draw_split(split: pd.DataFrame, cases: pd.DataFrame) -> Figure:
     table = split.merge(cases[["case_id", "diagnosis"]], on="case_id").replace({"diagnosis": {"": "unknown"}})
     counts = pd.crosstab(table["subset"], table["diagnosis"])
     counts = counts.loc[[name for name in SUBSET_ORDER if name in counts.index]]
-    figure = new_figure(8, 4)
-    axes = figure.subplots()
-    positions = np.arange(counts.shape[1])
+    figure, axes = new_figure(8, 4)
     width = 0.8 / len(counts)
     for number, (subset, row) in enumerate(counts.iterrows()):
-        bars = axes.bar(
-            positions + width * (number - (len(counts) - 1) / 2),
-            row,
-            width,
-            color=style.SUBSET_COLORS[str(subset)],
-            label=f"{subset} ({row.sum()})",
-        )
-        axes.bar_label(bars)
-    axes.set_xticks(positions, counts.columns)
+        positions = np.arange(counts.shape[1]) + width * (number - (len(counts) - 1) / 2)
+        color, label = style.SUBSET_COLORS[str(subset)], f"{subset} ({row.sum()})"
+        axes.bar_label(axes.bar(positions, row, width, color=color, label=label))
+    axes.set_xticks(np.arange(counts.shape[1]), counts.columns)
     axes.set(ylabel="cases", title=f"{len(split)} {describe_data(cases, split['protocol'].iloc[0])}")
     axes.legend()
     return figure
 
 
 def draw_samples(
-    sample_images: Mapping[str, np.ndarray],
-    sample_masks: Mapping[str, np.ndarray],
-    samples: pd.DataFrame,
-    split: pd.DataFrame,
-    cases: pd.DataFrame,
+    sample_images: Arrays, sample_masks: Arrays, samples: pd.DataFrame, split: pd.DataFrame, cases: pd.DataFrame
 ) -> Figure:
     """Draw the first four training cases, one per row, with all copies of each and the contour of the mask."""
     case_ids = list(samples.loc[samples["subset"] == "train", "case_id"].unique()[:4])

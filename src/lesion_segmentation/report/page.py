@@ -5,87 +5,77 @@ from dataclasses import asdict
 from importlib import resources
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from markdown_it import MarkdownIt
 from plotly.offline import get_plotlyjs
 
 from lesion_segmentation.evaluation.subgroups import TOO_FEW, describe_groups
 from lesion_segmentation.evaluation.tables import ENHANCEMENT, NETWORK
-from lesion_segmentation.report.case_views import CaseView, choose_shown, view_cases
+from lesion_segmentation.report.case_views import choose_shown, view_cases
 from lesion_segmentation.report.model_card import describe_run, find_headline, render_template
 from lesion_segmentation.report.plots import plot_curves, plot_reliability, plot_thresholds
 
 MOST_CASES = 500
 """Most cases on the page; browsers become slow with more."""
-Arrays = Mapping[str, np.ndarray]
 
 
 def build_page(
-    tables: Mapping[str, pd.DataFrame],
-    arrays: Mapping[str, Arrays],
-    dataset_passport: Mapping[str, Any],
-    model_card: str,
-    network: Any,
-    run_record: Mapping[str, Any],
+    network: Any, model_card: str, dataset_passport: Mapping[str, Any], run_record: Mapping[str, Any], **data: Any
 ) -> str:
     """Build the HTML of the report page.
 
     Args:
-        tables: table (table_ii, with the paper's rows if there are any), score_intervals, case_metrics, subgroups,
-            threshold_sweep, calibration, training_history, metric_audit and cases.
-        arrays: images, masks and predicted_masks, each sample_id to array.
-        dataset_passport: Result of describe_dataset.
-        model_card: Markdown of write_model_card.
         network: The `Network`.
+        model_card: Markdown of write_model_card.
+        dataset_passport: Result of describe_dataset.
         run_record: Names and values of the parameters, the commit and the hashes.
+        data: Tables: table (table_ii, with the paper's rows if there are any), score_intervals, case_metrics,
+            subgroups, threshold_sweep, calibration, training_history, metric_audit and cases. Arrays by sample_id:
+            images, masks and predicted_masks.
     """
-    headline = find_headline(tables["score_intervals"])
+    headline = find_headline(data["score_intervals"])
+    metadata = {**asdict(network.metadata), "seen": f"{len(network.metadata.seen)} images"}
+    # The page has a heading for the model card: its title is dropped, and its other headings are one level lower.
+    card = model_card.partition("\n")[2].replace("\n## ", "\n### ")
     return render_template(
         "report.html.j2",
-        **describe_run(tables["case_metrics"], network),
-        **_show_cases(tables, arrays, headline["subset"]),
+        **describe_run(data["case_metrics"], network),
+        **_show_cases(data, headline["subset"]),
         css=_read_text("report.css"),
         script=_read_text("report.js"),
         plotly_js=get_plotlyjs(),
         headline=headline,
         passport=dataset_passport,
-        table=tables["table"].to_dict("records"),
-        table_csv="table_ii_beside_paper" if tables["table"]["n"].isna().any() else "table_ii",
-        curves=plot_curves(tables["training_history"]),
-        subgroups=tables["subgroups"].to_dict("records"),
+        table=data["table"].to_dict("records"),
+        table_csv="table_ii_beside_paper" if data["table"]["n"].isna().any() else "table_ii",
+        curves=plot_curves(data["training_history"]),
+        subgroups=data["subgroups"].to_dict("records"),
         too_few=TOO_FEW,
-        reliability=plot_reliability(tables["calibration"]),
-        thresholds=plot_thresholds(tables["threshold_sweep"], _name_thresholds(tables["score_intervals"])),
-        audit=tables["metric_audit"].fillna("").to_dict("records"),
+        reliability=plot_reliability(data["calibration"]),
+        thresholds=plot_thresholds(data["threshold_sweep"], _name_thresholds(data["score_intervals"])),
+        audit=data["metric_audit"].fillna("").to_dict("records"),
         passport_facts=[(name.replace("_", " "), _format_fact(value)) for name, value in dataset_passport.items()],
-        model_card=MarkdownIt("commonmark", {"html": False}).enable("table").render(_as_section(model_card)),
-        settings=[*run_record.items(), *_list_metadata(network)],
+        model_card=MarkdownIt("commonmark", {"html": False}).enable("table").render(card),
+        settings=[*run_record.items(), *((f"network.{name}", value) for name, value in metadata.items())],
     )
 
 
-def _show_cases(tables: Mapping[str, pd.DataFrame], arrays: Mapping[str, Arrays], subset: str) -> dict[str, Any]:
+def _show_cases(data: Mapping[str, Any], subset: str) -> dict[str, Any]:
     """Return the gallery: views of cases, the extremes of the headline subset, and the values of the filters."""
-    case_metrics, groups = tables["case_metrics"], describe_groups(tables["cases"])
+    case_metrics, groups = data["case_metrics"], describe_groups(data["cases"])
     shown = choose_shown(case_metrics, MOST_CASES)
-    views = view_cases(shown, groups, arrays["images"], arrays["masks"], arrays["predicted_masks"])
+    views = view_cases(shown, groups, data["images"], data["masks"], data["predicted_masks"])
+    by_row = {view["row"]: view for view in views}  # choose_shown always selects the extremes
+    ranked = list(case_metrics[case_metrics["subset"] == subset].sort_values("dice", kind="stable").index)
+    extremes = {"worst": ranked[0], "median": ranked[len(ranked) // 2], "best": ranked[-1]}
     return {
         "views": views,
         "all_cases": len(case_metrics),
-        "extremes": _find_extremes({view.row: view for view in views}, case_metrics, subset),
+        "extremes": [(name, by_row[row]) for name, row in extremes.items()],
         "subsets": list(dict.fromkeys(case_metrics["subset"])),
         "diagnosis_names": sorted(set(groups["diagnosis"])),
         "sizes": list(groups["lesion_size"].sort_values().astype(str).unique()),
     }
-
-
-def _find_extremes(
-    views: Mapping[int, CaseView], case_metrics: pd.DataFrame, subset: str
-) -> list[tuple[str, CaseView]]:
-    """Return the worst, median and best case of the subset, which choose_shown always selects."""
-    ranked = list(case_metrics[case_metrics["subset"] == subset].sort_values("dice", kind="stable").index)
-    chosen = {"worst": ranked[0], "median": ranked[len(ranked) // 2], "best": ranked[-1]}
-    return [(name, views[row]) for name, row in chosen.items()]
 
 
 def _name_thresholds(score_intervals: pd.DataFrame) -> dict[float, str]:
@@ -95,22 +85,12 @@ def _name_thresholds(score_intervals: pd.DataFrame) -> dict[float, str]:
     return {enhanced: f"{enhanced:g} (enhancement)", 0.5: "0.5", network: f"{network:g} (network)"}
 
 
-def _list_metadata(network: Any) -> list[tuple[str, Any]]:
-    metadata = {**asdict(network.metadata), "seen": f"{len(network.metadata.seen)} images"}
-    return [(f"network.{name}", value) for name, value in metadata.items()]
-
-
 def _format_fact(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{name}: {_format_fact(part)}" for name, part in value.items())
     if isinstance(value, list):
         return ", ".join(_format_fact(part) for part in value)
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _as_section(markdown: str) -> str:
-    """Drop the title and lower the headings by one level, since the page has a heading for the section."""
-    return markdown.partition("\n")[2].replace("\n## ", "\n### ")
 
 
 def _read_text(name: str) -> str:

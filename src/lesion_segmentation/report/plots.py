@@ -1,4 +1,4 @@
-"""Plotly plots of the report page, in colours that colour-blind readers can distinguish."""
+"""Plotly plots of the report page, as HTML that needs plotly.js."""
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -12,12 +12,7 @@ _LAYOUT = {"template": "plotly_white", "margin": {"l": 50, "r": 20, "t": 40, "b"
 
 
 def plot_curves(training_history: pd.DataFrame) -> str:
-    """Plot loss, accuracy and Dice over the epochs.
-
-    Returns:
-        HTML of three separate plots, which the page shows side by side or, on a narrow screen, below each other. The
-        page must load plotly.js.
-    """
+    """Plot loss, accuracy and Dice over the epochs in three plots, which a narrow screen shows below each other."""
     titles = {"loss": "loss (binary cross-entropy)", "accuracy": "accuracy", "dice": "Dice"}
     return "".join(_plot_curve(training_history, metric, title) for metric, title in titles.items())
 

@@ -3,6 +3,7 @@
 Figures do not use pyplot's global state, so that several threads can draw at once.
 """
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,11 +18,14 @@ if TYPE_CHECKING:
 else:  # Kedro evaluates the annotations of nodes; matplotlib is imported only to draw a figure
     Axes = Figure = Any
 
+Arrays = Mapping[str, np.ndarray]
+"""case_id or sample_id to image, uint8 (H, W, 3), mask of 0 and 1, (H, W), or probabilities, (H, W)."""
+
 # Okabe and Ito's palette for colour-blind readers; yellow and grey are darkened to a contrast of 3:1 on white.
 GREEN, ORANGE, BLUE, YELLOW, SKY, PINK, GREY = (
     "#009E73", "#D55E00", "#0072B2", "#B07700", "#56B4E9", "#CC79A7", "#8A8A8A",
 )  # fmt: skip
-TRUTH, PREDICTION = GREEN, ORANGE
+TRUTH = GREEN
 SUBSET_COLORS = {"train": BLUE, "validation": YELLOW, "test": ORANGE, "development": SKY}
 
 
@@ -30,22 +34,22 @@ def describe_data(table: pd.DataFrame, protocol: str) -> str:
     return f"{name_source(table)} cases, {describe_protocol(protocol)}"
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """Create an empty figure of this size in inches."""
+def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
+    """Create a figure of this size in inches and its axes, as `matplotlib.pyplot.subplots` does."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(rows, columns, **options)
 
 
-def grid(rows: int, columns: int, title: str, height: float = 2.6) -> tuple[Figure, np.ndarray]:
-    """Create a figure and its axes, (rows, columns), with `height` inches per row."""
-    figure = new_figure(3.2 * max(columns, 2), height * rows + 0.5)
+def grid(rows: int, columns: int, title: str) -> tuple[Figure, np.ndarray]:
+    """Create a figure and its axes, (rows, columns), for images."""
+    figure, axes = new_figure(3.2 * max(columns, 2), 2.6 * rows + 0.5, rows, columns, squeeze=False)
     figure.suptitle(title, fontsize="medium", wrap=True)
-    return figure, figure.subplots(rows, columns, squeeze=False)
+    return figure, axes
 
 
 def show(axes: Axes, image: np.ndarray, title: str) -> None:
-    """Show an image, uint8 (H, W, 3), or a mask of 0 and 1, (H, W)."""
     axes.imshow(image, cmap="gray", vmin=0, vmax=1 if image.ndim == 2 else 255)
     axes.set_title(title, fontsize="small")
     axes.set_axis_off()

@@ -1,6 +1,6 @@
 """HTTP service for one network, with a web page. Images are neither stored nor logged nor written to disk."""
 
 from lesion_segmentation.serving.app import create_app
-from lesion_segmentation.serving.settings import ServiceSettings
+from lesion_segmentation.serving.service import ServiceSettings
 
 __all__ = ["ServiceSettings", "create_app"]

@@ -3,18 +3,16 @@
 from pathlib import Path
 
 import swagger_ui_bundle  # type: ignore[import-untyped]
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Response
 from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import FileResponse
 from starlette.datastructures import MutableHeaders
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lesion_segmentation import __version__
 from lesion_segmentation.prediction import Predictor
-from lesion_segmentation.serving.limits import Refusal
-from lesion_segmentation.serving.service import NOTICE, Metrics, Service
-from lesion_segmentation.serving.settings import ServiceSettings
+from lesion_segmentation.serving.service import NOTICE, Metrics, Service, ServiceSettings
 
 PAGE = Path(__file__).parent / "page"
 HEADERS = {
@@ -25,14 +23,13 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 """Headers of each response, unless its endpoint has set them."""
+_FILE = {"type": "string", "format": "binary"}
 REQUEST_BODY = {
     "requestBody": {
         "required": True,
         "content": {
-            "multipart/form-data": {
-                "schema": {"type": "object", "properties": {"file": {"type": "string", "format": "binary"}}}
-            },
-            "image/*": {"schema": {"type": "string", "format": "binary"}},
+            "multipart/form-data": {"schema": {"type": "object", "properties": {"file": _FILE}}},
+            "image/*": {"schema": _FILE},
         },
     }
 }
@@ -48,13 +45,9 @@ def create_app(predictor: Predictor, settings: ServiceSettings) -> FastAPI:
     """
     service = Service(predictor, settings)
     app = FastAPI(
-        title="Lesion segmentation",
-        version=__version__,
-        description=NOTICE,
-        docs_url=None,
-        redoc_url=None,
-        lifespan=service.run,
-    )
+        title="Lesion segmentation", version=__version__, description=NOTICE, lifespan=service.run,
+        docs_url=None, redoc_url=None,
+    )  # fmt: skip
     app.mount("/static", StaticFiles(directory=PAGE), name="static")
     app.mount("/swagger", StaticFiles(directory=swagger_ui_bundle.swagger_ui_path), name="swagger")
     app.add_api_route("/", _show_page, include_in_schema=False)
@@ -63,7 +56,6 @@ def create_app(predictor: Predictor, settings: ServiceSettings) -> FastAPI:
     app.add_api_route("/health", service.health)
     app.add_api_route("/version", service.version)
     app.add_api_route("/metrics", service.show_metrics, include_in_schema=False)
-    app.add_exception_handler(Refusal, _refuse)
     app.add_middleware(_Middleware, metrics=service.metrics)
     return app
 
@@ -101,11 +93,3 @@ async def _show_documentation() -> Response:
     )
     response.headers["Content-Security-Policy"] = "default-src 'self' 'unsafe-inline'; img-src 'self' data:"
     return response
-
-
-async def _refuse(_: Request, refusal: Exception) -> JSONResponse:
-    assert isinstance(refusal, Refusal)
-    headers = {"Retry-After": "1"} if refusal.status in (429, 503) else {}
-    if refusal.status in (408, 413):  # the rest of the body was not read, so the connection cannot be reused
-        headers["Connection"] = "close"
-    return JSONResponse({"detail": refusal.detail}, refusal.status, headers)

@@ -1,9 +1,9 @@
 """Batching of the requests of several clients for one network."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,11 +18,7 @@ class _Request:
 
 
 class Batcher:
-    """Queue of single images, from which one thread predicts batches.
-
-    Args:
-        predictor: The predictor, which is called by this thread only.
-    """
+    """Queue of single images, from which one thread predicts batches. No other thread may use the predictor."""
 
     def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor
@@ -34,15 +30,14 @@ class Batcher:
     def is_alive(self) -> bool:
         return self._worker is not None and not self._worker.done()
 
-    def start(self) -> None:
+    @asynccontextmanager
+    async def run(self) -> AsyncIterator[None]:
+        """Predict in the background. At the end, the current batch is finished."""
         self._worker = asyncio.create_task(self._predict_batches())
-
-    async def stop(self) -> None:
-        """Stop after the current batch."""
-        if self._worker is not None:
-            self._worker.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._worker
+        yield
+        self._worker.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._worker
         self._thread.shutdown()
 
     async def predict(self, image: np.ndarray) -> Prediction:
@@ -64,12 +59,13 @@ class Batcher:
         batch = [first]
         while not self._queue.empty() and len(batch) < self._predictor.batch_size:
             batch.append(self._queue.get_nowait())
-        batch = [request for request in batch if request.image is not None and not request.answer.done()]
+        batch = [request for request in batch if not request.answer.done()]
         images = [request.image for request in batch if request.image is not None]
         if not images:
             return
         try:
-            predictions = await asyncio.get_running_loop().run_in_executor(self._thread, self._predict, images)
+            call = asyncio.get_running_loop().run_in_executor(self._thread, lambda: list(self._predictor(images)))
+            predictions = await call
         except Exception as error:
             for request in batch:
                 if not request.answer.done():
@@ -78,6 +74,3 @@ class Batcher:
         for request, prediction in zip(batch, predictions, strict=True):
             if not request.answer.done():
                 request.answer.set_result(prediction)
-
-    def _predict(self, images: Sequence[np.ndarray]) -> list[Prediction]:
-        return list(self._predictor(images))

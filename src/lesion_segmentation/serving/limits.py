@@ -4,63 +4,37 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 
-from fastapi import Request
+from fastapi import HTTPException, Request
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 
-class Refusal(Exception):
+class Refusal(HTTPException):
     """A request that is refused with an HTTP status and a sentence."""
 
     def __init__(self, status: int, detail: str) -> None:
-        super().__init__(detail)
-        self.status, self.detail = status, detail
+        headers = {"Retry-After": "1"} if status in (429, 503) else {}
+        if status in (408, 413):  # the rest of the body was not read, so the connection cannot be reused
+            headers["Connection"] = "close"
+        super().__init__(status, detail, headers)
 
 
 class Capacity:
-    """Counters of the images, and of their pixels, that are in memory.
+    """Counter of what is in memory, such as images or their pixels, with a maximum."""
 
-    Args:
-        max_images: The number of images that may be in memory at once.
-        max_pixels: The number of their pixels. A single image may have more.
-    """
-
-    def __init__(self, max_images: int, max_pixels: int) -> None:
-        self.images, self.pixels = 0, 0
-        self._max_images, self._max_pixels = max_images, max_pixels
+    def __init__(self, maximum: int) -> None:
+        self.used, self._maximum = 0, maximum
 
     @contextmanager
-    def hold_image(self) -> Iterator[None]:
-        """Count one more image.
-
-        Raises:
-            Refusal: There are too many images (429).
-        """
-        if self.images >= self._max_images:
-            raise FULL
-        self.images += 1
+    def hold(self, amount: int = 1) -> Iterator[None]:
+        """Count `amount` more, or refuse it (429). If nothing else is in memory, the amount may exceed the maximum."""
+        if self.used and self.used + amount > self._maximum:
+            raise Refusal(429, "Too many images are waiting. Try again later.")
+        self.used += amount
         try:
             yield
         finally:
-            self.images -= 1
-
-    @contextmanager
-    def hold_pixels(self, pixels: int) -> Iterator[None]:
-        """Count the pixels of one more image.
-
-        Raises:
-            Refusal: There are too many pixels (429).
-        """
-        if self.pixels and self.pixels + pixels > self._max_pixels:
-            raise FULL
-        self.pixels += pixels
-        try:
-            yield
-        finally:
-            self.pixels -= pixels
-
-
-FULL = Refusal(429, "Too many images are waiting. Try again later.")
+            self.used -= amount
 
 
 async def read_body(request: Request, max_bytes: int, seconds: float) -> bytes:
@@ -73,18 +47,16 @@ async def read_body(request: Request, max_bytes: int, seconds: float) -> bytes:
     announced = request.headers.get("content-length", "")
     if announced.isdigit() and int(announced) > max_bytes:
         raise too_large
-    chunks: list[bytes] = []
-    size = 0
+    body = bytearray()
     try:
         async with asyncio.timeout(seconds):
             async for chunk in request.stream():
-                size += len(chunk)
-                if size > max_bytes:
+                body += chunk
+                if len(body) > max_bytes:
                     raise too_large
-                chunks.append(chunk)
     except TimeoutError:
         raise Refusal(408, f"The body did not arrive within {seconds:g} seconds. Try again.") from None
-    return b"".join(chunks)
+    return bytes(body)
 
 
 async def find_image(request: Request, body: bytes) -> bytes:

@@ -7,22 +7,24 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from lesion_segmentation.images.contours import trace_contours
+from lesion_segmentation.images.masks import trace_contours
 from lesion_segmentation.images.read import ImageTooLarge, UnreadableImage, read_rgb
 from lesion_segmentation.prediction import Prediction
 from lesion_segmentation.prediction.description import describe_prediction
+from lesion_segmentation.prediction.input_images import require_side
 from lesion_segmentation.serving.limits import Refusal
 
 
-def decode(content: bytes, max_pixels: int) -> np.ndarray:
-    """Decode an image as it is displayed, uint8 (H, W, 3).
+def decode(content: bytes, max_pixels: int, input_size: tuple[int, int] | None) -> np.ndarray:
+    """Decode an image as it is displayed, uint8 (H, W, 3), for a network with this input size.
 
     Raises:
-        Refusal: The content is no image (415), too large (413), damaged or of an unsupported kind (422), or the memory
-            is not sufficient (503).
+        Refusal: The content is no image (415), too large (413), damaged, too small or of an unsupported kind (422), or
+            the memory is not sufficient (503).
     """
     try:
-        return read_rgb(io.BytesIO(content), max_pixels)
+        image = read_rgb(io.BytesIO(content), max_pixels)
+        require_side(image, input_size)
     except UnreadableImage as error:
         raise Refusal(415, f"The file cannot be used: {error}.") from None
     except ImageTooLarge as error:
@@ -31,27 +33,25 @@ def decode(content: bytes, max_pixels: int) -> np.ndarray:
         raise Refusal(503, "The server has too little memory for this image. Try again later.") from None
     except ValueError as error:
         raise Refusal(422, f"The image cannot be used: {error}.") from None
+    return image
 
 
 def describe(image: np.ndarray, prediction: Prediction, with_probability: bool) -> dict[str, Any]:
-    """Describe a prediction as in predictions.csv, with contours and mask.
-
-    Args:
-        image: uint8 (H, W, 3).
-        prediction: The prediction for this image.
-        with_probability: Whether to add the probabilities as a grey PNG, in which 255 is 1.
+    """Describe the prediction for an image, uint8 (H, W, 3), as in predictions.csv, with contours and mask.
 
     Returns:
         The columns of `describe_prediction`, with None for empty values and `flag` as a list; `contour`, lists of
-        [x, y] in pixels; and base64-encoded PNG files, `mask` with 0 and 255, and `probability`.
+        [x, y] in pixels; and base64-encoded PNG files: `mask` with 0 and 255 and, if requested, `probability`, in
+        which 255 is 1.
     """
     probability, mask = prediction
     row = describe_prediction(probability, mask, image)
-    answer: dict[str, Any] = {name: None if value == "" else value for name, value in row.items() if name != "flag"}
-    contours = [line.tolist() for line in trace_contours(mask)]
-    answer |= {"flag": row["flag"].split(), "contour": contours, "mask": to_base64(to_png(255 * mask))}
+    answer: dict[str, Any] = {name: None if value == "" else value for name, value in row.items()}
+    answer["flag"] = row["flag"].split()
+    answer["contour"] = [line.tolist() for line in trace_contours(mask)]
+    answer["mask"] = base64.b64encode(to_png(255 * mask)).decode()
     if with_probability:
-        answer["probability"] = to_base64(to_png(np.round(255 * probability)))
+        answer["probability"] = base64.b64encode(to_png(np.round(255 * probability))).decode()
     return answer
 
 
@@ -60,7 +60,3 @@ def to_png(grey: np.ndarray) -> bytes:
     file = io.BytesIO()
     Image.fromarray(grey.astype(np.uint8)).save(file, "PNG", compress_level=1)
     return file.getvalue()
-
-
-def to_base64(content: bytes) -> str:
-    return base64.b64encode(content).decode()

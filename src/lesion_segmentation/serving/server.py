@@ -9,7 +9,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from lesion_segmentation.prediction import Predictor
 from lesion_segmentation.serving.app import create_app
-from lesion_segmentation.serving.settings import ServiceSettings
+from lesion_segmentation.serving.service import ServiceSettings
 
 HEADER_SECONDS = 10.0
 """Seconds after which a connection without complete request headers is closed. uvicorn would wait forever."""

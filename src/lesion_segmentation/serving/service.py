@@ -11,57 +11,72 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
-import numpy as np
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from pydantic import Field
 
 from lesion_segmentation import __version__
 from lesion_segmentation.core.errors import InputError
+from lesion_segmentation.core.parameter_model import ParameterModel
 from lesion_segmentation.images.read import read_pixel_count
 from lesion_segmentation.prediction import Prediction, Predictor
-from lesion_segmentation.prediction.input_images import require_side
 from lesion_segmentation.serving.batching import Batcher
 from lesion_segmentation.serving.limits import Capacity, Refusal, find_image, read_body
 from lesion_segmentation.serving.responses import decode, describe, to_png
-from lesion_segmentation.serving.settings import ServiceSettings
 
 logger = logging.getLogger(__name__)
 NOTICE = "For research. Not a medical device."
 
 
+class ServiceSettings(ParameterModel):
+    """Limits that keep one client from blocking the others.
+
+    Attributes:
+        token: Token that predictions require in the header `Authorization: Bearer <token>`; None requires none.
+        max_bytes: Maximum size of a request body. Larger bodies are refused with status 413.
+        max_pixels: Maximum number of pixels of an image. Larger images are refused with status 413 before decoding.
+        max_waiting: Maximum number of images in memory. Further images are refused with status 429.
+        seconds: Time limit for the arrival of a body (status 408) and for its prediction (status 503).
+        batch_size: Images per forward pass.
+        connections: Maximum number of open connections. Further ones are refused with status 503.
+    """
+
+    token: str | None = Field(None, min_length=1)
+    max_bytes: int = Field(25_000_000, ge=1)
+    max_pixels: int = Field(50_000_000, ge=1)
+    max_waiting: int = Field(64, ge=1)
+    seconds: float = Field(30, gt=0)
+    batch_size: int = Field(8, ge=1)
+    connections: int = Field(500, ge=1)
+
+
 class Metrics:
     """Counters for Prometheus. They contain nothing about an image."""
 
-    def __init__(self, capacity: Capacity) -> None:
+    def __init__(self, images: Capacity) -> None:
         self.registry = CollectorRegistry()
         self.answers = Counter("lesion_answers", "Responses of /predict", ["status"], registry=self.registry)
         self.seconds = Histogram("lesion_seconds", "Seconds per prediction", registry=self.registry)
         waiting = Gauge("lesion_waiting", "Images that are being processed", registry=self.registry)
-        waiting.set_function(lambda: capacity.images)
+        waiting.set_function(lambda: images.used)
 
 
 class Service:
-    """One network with its queue, limits and metrics. The methods that take no other arguments are endpoints.
-
-    Args:
-        predictor: A predictor with the batch size of the settings, which no one else may use.
-        settings: The limits of the service.
-    """
+    """One network with its queue, limits and metrics. The public methods except `run` are endpoints."""
 
     def __init__(self, predictor: Predictor, settings: ServiceSettings) -> None:
         self.predictor, self.settings = predictor, settings
         self.batcher = Batcher(predictor)
-        self.capacity = Capacity(settings.max_waiting, 4 * settings.max_pixels)
-        self.metrics = Metrics(self.capacity)
+        self.images, self.pixels = Capacity(settings.max_waiting), Capacity(4 * settings.max_pixels)
+        self.metrics = Metrics(self.images)
         self._threads = ThreadPoolExecutor(2, "images")
 
     @asynccontextmanager
     async def run(self, _: FastAPI) -> AsyncIterator[None]:
         """Run the network while the application lives."""
-        self.batcher.start()
-        yield
-        await self.batcher.stop()
+        async with self.batcher.run():
+            yield
         self._threads.shutdown()
 
     async def predict(self, request: Request, probability: bool = False) -> Response:
@@ -73,7 +88,7 @@ class Service:
         self._require_token(request)
         start = time.perf_counter()
         try:
-            with self.capacity.hold_image():
+            with self.images.hold():
                 body = await read_body(request, self.settings.max_bytes, self.settings.seconds)
                 content = await find_image(request, body)
                 async with asyncio.timeout(self.settings.seconds):
@@ -91,9 +106,8 @@ class Service:
         self.metrics.seconds.observe(seconds)
         if isinstance(answer, bytes):
             return Response(answer, media_type="image/png")
-        return JSONResponse(
-            answer | {"threshold": self.predictor.threshold, "seconds": round(seconds, 4), "notice": NOTICE}
-        )
+        answer |= {"threshold": self.predictor.threshold, "seconds": round(seconds, 4), "notice": NOTICE}
+        return JSONResponse(answer)
 
     async def health(self) -> dict[str, str]:
         """Report whether the service can predict."""
@@ -121,37 +135,23 @@ class Service:
         return Response(generate_latest(self.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     def _require_token(self, request: Request) -> None:
-        if self.settings.token is None:
-            return
         given = request.headers.get("authorization", "").removeprefix("Bearer ").encode()
-        if not hmac.compare_digest(given, self.settings.token.encode()):
+        if self.settings.token is not None and not hmac.compare_digest(given, self.settings.token.encode()):
             raise Refusal(401, "The token is missing or wrong. Send the header Authorization: Bearer <token>.")
 
     async def _answer(self, request: Request, content: bytes, probability: bool) -> bytes | dict[str, Any]:
         as_png = request.headers.get("accept", "").partition(";")[0].strip() == "image/png"
         in_thread = partial(asyncio.get_running_loop().run_in_executor, self._threads)
-        with self.capacity.hold_pixels(await in_thread(read_pixel_count, io.BytesIO(content))):
-            image = await in_thread(self._decode, content)
+        with self.pixels.hold(await in_thread(read_pixel_count, io.BytesIO(content))):
+            image = await in_thread(decode, content, self.settings.max_pixels, self.predictor.metadata.input_size)
             prediction = await _predict_until_disconnect(request, self.batcher.predict(image))
             if as_png:
                 return await in_thread(to_png, 255 * prediction.mask)
             return await in_thread(describe, image, prediction, probability)
 
-    def _decode(self, content: bytes) -> np.ndarray:
-        image = decode(content, self.settings.max_pixels)
-        try:
-            require_side(image, self.predictor.metadata.input_size)
-        except ValueError as error:
-            raise Refusal(422, f"The image cannot be used: {error}.") from None
-        return image
-
 
 async def _predict_until_disconnect(request: Request, prediction: Coroutine[Any, Any, Prediction]) -> Prediction:
-    """Await the prediction, but cancel it if the client disconnects.
-
-    Raises:
-        Refusal: The client has disconnected (499).
-    """
+    """Await the prediction, but cancel it and refuse the request (499) if the client disconnects."""
     task = asyncio.create_task(prediction)
     try:
         while not task.done():

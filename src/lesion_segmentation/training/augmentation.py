@@ -58,11 +58,9 @@ def sample_augmentation(
         return (2 * torch.rand(count, *shape, generator=generator) - 1) * limit
 
     zoom = torch.exp(uniform(1.0) * torch.log1p(torch.tensor(settings.scale)))
-    flips = (
-        torch.where(torch.rand(count, 2, generator=generator) < 0.5, -1.0, 1.0)
-        if settings.flip
-        else torch.ones(count, 2)
-    )
+    flips = torch.ones(count, 2)
+    if settings.flip:
+        flips = torch.where(torch.rand(count, 2, generator=generator) < 0.5, -1.0, 1.0)
     matrix = kornia.geometry.get_affine_matrix2d(
         translations=uniform(settings.shift, 2) * torch.tensor([width, height]),
         center=torch.tensor([(width - 1) / 2, (height - 1) / 2]).expand(count, 2),
@@ -83,15 +81,9 @@ def sample_augmentation(
 
 
 def apply_augmentation(images: Tensor, masks: Tensor, parameters: AugmentationParameters) -> tuple[Tensor, Tensor]:
-    """Augment a batch.
+    """Augment float images (N, 3, H, W), 0 to 255, and masks (N, 1, H, W), 0 or 1, all on one device.
 
-    Args:
-        images: (N, 3, H, W), 0 to 255, float.
-        masks: (N, 1, H, W), 0 or 1, float.
-        parameters: Parameters of these N images, on the same device.
-
-    Returns:
-        Images and masks of the same shapes and ranges. Both are continued by reflection beyond the image's border.
+    Both are continued by reflection beyond the image's border.
     """
     both = torch.cat([images / 255, masks], dim=1)
     grid = F.affine_grid(parameters.theta, list(both.shape), align_corners=True)

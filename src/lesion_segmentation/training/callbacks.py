@@ -18,22 +18,18 @@ class StopTraining(Exception):
     """Exception by which an observer ends a training before it returns a network."""
 
 
-_observer: ContextVar[Callable[[EpochRow], None]] = ContextVar("observer", default=ignore)
+epoch_observer: ContextVar[Callable[[EpochRow], None]] = ContextVar("epoch_observer", default=ignore)
+"""The observer of the runs that start in the current context, which may raise StopTraining."""
 
 
 @contextmanager
 def observe_epochs(observer: Callable[[EpochRow], None]) -> Iterator[None]:
-    """Report each epoch of the runs that start in this context to the observer, which may raise StopTraining."""
-    token = _observer.set(observer)
+    """Report each epoch of the runs that start in this context to the observer."""
+    token = epoch_observer.set(observer)
     try:
         yield
     finally:
-        _observer.reset(token)
-
-
-def find_observer() -> Callable[[EpochRow], None]:
-    """Return the observer of the current context. By default, it does nothing."""
-    return _observer.get()
+        epoch_observer.reset(token)
 
 
 @dataclass(frozen=True)
@@ -41,10 +37,9 @@ class Callbacks:
     """Functions that a training calls, and the provenance of the run that it belongs to.
 
     Attributes:
-        on_epoch: Called with the row of each epoch when it ends. If a training resumes, it is first called with the
-            rows of all epochs in the checkpoint.
-        on_resume: Called with the id of the MLflow run that wrote the checkpoint from which the training resumes. The
-            id is empty if it is unknown.
+        on_epoch: Called with the row of each epoch when it ends; if a training resumes, first with the rows of all
+            epochs in the checkpoint.
+        on_resume: Called with the id of the MLflow run that wrote the checkpoint, empty if unknown.
         run_id: Id of the training's own MLflow run.
         commit: Git commit of the code.
     """

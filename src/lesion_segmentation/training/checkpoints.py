@@ -14,29 +14,20 @@ from typing import Any
 
 from torch import Tensor
 
-from lesion_segmentation.core.differences import find_differences
 from lesion_segmentation.core.errors import InputError
-from lesion_segmentation.core.renamed_keys import rename_keys
+from lesion_segmentation.core.recorded_settings import find_differences, rename_keys
 from lesion_segmentation.core.tensor_files import read_tensors, write_tensors
 from lesion_segmentation.training.settings import TrainingSettings
 
 FORMAT_VERSION = 5
 """Format version of checkpoints. Version 4 has former names of settings and tensors, listed in
-`lesion_segmentation.core.renamed_keys`. Versions 1 to 3 cannot be resumed: they lack the options of the network or a
-digest of the metadata."""
+`lesion_segmentation.core.recorded_settings`. Versions 1 to 3 cannot be resumed: they lack the options of the network or
+a digest of the metadata."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The state after an epoch.
-
-    Attributes:
-        tensors: Tensors of the network, of its average and of the optimizer, by name.
-        values: The rest of their state, as plain JSON values.
-        history: One row per finished epoch.
-        configuration: Settings and data of the training.
-        run_id: Id of the MLflow run that wrote it.
-    """
+    """The state after an epoch: that of the trainer, one row per finished epoch, and the settings of the training."""
 
     tensors: Mapping[str, Tensor]
     values: Mapping[str, Any]
@@ -46,10 +37,10 @@ class Checkpoint:
 
 
 class CheckpointFile:
-    """The file that holds the newest checkpoint of a training; it is replaced atomically.
+    """The file that holds the newest checkpoint of a training.
 
     Args:
-        path: Path of the file.
+        path: The file, which need not exist.
         seconds_between: Minimum time between two checkpoints; with 0 one is due after each epoch.
     """
 
@@ -69,10 +60,10 @@ class CheckpointFile:
         write_tensors(self.path, checkpoint.tensors, check | metadata)
 
     def read(self, configuration: Mapping[str, Any]) -> Checkpoint | None:
-        """Return the checkpoint, or None if there is none because no epoch has ended yet.
+        """Return the checkpoint, or None if no epoch has ended yet.
 
         Raises:
-            InputError: The file is damaged, or it belongs to another configuration; the message lists the differences.
+            InputError: The file is damaged, or it belongs to another configuration.
         """
         if not self.path.is_file():
             return None
@@ -92,23 +83,16 @@ class CheckpointFile:
         if version < FORMAT_VERSION:
             tensors, settings = rename_keys(checkpoint.tensors), rename_keys(checkpoint.configuration)
             checkpoint = replace(checkpoint, tensors=tensors, configuration=settings)
-        _require_same(checkpoint.configuration, json.loads(json.dumps(configuration)), self.path)
+        defaults = {f"training.{name}": value for name, value in TrainingSettings().model_dump(mode="json").items()}
+        differences = find_differences(checkpoint.configuration, json.loads(json.dumps(configuration)), defaults)
+        if differences:
+            raise InputError.from_problems(
+                f"{self.path} belongs to another training",
+                [f"{name}: {earlier} in the checkpoint, {now} now" for name, earlier, now in differences],
+                "Resume with the parameters of that run, or train from the start: leave out training.resume",
+            )
         return checkpoint
 
 
 def _digest(metadata: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(metadata, sort_keys=True).encode()).hexdigest()
-
-
-def _require_same(found: Mapping[str, Any], expected: Mapping[str, Any], path: Path) -> None:
-    defaults = {f"training.{name}": value for name, value in TrainingSettings().model_dump(mode="json").items()}
-    differences = [
-        f"{name}: {earlier} in the checkpoint, {now} now"
-        for name, earlier, now in find_differences(found, expected, defaults)
-    ]
-    if differences:
-        raise InputError.from_problems(
-            f"{path} belongs to another training",
-            differences,
-            "Resume with the parameters of that run, or train from the start: leave out training.resume",
-        )

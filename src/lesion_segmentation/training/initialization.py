@@ -20,7 +20,7 @@ HASH_LENGTH = 12
 
 
 class Initialization(NamedTuple):
-    """The source of the initial weights: at most one of the two, or neither for fresh weights."""
+    """The initial weights: at most one of the two, or neither for fresh weights."""
 
     encoder: EncoderWeights | None = None
     network: Network | None = None
@@ -36,11 +36,21 @@ def choose_initialization(
     Raises:
         InputError: It does not exist, or its architecture or options differ from those of the settings.
     """
-    encoder = find_encoder(encoders, settings.encoder_weights)
-    network = None if settings.init_from is None else find_network(settings.init_from)
-    if network is not None:
-        _require_same_architecture(network, settings)
-    return Initialization(encoder, network)
+    if settings.init_from is None:
+        return Initialization(find_encoder(encoders, settings.encoder_weights))
+    network = find_network(settings.init_from)
+    found = {"architecture": network.metadata.architecture, **network.metadata.options}
+    expected = check_options(settings.architecture, settings.network_options)
+    expected["architecture"] = settings.architecture
+    problems = [
+        f"{name} is {expected.get(name, 'no option here')}, in training.init_from {found.get(name, 'no option')}"
+        for name in sorted(found.keys() | expected.keys())
+        if found.get(name) != expected.get(name)
+    ]
+    if problems:
+        title = "The network cannot be initialized from training.init_from"
+        raise InputError.from_problems(title, problems, "Set the same architecture and options.")
+    return Initialization(network=network)
 
 
 def prepare_network(
@@ -52,9 +62,6 @@ def prepare_network(
         settings: Architecture, options, scaling and seed are used.
         images: Training images, uint8 (H, W, 3), all of one size.
         initialization: Weights that replace the fresh ones, in the encoder or in the whole network.
-
-    Raises:
-        InputError: The architecture or an option is unknown, or the encoder weights do not fit.
     """
     encoder, earlier = initialization or Initialization()
     stream = iter(images)
@@ -79,15 +86,9 @@ def prepare_network(
 
 
 def require_unseen(network: Network, scored_samples: pd.DataFrame) -> None:
-    """Refuse initial weights that were trained on validation or test cases.
+    """Refuse a network that has seen validation or test cases, or may have seen them since its metadata list no images.
 
-    Args:
-        network: The network of an earlier training.
-        scored_samples: Columns case_id, subset, source, split_hash and image_sha256.
-
-    Raises:
-        InputError: The network has seen scored cases, which the message names; or its metadata do not list what it
-            has seen, and it may have seen them.
+    `scored_samples` has the columns case_id, subset, source, split_hash and image_sha256.
     """
     metadata, scored = network.metadata, scored_samples[scored_samples["subset"] != "train"]
     known = scored["image_sha256"].str[:HASH_LENGTH].isin(set(metadata.seen))
@@ -107,11 +108,7 @@ def require_unseen(network: Network, scored_samples: pd.DataFrame) -> None:
 
 
 def list_seen(scored_samples: pd.DataFrame, earlier: Network | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """List the images that this training, and the one that it is initialized from, has seen.
-
-    Returns:
-        The first digits of the images' hashes, and the sources of images whose hashes are unknown.
-    """
+    """List what this training and the one that it is initialized from have seen: hashes, and sources without hashes."""
     train = scored_samples.loc[scored_samples["subset"] == "train", "image_sha256"].str[:HASH_LENGTH]
     if earlier is None:
         return tuple(sorted(train)), ()
@@ -123,23 +120,6 @@ def _find_unnamed(metadata: NetworkMetadata) -> tuple[str, ...]:
     return metadata.seen_unnamed if metadata.seen else (metadata.source,)
 
 
-def _require_same_architecture(network: Network, settings: TrainingSettings) -> None:
-    found = {"architecture": network.metadata.architecture, **network.metadata.options}
-    expected = {"architecture": settings.architecture}
-    expected |= check_options(settings.architecture, settings.network_options)
-    problems = [
-        f"{name} is {expected.get(name, 'no option here')}, in training.init_from {found.get(name, 'no option')}"
-        for name in sorted(found.keys() | expected.keys())
-        if found.get(name) != expected.get(name)
-    ]
-    if problems:
-        raise InputError.from_problems(
-            "The network cannot be initialized from training.init_from",
-            problems,
-            "Set the same architecture and options.",
-        )
-
-
 def _measure_pixels(images: Iterable[np.ndarray]) -> tuple[Triple, Triple]:
     """Return mean and deviation of each channel over all pixels, from exact integer sums."""
     count, total, squares = 0, np.zeros(3), np.zeros(3)
@@ -149,9 +129,4 @@ def _measure_pixels(images: Iterable[np.ndarray]) -> tuple[Triple, Triple]:
         total += pixels.sum(axis=0)
         squares += (pixels**2).sum(axis=0)
     mean = total / count
-    return _rgb(mean), _rgb(np.maximum(np.sqrt(squares / count - mean**2), 1.0))
-
-
-def _rgb(values: np.ndarray) -> Triple:
-    red, green, blue = (float(value) for value in values)
-    return red, green, blue
+    return tuple(mean.tolist()), tuple(np.maximum(np.sqrt(squares / count - mean**2), 1.0).tolist())

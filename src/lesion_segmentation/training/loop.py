@@ -23,12 +23,13 @@ from lesion_segmentation.model import Network, NetworkMetadata
 from lesion_segmentation.training.callbacks import Callbacks
 from lesion_segmentation.training.checkpoints import Checkpoint, CheckpointFile
 from lesion_segmentation.training.initialization import prepare_network
-from lesion_segmentation.training.samples import SampleTensors, TrainingData, load_samples
+from lesion_segmentation.training.samples import SampleTensors, TrainingData, count_samples_per_epoch, load_samples
 from lesion_segmentation.training.settings import TrainingSettings
-from lesion_segmentation.training.source_sampling import count_samples_per_epoch, require_sources
 from lesion_segmentation.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
+
+_RESUMED_METADATA = ("input_size", "resizing", "framing", "data_hash", "input_mean", "input_std")
 
 
 def fit(
@@ -44,11 +45,10 @@ def fit(
 
     Args:
         data: Training and validation samples.
-        settings: Network, optimizer, schedule, online augmentation and hardware.
-        callbacks: Functions to call after each epoch, and when the training resumes from a checkpoint.
-        checkpoint_file: File of the newest checkpoint, which is written after the last epoch and whenever a checkpoint
-            is due. With `settings.resume`, the training resumes from it. On a CPU, the weights then equal those of an
-            uninterrupted training bit for bit.
+        settings: All parameters of the training.
+        callbacks: Functions to call after each epoch and on resuming.
+        checkpoint_file: Written after the last epoch and whenever a checkpoint is due. With `settings.resume`, the
+            training resumes from it; on a CPU, the weights then equal those of an uninterrupted training bit for bit.
         network: Initial network. By default, `prepare_network` builds it from the settings.
 
     Returns:
@@ -83,13 +83,9 @@ def fit(
 
 
 def make_fabric(hardware: Hardware) -> lightning.Fabric:
-    """Create a single-process Fabric.
-
-    Without an explicit environment, Lightning detects Slurm and waits for other ranks.
-    """
-    return lightning.Fabric(
-        accelerator=hardware.device, devices=1, precision=hardware.precision, plugins=LightningEnvironment()
-    )
+    """Create a single-process Fabric. Without an explicit environment, Lightning waits for other ranks of Slurm."""
+    device, precision = hardware
+    return lightning.Fabric(accelerator=device, devices=1, precision=precision, plugins=LightningEnvironment())
 
 
 def _prepare_process(settings: TrainingSettings, samples: int) -> Hardware:
@@ -105,7 +101,6 @@ def _prepare_process(settings: TrainingSettings, samples: int) -> Hardware:
 
 def _count_steps(train: SampleTensors, settings: TrainingSettings) -> int:
     """Return the number of updates of an epoch, and log the samples of each source if there are several."""
-    require_sources(settings.source_rates, train.sources)
     counts = count_samples_per_epoch(train.sources, settings.source_rates)
     if len(counts) > 1:
         logger.info("Samples per epoch: %s", ", ".join(f"{count} of {source}" for source, count in counts.items()))
@@ -149,11 +144,6 @@ def _describe(
     samples = "\n".join(f"{sample_id},{name}" for name, ids in subsets.items() for sample_id in ids)
     return {
         **{f"training.{name}": value for name, value in settings.model_dump(mode="json", exclude={"resume"}).items()},
-        "input_size": metadata.input_size,
-        "resizing": metadata.resizing,
-        "framing": metadata.framing,
-        "data_hash": metadata.data_hash,
-        "input_mean": metadata.input_mean,
-        "input_std": metadata.input_std,
+        **{name: getattr(metadata, name) for name in _RESUMED_METADATA},
         "samples": hashlib.sha256(samples.encode()).hexdigest()[:16],
     }

@@ -1,5 +1,6 @@
-"""Training and validation samples: on the host as arrays, and on the training device as tensors."""
+"""Training and validation samples: arrays on the host, tensors on the training device, and their order in an epoch."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -7,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from lesion_segmentation.core.errors import InputError
 
@@ -77,15 +78,42 @@ def load_samples(
         images.numpy()[index] = data.images[sample_id].transpose(2, 0, 1)
         masks.numpy()[index, 0] = data.masks[sample_id]
     sources = list(data.samples["source"]) if "source" in data.samples else [""] * len(ids)
-    heads = torch.tensor(_find_heads(sources, annotation_styles)).to(device)
-    return SampleTensors(images.to(device), masks.to(device), sources, heads)
-
-
-def _find_heads(sources: Sequence[str], annotation_styles: Sequence[str]) -> list[int]:
     unknown = sorted(set(sources) - set(annotation_styles)) if annotation_styles else []
     if unknown:
         raise InputError(
             f"training.options.annotation_styles are {', '.join(annotation_styles)}, but there are training images of "
             f"{', '.join(unknown)}. Name every source there."
         )
-    return [annotation_styles.index(source) if annotation_styles else 0 for source in sources]
+    heads = torch.tensor([annotation_styles.index(source) if annotation_styles else 0 for source in sources])
+    return SampleTensors(images.to(device), masks.to(device), sources, heads.to(device))
+
+
+def require_sources(source_rates: Mapping[str, float], sources: Sequence[str]) -> None:
+    """Raise an InputError if a source with a rate does not occur in the data."""
+    unknown = sorted(set(source_rates) - set(sources))
+    if unknown:
+        raise InputError(
+            f"training.source_rates has {', '.join(unknown)}, expected some of: {', '.join(sorted(set(sources)))}."
+        )
+
+
+def count_samples_per_epoch(sources: Sequence[str], source_rates: Mapping[str, float]) -> dict[str, int]:
+    """Return the number of samples of each source in an epoch; sources without a rate have rate 1."""
+    require_sources(source_rates, sources)
+    return {source: max(1, round(count * source_rates.get(source, 1.0))) for source, count in Counter(sources).items()}
+
+
+def sample_order(sources: Sequence[str], source_rates: Mapping[str, float], generator: Generator) -> Tensor:
+    """Return the shuffled sample indices of an epoch.
+
+    A source with rate r contributes each sample floor(r) times, and the remainder by random choice without replacement.
+    """
+    if not source_rates:
+        return torch.randperm(len(sources), generator=generator)
+    parts = []
+    for source, wanted in count_samples_per_epoch(sources, source_rates).items():
+        own = torch.tensor([index for index, each in enumerate(sources) if each == source])
+        times, rest = divmod(wanted, len(own))
+        parts += [own] * times + [own[torch.randperm(len(own), generator=generator)[:rest]]]
+    order = torch.cat(parts)
+    return order[torch.randperm(len(order), generator=generator)]

@@ -31,14 +31,11 @@ class SweepSettings(ParameterModel):
     Attributes:
         trials: Total number of trials, including those of earlier calls.
         objective: Score to maximize: `validation` is the Dice of the validation cases in the last epoch; `folds` is the
-            mean Dice of the held-out cases of folds 0 and 1 of five, which takes two trainings per trial. Test cases
-            and folds 2 to 4 are reserved for committed recipes.
+            mean Dice of the held-out cases of folds 0 and 1, which takes two trainings per trial.
         space: Values to search for each parameter, such as training.learning_rate.
         pruning: Whether a trial is stopped if its validation Dice is below the median of the others at that epoch.
-        storage: URL at which Optuna keeps the trials, such as postgresql://user@host/name; by default a SQLite file
-            beside their data.
+        storage: URL of Optuna's database, such as postgresql://user@host/name; by default a SQLite file.
         study: Name of the study and of its folder. Trials with other parameters need another name.
-        seed: Seed of the search.
     """
 
     trials: int = Field(20, ge=1, le=100_000)

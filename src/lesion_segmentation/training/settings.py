@@ -21,7 +21,6 @@ class OnlineAugmentationSettings(ParameterModel):
     """Random augmentation of each training image each time it is seen. All values are sampled uniformly.
 
     Attributes:
-        enabled: With false, images stay as they are.
         rotation: Degrees, from [-rotation, rotation].
         scale: Zoom factor from [1 / (1 + scale), 1 + scale], uniform in its logarithm.
         shift: Largest translation as a fraction of height and width.
@@ -56,7 +55,7 @@ class TrainingSettings(ParameterModel):
     Attributes:
         architecture: A key of lesion_segmentation.model.ARCHITECTURES.
         width, unpooling, logit_batch_norm: Options of the SegNets; other architectures may lack them.
-        options: Further options of the architecture, by name.
+        options: Further options of the architecture.
         encoder_weights: Pretrained weights that the encoder is initialized from: the name of a file in
             data/01_raw/encoders without its suffix (`make encoders` downloads them), or null for fresh weights.
         init_from: Network of an earlier training that this one is initialized from: a weights file, or the id of the
@@ -72,18 +71,13 @@ class TrainingSettings(ParameterModel):
         encoder_learning_rate: The same for the encoder alone; null means `learning_rate`.
         schedule: `inverse_time` divides by 1 + learning_rate_decay x updates (Keras' `decay`); `one_cycle` rises for
             30% of the updates and then falls.
-        learning_rate_decay: Decay of `inverse_time`.
         batch_norm_momentum: Momentum in PyTorch's convention (0.01 is 0.99 in Keras).
         ema_decay: Decay of the exponential moving average of weights and running statistics; 0 keeps the last weights.
         device: `auto` uses a GPU if there is one.
         precision: `auto` uses bf16 if the hardware computes with it, else float32.
         threads: Number of CPU threads; null means one per core. The last bits of float32 sums depend on it.
-        resume: Resume from the last checkpoint if there is one.
-        validation_scores: Further scores of validation in each epoch's row, keys of VALIDATION_SCORES: `legacy` names
-            those of the paper's code.
-        calibrate: Whether a temperature is fitted to the validation cases. The network keeps it if it lowers their
-            calibration error.
-        online_augmentation: Augmentation of the training images.
+        validation_scores: Keys of VALIDATION_SCORES to add to each epoch's row, such as `legacy` of the paper's code.
+        calibrate: Fit a temperature to the validation cases; the network keeps it if it lowers the calibration error.
     """
 
     architecture: str = "segnet"
@@ -135,7 +129,7 @@ class TrainingSettings(ParameterModel):
 
     @property
     def network_options(self) -> dict[str, Any]:
-        """Options to build the architecture with. The defaults of `width` and its like apply to the SegNets only."""
+        """Options of the architecture. The defaults of `width` and its like apply to the SegNets only."""
         applies = self.architecture in SEGNETS
         options = {name: getattr(self, name) for name in SEGNET_OPTIONS if applies or name in self.model_fields_set}
         return {name: value for name, value in options.items() if value is not None} | self.options

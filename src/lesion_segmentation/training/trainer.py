@@ -1,26 +1,22 @@
 """The state of a training: network, averaged network, optimizer and schedule."""
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import lightning
-import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
 from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.core.tensor_files import find_mismatches
 from lesion_segmentation.model import Network
-from lesion_segmentation.model.scaling import Scaling
+from lesion_segmentation.model.metadata import Scaling
 from lesion_segmentation.training.augmentation import AugmentationParameters, apply_augmentation, sample_augmentation
-from lesion_segmentation.training.averaging import AveragedNetwork
 from lesion_segmentation.training.epoch_metrics import EpochMetrics
-from lesion_segmentation.training.losses import LOSSES
-from lesion_segmentation.training.optimizers import build_optimizer, build_schedule
-from lesion_segmentation.training.samples import SampleTensors
+from lesion_segmentation.training.optimization import LOSSES, AveragedNetwork, build_optimizer, build_schedule
+from lesion_segmentation.training.samples import SampleTensors, sample_order
 from lesion_segmentation.training.settings import VALIDATION_SCORES, TrainingSettings
-from lesion_segmentation.training.source_sampling import sample_order
 
 _OPTIMIZER_STATE = {"adamw": ("step", "exp_avg", "exp_avg_sq"), "sgd": ("momentum_buffer",)}
 """Tensors that an optimizer keeps for each parameter."""
@@ -30,9 +26,7 @@ class Trainer:
     """A training that runs epoch by epoch.
 
     Args:
-        fabric: Determines device and precision.
         network: The network to train. It is moved to the device, and the momentum of its batch norms is set.
-        settings: Optimizer, schedule, loss and online augmentation.
         steps: Total number of updates, which the schedule of the learning rate spans.
     """
 
@@ -52,7 +46,8 @@ class Trainer:
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return the state that the next epoch depends on, as tensors by name and plain JSON values."""
-        tensors = self._network_tensors()
+        tensors = {f"network.{name}": tensor for name, tensor in self.raw_network.own_state().items()}
+        tensors |= {f"averaged.{name}": tensor for name, tensor in self.averaged.network.own_state().items()}
         optimizer = self.optimizer.state_dict()
         for index, parts in optimizer["state"].items():
             tensors |= {f"optimizer.{index}.{name}": value for name, value in parts.items() if value is not None}
@@ -66,12 +61,7 @@ class Trainer:
         return tensors, values
 
     def restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-        """Restore the tensors and values that `state` returned.
-
-        Raises:
-            ValueError: Tensors are missing or unknown, or have other types or shapes than in this training.
-        """
-        self._require_like(tensors, values["unreached"])
+        """Restore what `state` returned. Tensors of another training raise a ValueError or LookupError."""
         parts: dict[str, dict[str, Tensor]] = {"network": {}, "averaged": {}, "optimizer": {}}
         for name, tensor in tensors.items():
             kind, _, rest = name.partition(".")
@@ -80,6 +70,14 @@ class Trainer:
         self.averaged.network.load_own_state(parts["averaged"])
         self.averaged.updates = values["updates"]
         parameters = self._optimized()
+        expected = {
+            f"{index}.{key}": torch.zeros(()) if key == "step" else parameter.detach()
+            for index, parameter in enumerate(parameters)
+            if index not in values["unreached"]
+            for key in _OPTIMIZER_STATE[self.settings.optimizer]
+        }
+        if wrong := find_mismatches(expected, parts["optimizer"]):
+            raise ValueError(f"{len(wrong)} tensors do not match this training's optimizer, such as {wrong[0]}")
         state: dict[int, dict[str, Tensor]] = {}
         for name, tensor in parts["optimizer"].items():
             index, _, key = name.partition(".")
@@ -89,39 +87,20 @@ class Trainer:
         self.optimizer.load_state_dict({"state": state, "param_groups": values["groups"]})
         self.schedule.load_state_dict({**self.schedule.state_dict(), **values["schedule"]})
 
-    def _network_tensors(self) -> dict[str, Tensor]:
-        tensors = {f"network.{name}": tensor for name, tensor in self.raw_network.own_state().items()}
-        return tensors | {f"averaged.{name}": tensor for name, tensor in self.averaged.network.own_state().items()}
-
     def _optimized(self) -> list[nn.Parameter]:
         """Return the parameters in the order in which the optimizer numbers them, group by group."""
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
 
-    def _require_like(self, tensors: Mapping[str, Tensor], unreached: Collection[int]) -> None:
-        expected = self._network_tensors()
-        for index, parameter in enumerate(self._optimized()):
-            for key in () if index in unreached else _OPTIMIZER_STATE[self.settings.optimizer]:
-                expected[f"optimizer.{index}.{key}"] = torch.zeros(()) if key == "step" else parameter.detach()
-        wrong = find_mismatches(expected, tensors)
-        if wrong:
-            raise ValueError(f"{len(wrong)} tensors do not match this training's, such as {wrong[0]}")
-
     def run_epoch(
         self, epoch: int, train: SampleTensors, validation: SampleTensors, sample_ids: list[str]
     ) -> dict[str, float]:
-        """Train for one epoch, then score the averaged network on the validation samples.
-
-        Args:
-            epoch: Number of the epoch, from 1.
-            train: Training samples.
-            validation: Validation samples; there may be none.
-            sample_ids: Ids of the training samples, for messages.
+        """Train for one epoch (from 1), then score the averaged network on the validation samples, if any.
 
         Returns:
             The row of the training history (`EpochRow`), with scores as fractions.
 
         Raises:
-            InputError: The loss of a batch is not finite.
+            InputError: The loss of a batch is not finite; the message names those of its samples from `sample_ids`.
         """
         start = time.perf_counter()
         learning_rate = self.optimizer.param_groups[0]["lr"]
@@ -151,7 +130,7 @@ class Trainer:
         Args:
             pixels: (n, 3, H, W), 0 to 255.
             masks: (n, 1, H, W), 0 or 1.
-            metrics: Accumulator that the batch is added to.
+            metrics: The batch is added to it.
             annotation_styles: (n,), index of the output head that is trained on each image. None if there is one head.
 
         Returns:
@@ -190,15 +169,15 @@ class Trainer:
             metrics.add(logits, masks)
             if self.settings.validation_scores:
                 probabilities.append(logits[:, 0].sigmoid())
-        further = self._score(torch.cat(probabilities).cpu().numpy(), validation) if probabilities else {}
-        return metrics.scores() | further
+        scores = metrics.scores()
+        for name in self.settings.validation_scores:
+            predicted, truth = torch.cat(probabilities).cpu().numpy(), validation.masks[:, 0].cpu().numpy()
+            further = VALIDATION_SCORES[name](predicted, truth)
+            scores |= {f"{name}_{score}": value for score, value in further.items()}
+        return scores
 
     def require_finite_weights(self) -> None:
-        """Check the averaged network after the last update, since no loss is computed after it.
-
-        Raises:
-            InputError: A weight or a running statistic is not finite.
-        """
+        """Refuse an averaged network that is not finite after the last update, since no loss is computed after it."""
         wrong = [name for name, tensor in self.averaged.network.state_dict().items() if not tensor.isfinite().all()]
         if wrong:
             raise InputError(
@@ -209,15 +188,6 @@ class Trainer:
 
     def _scale(self, pixels: Tensor) -> Tensor:
         return self._scaling(pixels).contiguous(memory_format=torch.channels_last)
-
-    def _score(self, probabilities: np.ndarray, validation: SampleTensors) -> dict[str, float]:
-        """Return the scores that `settings.validation_scores` names, such as legacy_iou."""
-        masks = validation.masks[:, 0].cpu().numpy()
-        return {
-            f"{name}_{score}": value
-            for name in self.settings.validation_scores
-            for score, value in VALIDATION_SCORES[name](probabilities, masks).items()
-        }
 
     def _require_finite(
         self, finite: Tensor, epoch: int, learning_rate: float, order: Tensor, sample_ids: list[str]

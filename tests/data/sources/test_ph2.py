@@ -16,8 +16,7 @@ from PIL import Image
 from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.data.annotations import HEADER
 from lesion_segmentation.data.sources import archives
-from lesion_segmentation.data.sources.ph2 import import_ph2
-from lesion_segmentation.data.sources.ph2_manifest import describe_images
+from lesion_segmentation.data.sources.ph2 import describe_images, import_ph2
 from lesion_segmentation.data.sources.synthetic import synthesize_case
 
 IDS = [f"IMD{number:03d}" for number in range(1, 8)]

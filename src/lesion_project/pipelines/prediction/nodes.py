@@ -31,11 +31,8 @@ def predict_input_images(
 def count_predictions(predictions: PredictionTables) -> dict[str, float]:
     """Count finished, failed and flagged images, and average confidence and lesion size over the finished ones."""
     table = predictions.table
-    counts = {
-        "images": len(table),
-        "failed": len(predictions.failures),
-        "flagged": int((table["flag"] != "").sum()),
-    }
+    flagged = int((table["flag"] != "").sum())
+    counts = {"images": len(table), "failed": len(predictions.failures), "flagged": flagged}
     means = {f"mean_{name}": float(table[name].mean()) for name in ("confidence", "lesion_percent") if len(table)}
     return counts | means
 

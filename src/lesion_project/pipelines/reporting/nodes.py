@@ -1,9 +1,7 @@
 """Nodes that import torch or Plotly only when they run, or that combine several parts of the library."""
 
-from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from lesion_segmentation.core.errors import InputError
@@ -13,9 +11,7 @@ from lesion_segmentation.evaluation import native, tables
 from lesion_segmentation.prediction.settings import PredictionSettings
 from lesion_segmentation.report import diagrams
 from lesion_segmentation.report.settings import ReportingSettings
-from lesion_segmentation.report.style import Figure
-
-Arrays = Mapping[str, np.ndarray]
+from lesion_segmentation.report.style import Arrays, Figure
 
 
 def predict_cases(
@@ -25,17 +21,11 @@ def predict_cases(
     split: pd.DataFrame,
     prediction: PredictionSettings,
     reporting: ReportingSettings,
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Predict a probability map and a mask for each sample; test cases only if `reporting.score_test` is set.
+) -> tuple[Arrays, Arrays]:
+    """Predict a probability map and a mask for each sample; test cases only if `reporting.score_test` is set."""
+    from lesion_segmentation.prediction.predictor import make_predictor
 
-    Raises:
-        InputError: The network was trained on other data, at another image size or under another split, whose training
-            cases may be test cases here.
-    """
-    from lesion_segmentation.prediction.loading import make_predictor
-
-    require_same_split(scored_samples, split)
-    _require_same_data(network, sample_images, scored_samples)
+    _require_same_data(network, sample_images, scored_samples, split)
     wanted = scored_samples if reporting.score_test else scored_samples[scored_samples["subset"] != "test"]
     predictions = make_predictor(network, prediction)(sample_images[sample_id] for sample_id in wanted["sample_id"])
     found = dict(zip(wanted["sample_id"], predictions, strict=True))
@@ -50,13 +40,8 @@ def score_cases(
     network: Any,
     prediction: PredictionSettings,
 ) -> pd.DataFrame:
-    """Score each sample at the network's threshold.
-
-    Raises:
-        InputError: The network, and so its maps, belong to other data or another split, as for predict_cases.
-    """
-    require_same_split(scored_samples, split)
-    _require_same_data(network, sample_masks, scored_samples)
+    """Score each sample at the network's threshold."""
+    _require_same_data(network, sample_masks, scored_samples, split)
     settings = prediction.resolve(network.metadata)
     return tables.score_cases(probabilities, sample_masks, scored_samples, **settings)
 
@@ -77,19 +62,17 @@ def score_cases_enhanced(
 
 
 def score_native_size(
-    probabilities: Arrays, native_masks: Mapping[str, np.ndarray], case_metrics: pd.DataFrame, image_size: ImageSize
+    probabilities: Arrays, native_masks: Arrays, case_metrics: pd.DataFrame, image_size: ImageSize
 ) -> pd.DataFrame:
     """Score each case against the expert's mask at its native size."""
     return native.score_native_size(probabilities, native_masks, case_metrics, image_size.framing)
 
 
 def build_page(**inputs: Any) -> str:
-    """Build the report page; the inputs have the names of the library's build_page and of its tables and arrays."""
+    """Build the report page; the inputs have the names of the library's build_page."""
     from lesion_segmentation.report import page
 
-    arrays = {name: inputs.pop(name) for name in ("images", "masks", "predicted_masks")}
-    others = {name: inputs.pop(name) for name in ("dataset_passport", "model_card", "network", "run_record")}
-    return page.build_page(inputs, arrays, **others)
+    return page.build_page(**inputs)
 
 
 def summarize_architecture(network: Any) -> pd.DataFrame:
@@ -128,8 +111,9 @@ def export_network(network: Any, reporting: ReportingSettings) -> bytes:
     return make_onnx(network)
 
 
-def _require_same_data(network: Any, arrays: Arrays, scored_samples: pd.DataFrame) -> None:
+def _require_same_data(network: Any, arrays: Arrays, scored_samples: pd.DataFrame, split: pd.DataFrame) -> None:
     """Require the data, split and image size of the training; format 1 of the weights file names only the split."""
+    require_same_split(scored_samples, split)
     trained, here = network.metadata, scored_samples.iloc[0]
     size = next(iter(arrays.values())).shape[:2]
     problems = []
@@ -144,8 +128,5 @@ def _require_same_data(network: Any, arrays: Arrays, scored_samples: pd.DataFram
         sizes = [" x ".join(str(side) for side in each) for each in (trained.input_size, size)]
         problems.append(f"it was trained on images of {sizes[0]}, but the current images are {sizes[1]}")
     if problems:
-        raise InputError.from_problems(
-            "The network does not match the current data",
-            problems,
-            "Train again (kedro run), or restore the parameters with which it was trained.",
-        )
+        remedy = "Train again (kedro run), or restore the parameters with which it was trained."
+        raise InputError.from_problems("The network does not match the current data", problems, remedy)

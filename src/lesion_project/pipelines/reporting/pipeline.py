@@ -1,21 +1,18 @@
 """Pipeline `reporting`: predictions, scores, tables, figures and the report page of a network."""
 
-from collections.abc import Iterable
-
 from kedro.pipeline import Node, Pipeline
 
+from lesion_project.pipelines import in_namespace
 from lesion_project.pipelines.reporting import nodes
 from lesion_segmentation.evaluation.audit import audit_table_ii
-from lesion_segmentation.evaluation.calibration import calibrate
+from lesion_segmentation.evaluation.calibration import calibrate, sweep_thresholds
 from lesion_segmentation.evaluation.native import compare_sizes, summarize_native
 from lesion_segmentation.evaluation.subgroups import score_subgroups
 from lesion_segmentation.evaluation.tables import find_intervals, pick_epochs, summarize_cases
-from lesion_segmentation.evaluation.thresholds import sweep_thresholds
-from lesion_segmentation.report.calibration import draw_reliability
-from lesion_segmentation.report.curves import draw_curves, draw_epochs
+from lesion_segmentation.report.curves import draw_curves, draw_epochs, draw_reliability
 from lesion_segmentation.report.diagrams import draw_network
 from lesion_segmentation.report.model_card import write_model_card
-from lesion_segmentation.report.predictions import draw_enhanced_predictions, draw_predictions
+from lesion_segmentation.report.predictions import draw_predictions
 
 
 def create_pipeline(table: str = "table_ii", layers: str = "architecture#table") -> Pipeline:
@@ -28,22 +25,15 @@ def create_pipeline(table: str = "table_ii", layers: str = "architecture#table")
     predicted = ["network", "sample_images", "scored_samples", "split", "params:prediction", "params:reporting"]
     exported = ["network", "params:reporting"]
     masks = ["probabilities", "predicted_masks"]
-    parts = [
-        part("prediction", [Node(nodes.predict_cases, predicted, masks, name="predict_cases")]),
-        part("scores", _score()),
-        part("tables", _tabulate(table)),
-        part("figures", _draw(layers)),
-        part("page", _write(table)),
-        part("export", [Node(nodes.export_network, exported, "exported_network", name="export_network")]),
-    ]
-    return sum(parts, start=Pipeline([]))
-
-
-def part(name: str, part_nodes: Iterable[Node]) -> Pipeline:
-    """Put nodes into the namespace reporting.<name>, with the tags `reporting` and `name`."""
-    return Pipeline(
-        part_nodes, namespace=f"reporting.{name}", prefix_datasets_with_namespace=False, tags=["reporting", name]
-    )
+    parts = {
+        "prediction": [Node(nodes.predict_cases, predicted, masks, name="predict_cases")],
+        "scores": _score(),
+        "tables": _tabulate(table),
+        "figures": _draw(layers),
+        "page": _write(table),
+        "export": [Node(nodes.export_network, exported, "exported_network", name="export_network")],
+    }
+    return sum((in_namespace(f"reporting.{name}", part) for name, part in parts.items()), start=Pipeline([]))
 
 
 def _score() -> list[Node]:
@@ -88,7 +78,7 @@ def _draw(layers: str) -> list[Node]:
         Node(draw_epochs, epochs, "metrics_by_epoch_curves#figure", name="draw_epochs"),
         Node(draw_reliability, calibration, "reliability_diagram#figure", name="draw_reliability"),
         Node(draw_predictions, maps, "predictions_beside_truth#figure", name="draw_predictions"),
-        Node(draw_enhanced_predictions, enhanced, "predictions_enhanced#figure", name="draw_enhanced_predictions"),
+        Node(draw_predictions, enhanced, "predictions_enhanced#figure", name="draw_enhanced_predictions"),
     ]
 
 

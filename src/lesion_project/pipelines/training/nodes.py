@@ -89,10 +89,7 @@ def fit_network(
     settings: TrainingSettings,
     this_run: Mapping[str, Any],
 ) -> tuple[Any, pd.DataFrame]:
-    """Train on the samples that passed the leak guard, and add the run to the network's metadata.
-
-    `this_run` has the `callbacks` and the `checkpoint_file` of the run.
-    """
+    """Train on the samples that passed the leak guard, with the run's `callbacks` and `checkpoint_file`."""
     from lesion_segmentation.training.loop import fit
     from lesion_segmentation.training.samples import TrainingData
 
@@ -112,7 +109,7 @@ def calibrate_network(
     settings: TrainingSettings,
 ) -> Any:
     """Return the network with a temperature that is fitted to at most 200 validation cases."""
-    from lesion_segmentation.evaluation.temperature import fit_temperature
+    from lesion_segmentation.evaluation.calibration import fit_temperature
 
     validation = guarded_samples[guarded_samples["subset"] == "validation"].sort_values("sample_id")
     chosen = validation.iloc[:: max(1, math.ceil(len(validation) / CALIBRATION_CASES))]

@@ -23,11 +23,7 @@ _TEMPORARY = re.compile(r"\.ph2-(\d+)-.*")
 
 @contextmanager
 def open_source(source: Path, parent: Path) -> Iterator[Path]:
-    """Yield the source as a folder. A zip file is unpacked into a temporary folder in `parent`.
-
-    Raises:
-        InputError: The source is neither a folder nor a zip file, is damaged, or unpacks to too much.
-    """
+    """Yield the source as a folder. A zip file is unpacked into a temporary folder in `parent`."""
     if source.is_dir():
         yield source
     elif source.suffix.lower() == ".rar":
@@ -46,10 +42,7 @@ def open_source(source: Path, parent: Path) -> Iterator[Path]:
 
 @contextmanager
 def temporary_folder(parent: Path) -> Iterator[Path]:
-    """Yield a new folder in `parent` that is removed at the end.
-
-    Temporary folders that killed processes left in `parent` are removed first.
-    """
+    """Remove the temporary folders that killed processes left in `parent`, and yield a new one, removed at the end."""
     for left in parent.glob(".ph2-*"):
         found = _TEMPORARY.fullmatch(left.name)
         if found and not is_alive(int(found[1])):

@@ -11,8 +11,7 @@ from PIL import Image
 from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.data.cases import DataSettings, ImageSize, read_cases
 from lesion_segmentation.data.groups import join_near_duplicates
-from lesion_segmentation.data.leakage import LeakGuardSettings
-from lesion_segmentation.data.near_duplicates import list_near_duplicates
+from lesion_segmentation.data.leakage import LeakGuardSettings, list_near_duplicates
 from lesion_segmentation.data.summary import describe_dataset
 from lesion_segmentation.images.read import SUFFIXES
 
@@ -24,9 +23,6 @@ def find_images(folder: Path, masks: bool = False) -> dict[str, Path]:
     """Return case_id to file. The case_id is the file name without its extension.
 
     With `masks`, a final _mask, _segmentation or _lesion is removed from the name, too.
-
-    Raises:
-        InputError: The folder does not exist or contains no images, or two files have the same name.
     """
     if not folder.is_dir():
         raise InputError(
@@ -53,9 +49,6 @@ def read_table(path: Path | None, case_ids: Iterable[str]) -> pd.DataFrame:
     """Read the table of annotations: case_id and, optionally, diagnosis, group, subset and others, all as strings.
 
     If the file or the columns are missing, diagnoses are empty and each case is a group of its own.
-
-    Raises:
-        InputError: The file is not a .csv in UTF-8, has no column case_id, or lists a case twice.
     """
     if path is None:
         table = pd.DataFrame({"case_id": list(case_ids)})
@@ -68,9 +61,7 @@ def read_table(path: Path | None, case_ids: Iterable[str]) -> pd.DataFrame:
             raise InputError(f"{path} has no column case_id, but only {', '.join(table.columns)}. {_REMEDY}")
         repeated = table["case_id"][table["case_id"].duplicated()]
         if len(repeated):
-            raise InputError.from_problems(
-                f"{path}", [f"{case_id}: it is listed twice" for case_id in repeated], _REMEDY
-            )
+            raise InputError.from_problems(f"{path}", [f"{name}: it is listed twice" for name in repeated], _REMEDY)
     for name, value in (("diagnosis", ""), ("group", table["case_id"])):
         if name not in table:
             table[name] = value
@@ -78,14 +69,7 @@ def read_table(path: Path | None, case_ids: Iterable[str]) -> pd.DataFrame:
 
 
 def check_data(images: Path, masks: Path, table: Path | None) -> str:
-    """Read and check a data set.
-
-    Returns:
-        A description of several lines.
-
-    Raises:
-        InputError: Lists everything that is wrong.
-    """
+    """Read and check a data set, and return a description of several lines."""
     files = find_images(images)
     raw_images, raw_masks = (
         {case_id: partial(open_image, path) for case_id, path in found.items()}
@@ -103,9 +87,8 @@ def check_data(images: Path, masks: Path, table: Path | None) -> str:
         "near-duplicates": f"{summary['near_duplicates']} pairs",
     }
     if nearest := summary["nearest_pair"]:
-        facts["nearest pair"] = (
-            f"{' and '.join(nearest['cases'])}, {nearest['differing_bits']} of {nearest['of_bits']} bits differ"
-        )
+        bits = f"{nearest['differing_bits']} of {nearest['of_bits']} bits differ"
+        facts["nearest pair"] = f"{' and '.join(nearest['cases'])}, {bits}"
     lines = [f"No problems found: {summary['cases']} cases, {facts.pop('groups')} groups."]
     return "\n".join([*lines, *(f"  {name:<18}{value}" for name, value in facts.items())])
 

@@ -16,11 +16,7 @@ RESERVED_LIST = "isic2018_reserved"
 
 
 def read_list(name: str) -> tuple[str, ...]:
-    """Return the case ids of a list that is part of this package.
-
-    Raises:
-        InputError: There is no list with this name.
-    """
+    """Return the case ids of a list that is part of this package."""
     file = resources.files("lesion_segmentation.data.sources").joinpath(f"{name}.csv")
     if not file.is_file():
         raise InputError(f"Unknown list of cases {name!r}, expected {RESERVED_LIST}.")
@@ -29,11 +25,7 @@ def read_list(name: str) -> tuple[str, ...]:
 
 
 def select_reserved(table: pd.DataFrame, settings: SplitSettings) -> list[str]:
-    """Return the reserved cases that are in the table.
-
-    Raises:
-        InputError: There is none.
-    """
+    """Return the reserved cases that are in the table."""
     found = [case_id for case_id in read_list(RESERVED_LIST) if case_id in table.index]
     if not found:
         raise InputError(

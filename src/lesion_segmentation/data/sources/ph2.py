@@ -1,18 +1,23 @@
-"""Import of PH2 from its known layouts into the layout of the project, checked against the manifest."""
+"""Import of PH2 from its known layouts into the layout of the project, checked against its manifest.
+
+The manifest, ph2_manifest.csv, has the size and the hashes of every image and mask.
+"""
 
 import re
 import shutil
 import struct
 import warnings
+from importlib import resources
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from PIL import Image
 
 from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.data.annotations import ANNOTATION_COLUMNS, ANNOTATIONS, format_annotations, parse_annotations
 from lesion_segmentation.data.sources.archives import open_source, temporary_folder
-from lesion_segmentation.data.sources.ph2_manifest import describe_images, read_manifest, small_image_hash
+from lesion_segmentation.images.read import pixel_hash, to_mask, to_rgb
 
 _OFFICIAL_IMAGE, _OFFICIAL_MASK = re.compile(r"(IMD\d{3})\.bmp", re.I), re.compile(r"(IMD\d{3})_lesion\.bmp", re.I)
 _KAGGLE_IMAGE, _KAGGLE_MASK = re.compile(r"X_img_(\d+)\.bmp", re.I), re.compile(r"Y_img_(\d+)\.bmp", re.I)
@@ -21,8 +26,8 @@ _READ_ERRORS = (OSError, ValueError, SyntaxError, MemoryError, OverflowError, st
 """Errors of Pillow for files that are not images, are damaged, or have billions of pixels."""
 _REMEDY = 'Nothing was written. Get an original copy of PH2 (README, "The data") and call make ph2 FROM=... again.'
 
-FilePair = tuple[Path | None, Path | None]
-"""The files of an image and of its mask, or None for a missing file."""
+Files = dict[str, Path]
+"""The files by case_id."""
 
 
 def import_ph2(source: Path, target: Path, manifest: pd.DataFrame | None = None) -> str:
@@ -36,7 +41,7 @@ def import_ph2(source: Path, target: Path, manifest: pd.DataFrame | None = None)
         manifest: The expected cases, by default the 200 of PH2.
 
     Returns:
-        A sentence that reports what was written.
+        A report of what was written.
 
     Raises:
         InputError: Lists everything that is missing, extra or different, or says what to do with the archive.
@@ -56,16 +61,16 @@ def _import(source: Path, target: Path, manifest: pd.DataFrame) -> str:
     target.parent.mkdir(parents=True, exist_ok=True)
     with open_source(source, target.parent) as folder, temporary_folder(target.parent) as work:
         problems: list[str] = []
-        pairs = _find_pairs(folder, manifest, problems)
+        images, masks = _find_files(folder, manifest, problems)
         annotations = _find_annotations(folder, list(manifest.index), problems)
-        for case_id, (image, mask) in sorted(pairs.items()):
-            problems += _check_pair(case_id, image, mask, manifest)
+        for case_id in sorted(manifest.index):
+            problems += _check_pair(case_id, images, masks, manifest.loc[case_id])
         if problems:
             raise InputError.from_problems(f"{source} is not PH2 as its authors distribute it", problems, _REMEDY)
         finished = work / "ph2"
-        _write(finished, pairs, annotations)
+        _write(finished, images, masks, annotations)
         _replace(finished, target)
-    report = f"PH2: {len(pairs)} cases checked and written to {target}."
+    report = f"PH2: {len(manifest)} cases checked and written to {target}."
     if (parse_annotations(annotations)["diagnosis"] != "").all():
         return report
     return f"{report} The copy has no annotations, so the split protocols stratified and folds cannot stratify."
@@ -94,7 +99,8 @@ def _check_target(source: Path, target: Path) -> None:
         )
 
 
-def _find_pairs(folder: Path, manifest: pd.DataFrame, problems: list[str]) -> dict[str, FilePair]:
+def _find_files(folder: Path, manifest: pd.DataFrame, problems: list[str]) -> tuple[Files, Files]:
+    """Return the files of the images and of the masks."""
     flat = [path for path in folder.rglob("masks") if path.is_dir() and (path.parent / "images").is_dir()]
     if flat:  # the layout that an import writes
         images, masks = (_files(flat[0].parent / part, _OFFICIAL_IMAGE, problems) for part in ("images", "masks"))
@@ -104,12 +110,12 @@ def _find_pairs(folder: Path, manifest: pd.DataFrame, problems: list[str]) -> di
         images, masks = _find_kaggle(folder, manifest, problems)
     extra = sorted((set(images) | set(masks)) - set(manifest.index))
     problems += [f"{case_id}: it is not a case of PH2" for case_id in extra]
-    return {case_id: (images.get(case_id), masks.get(case_id)) for case_id in manifest.index}
+    return images, masks
 
 
-def _files(folder: Path, pattern: re.Pattern[str], problems: list[str]) -> dict[str, Path]:
+def _files(folder: Path, pattern: re.Pattern[str], problems: list[str]) -> Files:
     """Return the files at any depth that match, by the name in the pattern. PH2's ROI images match no pattern."""
-    found: dict[str, Path] = {}
+    found: Files = {}
     for path in sorted(folder.rglob("*.[bB][mM][pP]")):
         if match := pattern.fullmatch(path.name):
             name = match[1].upper()
@@ -120,12 +126,12 @@ def _files(folder: Path, pattern: re.Pattern[str], problems: list[str]) -> dict[
     return found
 
 
-def _find_kaggle(folder: Path, manifest: pd.DataFrame, problems: list[str]) -> tuple[dict[str, Path], dict[str, Path]]:
+def _find_kaggle(folder: Path, manifest: pd.DataFrame, problems: list[str]) -> tuple[Files, Files]:
     """Identify Kaggle's numbered files by the pixels of the images."""
     numbered, numbered_masks = _files(folder, _KAGGLE_IMAGE, problems), _files(folder, _KAGGLE_MASK, problems)
     known = {str(row.small_image_sha256): str(row.Index) for row in manifest.itertuples()}
-    images: dict[str, Path] = {}
-    masks: dict[str, Path] = {}
+    images: Files = {}
+    masks: Files = {}
     for number in sorted(set(numbered) | set(numbered_masks), key=int):
         if number not in numbered:
             problems.append(f"Y_img_{number}.bmp: the image X_img_{number}.bmp of this mask is missing")
@@ -143,8 +149,7 @@ def _find_kaggle(folder: Path, manifest: pd.DataFrame, problems: list[str]) -> t
 
 def _open(path: Path) -> Image.Image:
     """Open an image. More pixels than Pillow considers safe are an error, not only a warning."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
+    with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning):
         return Image.open(path)
 
 
@@ -157,20 +162,18 @@ def _identify(path: Path, known: dict[str, str], problems: list[str]) -> str | N
         return None
     if case_id is None:
         problems.append(f"{path.name}: it is not an image of PH2")
-        return None
     return case_id
 
 
-def _check_pair(case_id: str, image: Path | None, mask: Path | None, manifest: pd.DataFrame) -> list[str]:
-    missing = [f"{case_id}: the {name} is missing" for name, path in (("image", image), ("mask", mask)) if path is None]
-    if missing or image is None or mask is None:
-        return missing
+def _check_pair(case_id: str, images: Files, masks: Files, expected: pd.Series) -> list[str]:
+    missing = [name for name, files in (("image", images), ("mask", masks)) if case_id not in files]
+    if missing:
+        return [f"{case_id}: the {name} is missing" for name in missing]
     try:
-        with _open(image) as image_file, _open(mask) as mask_file:
-            found = describe_images(image_file, mask_file)
+        with _open(images[case_id]) as image, _open(masks[case_id]) as mask:
+            found = describe_images(image, mask)
     except _READ_ERRORS as error:
         return [f"{case_id}: it cannot be read ({error})"]
-    expected = manifest.loc[case_id]
     if (found["width"], found["height"]) != (expected["width"], expected["height"]):
         sizes = [f"{size['width']} x {size['height']} pixels" for size in (found, expected)]
         return [f"{case_id}: it has {sizes[0]}, expected {sizes[1]}"]
@@ -196,14 +199,11 @@ def _find_annotations(folder: Path, case_ids: list[str], problems: list[str]) ->
     return text
 
 
-def _write(work: Path, pairs: dict[str, FilePair], annotations: str) -> None:
-    for name in ("images", "masks"):
+def _write(work: Path, images: Files, masks: Files, annotations: str) -> None:
+    for name, files in (("images", images), ("masks", masks)):
         (work / name).mkdir(parents=True)
-    for case_id, (image, mask) in pairs.items():
-        assert image is not None
-        assert mask is not None
-        shutil.copyfile(image, work / "images" / f"{case_id}.bmp")
-        shutil.copyfile(mask, work / "masks" / f"{case_id}.bmp")
+        for case_id, file in files.items():
+            shutil.copyfile(file, work / name / f"{case_id}.bmp")
     (work / ANNOTATIONS).write_text(annotations, encoding="utf-8")
 
 
@@ -213,3 +213,32 @@ def _replace(finished: Path, target: Path) -> None:
         if target.exists():
             target.rename(aside / "old")
         finished.rename(target)
+
+
+def read_manifest() -> pd.DataFrame:
+    """Return the 200 cases, indexed by case_id, with width, height and the hashes of `describe_images`."""
+    with resources.files("lesion_segmentation.data.sources").joinpath("ph2_manifest.csv").open() as file:
+        return pd.read_csv(file).set_index("case_id")
+
+
+def describe_images(image: Image.Image, mask: Image.Image) -> dict[str, object]:
+    """Return the row of the manifest for an image and its mask: size in pixels, and SHA-256 hashes of the pixels."""
+    return {
+        "width": image.width,
+        "height": image.height,
+        "image_sha256": pixel_hash(to_rgb(image)),
+        "mask_sha256": pixel_hash(to_mask(mask)),
+        "small_image_sha256": small_image_hash(image),
+    }
+
+
+def small_image_hash(image: Image.Image) -> str:
+    """Return the hash of the pixels at 256 x 192 (Lanczos), which identifies a case whatever its file name is."""
+    return pixel_hash(np.asarray(image.convert("RGB").resize((256, 192), Image.Resampling.LANCZOS)))
+
+
+def match_manifest(cases: pd.DataFrame) -> np.ndarray:
+    """Return for each case whether its case_id, image_sha256 and mask_sha256 are those of a case of PH2."""
+    keys = ["image_sha256", "mask_sha256"]
+    known = set(read_manifest()[keys].itertuples(name=None))
+    return np.array([row in known for row in cases.set_index("case_id")[keys].itertuples(name=None)], dtype=bool)

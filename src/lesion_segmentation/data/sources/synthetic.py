@@ -4,9 +4,8 @@ A synthetic case has textured skin with a vignette, and a lesion with an irregul
 hairs and gel bubbles. Its mask is exact, since the border is known.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,24 +15,16 @@ from lesion_segmentation.data.annotations import ANNOTATION_COLUMNS, format_anno
 
 SOURCE = "synthetic"
 """Name of the data set."""
-PREFIX = "SYN"
-"""Prefix of the case ids."""
 SIZES = ((384, 288), (383, 288), (382, 286), (400, 300), (360, 270))
 """Width and height in pixels, about half of PH2's."""
 
-# Colours of PH2's codes on the synthetic skin (RGB, 0 to 255).
-_COLORS: Mapping[int, tuple[int, int, int]] = {
-    1: (228, 205, 195),
-    2: (186, 96, 88),
-    3: (172, 122, 88),
-    4: (112, 70, 48),
-    5: (112, 112, 128),
-    6: (58, 42, 38),
-}
+_COLORS = np.array(
+    [(228, 205, 195), (186, 96, 88), (172, 122, 88), (112, 70, 48), (112, 112, 128), (58, 42, 38)], float
+)
+"""Colours of PH2's codes 1 to 6 on the synthetic skin (RGB, 0 to 255)."""
 
 
-@dataclass(frozen=True)
-class SyntheticCase:
+class SyntheticCase(NamedTuple):
     """Image, uint8 (H, W, 3), mask, bool (H, W), and the cells of its row in PH2_dataset.txt by column."""
 
     image: np.ndarray
@@ -43,11 +34,10 @@ class SyntheticCase:
 
 def case_ids(count: int) -> list[str]:
     """Return SYN001, SYN002, ..."""
-    return [f"{PREFIX}{number:03d}" for number in range(1, count + 1)]
+    return [f"SYN{number:03d}" for number in range(1, count + 1)]
 
 
-@dataclass(frozen=True)
-class _Plan:
+class _Plan(NamedTuple):
     """Properties of a case that determine its annotations."""
 
     diagnosis: int
@@ -88,7 +78,24 @@ def _plan(number: int, seed: int) -> _Plan:
     more = {0: [2], 1: [2, 6, 5], 2: [1, 2, 5, 6]}[diagnosis]
     extra = generator.permutation(more)[: generator.integers(0, 2 + diagnosis)]
     colors = [3, 4, *(int(code) for code in extra)]
-    return _Plan(diagnosis, irregularity, colors, _codes(generator, number, diagnosis, irregularity, sorted(colors)))
+    atypical = diagnosis > 0
+
+    def present(probability: float) -> str:
+        return "P" if generator.uniform() < probability else "A"
+
+    codes = {
+        "case_id": f"SYN{number:03d}",
+        "histological_diagnosis": "Melanoma" if diagnosis == 2 else "",
+        "diagnosis": str(diagnosis),
+        "asymmetry": str(int(np.digitize(irregularity, (0.08, 0.14)))),
+        "pigment_network": "AT" if atypical else "T",
+        "dots_globules": str(generator.choice(["A", "AT"] if atypical else ["A", "T"])),
+        "streaks": present(0.1 + 0.2 * diagnosis),
+        "regression_areas": present(0.2 * diagnosis),
+        "blue_whitish_veil": "P" if 5 in colors else "A",
+        "colors": "  ".join(str(code) for code in sorted(colors)),
+    }
+    return _Plan(diagnosis, irregularity, colors, codes)
 
 
 def _noise(generator: np.random.Generator, height: int, width: int, scale: float) -> np.ndarray:
@@ -111,10 +118,8 @@ def _skin(generator: np.random.Generator, height: int, width: int) -> np.ndarray
     tone = np.array([205, 160, 140]) + generator.normal(0, 14) + generator.normal(0, 6, 3)
     blotches = 7 * _noise(generator, height, width, 28)
     furrows = 4 * _noise(generator, height, width, 1.6)
-    flush = np.stack(
-        [np.zeros((height, width)), *(5 * _noise(generator, height, width, 40) for _ in range(2))], axis=-1
-    )
-    return tone + (blotches + furrows)[..., None] + flush
+    flush = [np.zeros((height, width)), *(5 * _noise(generator, height, width, 40) for _ in range(2))]
+    return tone + (blotches + furrows)[..., None] + np.stack(flush, axis=-1)
 
 
 def _outline(generator: np.random.Generator, height: int, width: int, plan: _Plan) -> np.ndarray:
@@ -142,7 +147,7 @@ def _lesion(generator: np.random.Generator, skin: np.ndarray, colors: list[int])
     weights = np.exp(2.2 * fields)
     weights[2:] *= 0.35  # light and dark brown are the most frequent colours
     weights /= weights.sum(axis=0)
-    palette = np.array([_COLORS[code] for code in colors], dtype=float)
+    palette = _COLORS[np.array(colors) - 1]
     painted = np.einsum("chw,cr->hwr", weights, palette) + 6 * _noise(generator, height, width, 2.5)[..., None]
     strength = generator.uniform(0.5, 0.95)  # the faintest lesion keeps half of the skin's colour
     return skin * (1 - strength) + painted * strength
@@ -165,11 +170,8 @@ def _draw_hairs(generator: np.random.Generator, image: Image.Image) -> None:
         angles = direction + bend * np.arange(len(steps))
         points = start + 4 * np.cumsum(np.stack([np.cos(angles), np.sin(angles)], axis=1), axis=0)
         shade = int(generator.uniform(25, 70))
-        pen.line(
-            [(float(x), float(y)) for x, y in points],
-            fill=(shade + 12, shade, shade - 8),
-            width=int(generator.integers(1, 4)),
-        )
+        color, thickness = (shade + 12, shade, shade - 8), int(generator.integers(1, 4))
+        pen.line([(float(x), float(y)) for x, y in points], fill=color, width=thickness)
 
 
 def _add_bubbles(generator: np.random.Generator, pixels: np.ndarray) -> np.ndarray:
@@ -187,25 +189,3 @@ def _add_bubbles(generator: np.random.Generator, pixels: np.ndarray) -> np.ndarr
         glow += 90 * np.exp(-((np.hypot(rows - row + radius / 2, columns - column + radius / 2) / 1.8) ** 2))
         light[top : top + len(rows), left : left + rows.shape[1]] += glow
     return pixels + light[..., None]
-
-
-def _codes(
-    generator: np.random.Generator, number: int, diagnosis: int, irregularity: float, colors: list[int]
-) -> dict[str, str]:
-    atypical = diagnosis > 0
-
-    def present(probability: float) -> str:
-        return "P" if generator.uniform() < probability else "A"
-
-    return {
-        "case_id": f"{PREFIX}{number:03d}",
-        "histological_diagnosis": "Melanoma" if diagnosis == 2 else "",
-        "diagnosis": str(diagnosis),
-        "asymmetry": str(int(np.digitize(irregularity, (0.08, 0.14)))),
-        "pigment_network": "AT" if atypical else "T",
-        "dots_globules": str(generator.choice(["A", "AT"] if atypical else ["A", "T"])),
-        "streaks": present(0.1 + 0.2 * diagnosis),
-        "regression_areas": present(0.2 * diagnosis),
-        "blue_whitish_veil": "P" if 5 in colors else "A",
-        "colors": "  ".join(str(code) for code in colors),
-    }

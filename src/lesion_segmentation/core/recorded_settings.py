@@ -1,4 +1,4 @@
-"""One table of keys that were renamed, with which weights and checkpoints of earlier versions are read."""
+"""Settings that files such as checkpoints record: their former key names, and comparison with the current settings."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,6 +19,7 @@ RENAMED_KEYS = {
 """Former name to present name, of metadata in format versions up to 4 and of parameters."""
 
 RENAMED_VALUES = {"standardised": "standardized"}
+MISSING = "nothing"
 
 
 def rename_keys(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -35,3 +36,17 @@ def rename_keys(values: Mapping[str, Any]) -> dict[str, Any]:
             value = RENAMED_VALUES.get(value, value)
         present[".".join(RENAMED_KEYS.get(part, part) for part in parts)] = value
     return present
+
+
+def find_differences(
+    earlier: Mapping[str, Any], now: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> list[tuple[str, Any, Any]]:
+    """Return (name, earlier value, current value) of each setting that differs, sorted by name.
+
+    A setting that one side lacks, as in a file that is older than the setting, has its value in `defaults`, else
+    MISSING.
+    """
+    names = sorted({*earlier, *now})
+    assumed = {**dict.fromkeys(names, MISSING), **defaults}
+    before, after = {**assumed, **earlier}, {**assumed, **now}
+    return [(name, before[name], after[name]) for name in names if before[name] != after[name]]

@@ -1,6 +1,6 @@
 """Differences between recorded and current settings."""
 
-from lesion_segmentation.core.differences import MISSING, find_differences
+from lesion_segmentation.core.recorded_settings import MISSING, find_differences
 
 
 def test_missing_settings_have_their_default():

@@ -1,4 +1,4 @@
-"""Run lock: one run at a time per data root, because two would mix their files."""
+"""Protection of output folders: one run at a time per data root, and no images of patients in git."""
 
 import hashlib
 import tempfile
@@ -9,12 +9,18 @@ from typing import Any
 from filelock import FileLock, Timeout
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
+from kedro.io import DataCatalog
+from kedro.pipeline import Pipeline
 
+from lesion_project.datasets.atomic import file_of
 from lesion_segmentation.core.errors import InputError
 
 
-class RunLockHooks:
-    """Holds a file lock for the data root during a run. The operating system releases it if the process is killed."""
+class OutputHooks:
+    """Holds a file lock for the data root during a run, because two runs would mix their files.
+
+    The operating system releases the lock if the process is killed.
+    """
 
     def __init__(self) -> None:
         self._root = Path()
@@ -25,14 +31,28 @@ class RunLockHooks:
         self._root = (Path(context.project_path) / context.config_loader["parameters"]["data_root"]).resolve()
 
     @hook_impl(wrapper=True, tryfirst=True)
-    def before_pipeline_run(self, run_params: dict[str, Any]) -> Generator[None, Any, Any]:
+    def before_pipeline_run(
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
+    ) -> Generator[None, Any, Any]:
         """Refuse a run while another one uses the same data root. Release the lock if another check refuses the run."""
         self._acquire()
         try:
-            return (yield)
+            result = yield
+            files = [file_of(catalog, name) for name in pipeline.all_outputs()]
+            folders = {path.resolve().parent for path in files if path is not None}
+            _ignore_in_git(folders, Path(run_params["project_path"]).resolve())
+            return result
         except BaseException:
             self._release()
             raise
+
+    @hook_impl(trylast=True)
+    def after_pipeline_run(self) -> None:
+        self._release()
+
+    @hook_impl(trylast=True)
+    def on_pipeline_error(self) -> None:
+        self._release()
 
     def _acquire(self) -> None:
         self._release()  # an earlier run of this process may have been interrupted, for example in a notebook
@@ -46,14 +66,6 @@ class RunLockHooks:
             ) from None
         self._lock = lock
 
-    @hook_impl(trylast=True)
-    def after_pipeline_run(self, run_params: dict[str, Any]) -> None:
-        self._release()
-
-    @hook_impl(trylast=True)
-    def on_pipeline_error(self, error: Exception) -> None:
-        self._release()
-
     def _release(self) -> None:
         if self._lock is not None:
             self._lock.release()
@@ -64,3 +76,12 @@ def lock_file_of(root: Path) -> Path:
     """Return the path of the lock file, which is a temporary file named by a hash of the data root's path."""
     digest = hashlib.sha256(str(root).encode()).hexdigest()[:16]
     return Path(tempfile.gettempdir()) / f"lesion-segmentation-{digest}.lock"
+
+
+def _ignore_in_git(folders: set[Path], project: Path) -> None:
+    """Write missing .gitignore files to folders inside the project. The folder `data` has its own."""
+    for folder in folders:
+        if folder.is_relative_to(project) and not folder.is_relative_to(project / "data"):
+            folder.mkdir(parents=True, exist_ok=True)
+            if not (folder / ".gitignore").exists():
+                (folder / ".gitignore").write_text("# Images of patients, and files derived from them.\n*\n")
