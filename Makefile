@@ -8,7 +8,7 @@ export GOMP_SPINCOUNT ?= 1000
 PYTEST := $(BIN)/pytest --numprocesses auto --dist loadgroup
 
 .NOTPARALLEL:
-.PHONY: bench cv demo encoders lint mlflow ph2 setup setup-dev test test-all test-long viz
+.PHONY: bench cv demo encoders lint mlflow notebooks ph2 setup setup-dev test test-all test-long viz
 
 setup: .venv/.project
 setup-dev: .venv/.dev
@@ -27,7 +27,8 @@ setup-dev: .venv/.dev
 
 .venv/.project: EXTRAS := project
 .venv/.dev: EXTRAS := project,serve,scale,dev
-.venv/.project .venv/.dev: .venv/.torch pyproject.toml requirements.lock
+.venv/.notebooks: EXTRAS := project,notebooks
+.venv/.project .venv/.dev .venv/.notebooks: .venv/.torch pyproject.toml requirements.lock
 	grep -v '^torch==' requirements.lock > .venv/constraints.txt
 	{ test -x $(BIN)/uv && $(BIN)/uv pip install --python $(BIN)/python --editable '.[$(EXTRAS)]' --constraint .venv/constraints.txt; } \
 	|| $(BIN)/python -m pip install --editable '.[$(EXTRAS)]' --constraint .venv/constraints.txt
@@ -65,6 +66,9 @@ cv: setup
 
 bench: setup-dev
 	$(BIN)/python -m benchmarks data/08_reporting/benchmark
+
+notebooks: .venv/.notebooks
+	$(BIN)/jupyter lab notebooks
 
 mlflow: setup
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db --workers 1

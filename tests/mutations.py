@@ -54,7 +54,7 @@ class Fault(NamedTuple):
 # fmt: off
 FAULTS = (
     Fault("sweep-removes-files-of-live-writers", "lesion_segmentation/core/atomic_files.py",
-          "if found and not is_alive(int(found[1])):", "if found:"),
+          "return found is not None and not is_alive(int(found[1]))", "return found is not None"),
     Fault("fingerprint-ignores-modification", "lesion_segmentation/core/storage.py",
           'zlib.crc32(" ".join(marks).encode())', "0"),
     Fault("every-worker-gets-the-first-gpu", "lesion_segmentation/core/workers.py",
@@ -121,7 +121,7 @@ FAULTS = (
     Fault("body-limit-per-chunk", "lesion_segmentation/serving/limits.py",
           "if len(body) > max_bytes:", "if len(chunk) > max_bytes:"),
     Fault("token-prefix-accepted", "lesion_segmentation/serving/service.py",
-          "hmac.compare_digest(given, self.settings.token.encode())", "self.settings.token.encode().startswith(given)"),
+          "hmac.compare_digest(credentials.encode(), token.encode())", "token.startswith(credentials)"),
     Fault("killed-run-reported-finished", "lesion_project/tracking/run.py", 'run_id, "KILLED"', 'run_id, "FINISHED"'),
     Fault("champion-without-significance", "lesion_project/tracking/registry.py",
           'if row["low"] > 0:', 'if row["difference"] > 0:'),

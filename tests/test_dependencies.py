@@ -153,7 +153,8 @@ def test_library_works_without_extras_and_names_missing_ones(tmp_path):
     for (extra, command), (status, output, error) in zip(expected, results[len(need_none) :], strict=True):
         assert status == 1, (command, output, error)
         found = re.fullmatch(
-            r"Error: The package \S+ is not installed. Install the extra (\w+): pip install '(.+)'\n", output
+            r"(?:Exporting.*\n)?Error: The package \S+ is not installed. Install the extra (\w+): pip install '(.+)'\n",
+            output,
         )
         assert found, (command, output, error)
         assert found.groups() == (extra, f"lesion-segmentation[{extra}]")

@@ -1,1 +1,6 @@
 """Kedro project that trains, evaluates and reports on lesion segmentation with the library `lesion_segmentation`."""
+
+import os
+
+os.environ.setdefault("KEDRO_DISABLE_TELEMETRY", "true")  # .telemetry only has an effect in the folder of the project
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

@@ -2,19 +2,21 @@
 
 import copy
 import functools
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
+from kedro.config import MissingConfigException
 from kedro.framework.cli.project import run as kedro_run
-from kedro.framework.cli.utils import _split_params
+from kedro.framework.cli.utils import KedroCliError, _split_params
 from kedro.io import DatasetError
 from kedro.utils import find_kedro_project
 from kedro.validation.exceptions import ParameterValidationError
-from yaml import YAMLError  # type: ignore[import-untyped]
 
-from lesion_project.selection import check_environment, check_selection
+from lesion_project.selection import check_environment, check_runner, check_selection
 from lesion_segmentation.cli import (
     UserPath,
     audit_command,
@@ -28,7 +30,7 @@ from lesion_segmentation.cli import (
     serve_command,
     workers_options,
 )
-from lesion_segmentation.core.errors import InputError, first_line
+from lesion_segmentation.core.errors import InputError, find_input_error, first_line
 from lesion_segmentation.core.storage import find_location
 from lesion_segmentation.core.workers import check_workers
 from lesion_segmentation.released import WEIGHTS, read_figures
@@ -41,28 +43,43 @@ def _plain_errors(function: Callable[..., Any]) -> Callable[..., Any]:
     def unwrapping(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
-        except ParameterValidationError as error:
+        except (KedroCliError, MissingConfigException, ParameterValidationError) as error:
             raise InputError(str(error)) from error
         except DatasetError as error:
-            cause: BaseException | None = error
-            while cause is not None and not isinstance(cause, InputError):
-                cause = cause.__cause__
-            if cause is None:
-                raise
-            raise cause from None
+            raise find_input_error(error) or error from None
 
     return plain_errors(unwrapping)
 
 
-def _read_params(context: click.Context, option: click.Parameter, value: Any) -> Any:
-    """Parse --params with Kedro's function, but report invalid YAML without a traceback."""
-    try:
-        return _split_params(context, option, value)
-    except YAMLError as error:
-        raise click.BadParameter(
-            f"{value!r} cannot be parsed ({first_line(error)}). Expected name=value,name=value. "
-            "Put values that contain commas into a file, such as conf/<env>/parameters.yml."
-        ) from error
+def _explain_errors(read: Callable[..., Any], expected: str) -> Callable[..., Any]:
+    """Make a function of Kedro's that reads an option report a value that it cannot read without a traceback."""
+
+    def reading(context: click.Context, option: click.Parameter, value: Any) -> Any:
+        try:
+            return read(context, option, value)
+        except click.UsageError:
+            raise
+        except Exception as error:  # YAML, OmegaConf and Kedro raise many types
+            raise click.BadParameter(f"{value!r} cannot be read ({first_line(error)}). Expected {expected}.") from error
+
+    return reading
+
+
+_EXPECTED = {
+    "params": "name=value,name=value. Put values that contain commas into a file, such as conf/<env>/parameters.yml",
+    "runner_params": "name=value,name=value",
+    "load_versions": "dataset:version,dataset:version",
+    "config": "a YAML file with the section `run`, whose keys are options such as pipelines, tags and params",
+}
+
+
+def _split_patterns(context: click.Context, option: click.Parameter, value: Any) -> Any:
+    """Split --params with a pattern such as data.ignore=*_superpixels.png, which would be an alias in YAML."""
+    quoted = re.sub(r"=(\*[^,]*)", r"='\1'", value) if isinstance(value, str) else value
+    return _split_params(context, option, quoted)
+
+
+_read_params = _explain_errors(_split_patterns, _EXPECTED["params"])
 
 
 @click.group(name="lesion_segmentation")
@@ -71,13 +88,26 @@ def cli() -> None:
 
 
 def _run(**options: Any) -> Any:
-    """Run like Kedro, after checking that the environment and the selected pipelines and nodes exist."""
+    """Run like Kedro, after checking that the environment, the runner and all selected names exist."""
     from kedro.framework.project import pipelines
 
-    project = find_kedro_project(Path.cwd())
-    if project is not None and not options.get("conf_source"):
-        check_environment(project / "conf", options.get("env"))
-    return _KEDRO_RUN(**check_selection(options, dict(pipelines)))
+    context = click.get_current_context()
+    for option in context.command.params:
+        given = context.get_parameter_source(option.name or "") is click.core.ParameterSource.COMMANDLINE
+        if given and options[option.name or ""] in ("", [], None):
+            raise InputError(f"{option.opts[0]} is empty. Give it a value, or omit it.")
+    source = options.get("conf_source") or (find_kedro_project(Path.cwd()) or Path.cwd()) / "conf"
+    if not Path(source).is_file() and "://" not in str(source):  # Kedro also reads archives and object stores
+        check_environment(Path(source), options.get("env") or os.environ.get("KEDRO_ENV"))
+    check_runner(options.get("runner") or "SequentialRunner", options.get("runner_params") or {})
+    checked = check_selection(options, dict(pipelines))
+    checked["node_names"] = list(dict.fromkeys(checked["node_names"]))  # Kedro refuses a node that is named twice
+    try:
+        return _KEDRO_RUN(**checked)
+    except ValueError as error:
+        if "contains no nodes" not in str(error):
+            raise
+        raise InputError("No node is selected by all of these options together. Omit one of them.") from error
 
 
 run = copy.copy(kedro_run)
@@ -85,7 +115,10 @@ assert run.callback is not None
 _KEDRO_RUN = run.callback
 run.callback = _plain_errors(_run)
 run.params = [copy.copy(option) for option in run.params]
-next(option for option in run.params if option.name == "params").callback = _read_params
+for option in run.params:
+    if option.name in _EXPECTED and option.callback is not None:
+        read = _split_patterns if option.name == "params" else option.callback
+        option.callback = _explain_errors(read, _EXPECTED[option.name])
 for command in (run, check_data_command, audit_command, export_command, serve_command):
     cli.add_command(command)
 
@@ -157,13 +190,15 @@ def predict_command(source: str, target: str, **options: Any) -> None:
     IN and OUT may be remote, such as s3://bucket/folder, with credentials in conf/local/credentials.yml. The command
     runs the pipeline `prediction` and logs its parameters and counts to MLflow, but no file names.
     """
+    if project := find_kedro_project(Path.cwd()):
+        check_environment(project / "conf", options["env"])
     if "://" in source + target:
         from lesion_project.experiments.prediction import use_credentials
 
         use_credentials(_find_project(), options["env"])
     arguments = {"source": find_location(source), "target": find_location(target)}
     if options["no_tracking"]:
-        predict_untracked(**arguments, options=options)
+        predict_untracked(**arguments, options=options, find_weights=functools.partial(_find_weights, options["env"]))
         return
     from lesion_project.experiments.prediction import run_prediction
     from lesion_segmentation.prediction.request import check_request
@@ -173,7 +208,13 @@ def predict_command(source: str, target: str, **options: Any) -> None:
     images, _ = check_request(**arguments, shard=options["shard"], truth=options["truth"])
     arguments |= {name: options[name] for name in ("shard", "truth", "weights", "workers", "scheduler")}
     counts = run_prediction(_find_project(), options["env"], arguments, images, settings)
-    report_counts(*counts, arguments["target"])
+    report_counts(*counts, len(images.left_out or {}), arguments["target"], options["truth"])
+
+
+def _find_weights(env: str | None, name: str) -> Any:
+    from lesion_project.experiments.prediction import find_weights
+
+    return find_weights(_find_project(), env, name)
 
 
 @cli.command("sweep")
@@ -182,7 +223,9 @@ def sweep_command(project: Path, env: str | None, **options: Any) -> None:
     """Search the space `sweep.space` for a training recipe. Finished trials are not repeated."""
     from lesion_project.experiments.sweep import run_sweep
 
-    click.echo(run_sweep(project, env, **options).head(5).to_string(index=False))
+    click.echo(
+        run_sweep(project, env, **options).drop(columns="reason", errors="ignore").head(5).to_string(index=False)
+    )
 
 
 @cli.command("verify")

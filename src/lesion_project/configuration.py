@@ -26,7 +26,8 @@ class ProjectConfigLoader(OmegaConfigLoader):
     ) -> None:
         default = "data" if env is None or env in OWN_DATA else f"data/{env}"
         given = {"data_root": default, **(runtime_params or {})}
-        given["data_root"] = str(expand_home(given["data_root"]))
+        if isinstance(given["data_root"], str | int | float):  # a check of the parameters refuses all other types
+            given["data_root"] = str(expand_home(given["data_root"]))
         super().__init__(conf_source, env, given, **options)
 
     def __getitem__(self, key: str) -> Any:

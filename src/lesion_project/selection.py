@@ -11,13 +11,37 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from lesion_segmentation.core.errors import InputError
+from lesion_segmentation.core.errors import InputError, first_line
+
+RUNNERS = ("SequentialRunner", "ThreadRunner", "ParallelRunner")
 
 
 def check_environment(conf: Path, env: str | None) -> None:
-    """Raise an `InputError` if an environment has no folder below `conf`."""
-    if env is not None and not (conf / env).is_dir():
+    """Raise an `InputError` if an environment is not the name of a folder in `conf`, such as a path to elsewhere."""
+    if not (conf / "base").is_dir():
+        raise InputError(f"{conf} has no folder base. Expected a folder of configuration such as conf of this project.")
+    if env is not None:
         _require_known("environment", [env], [path.name for path in conf.iterdir() if path.is_dir()])
+
+
+def check_runner(name: str, params: Mapping[str, Any]) -> None:
+    """Raise an `InputError` for an unknown runner, or for parameters that it does not accept."""
+    from kedro.runner import AbstractRunner
+    from kedro.utils import load_obj
+
+    if "." not in name:
+        _require_known("runner", [name], RUNNERS)
+    if name == "ParallelRunner":
+        return  # a hook refuses it with the reason, and creating it starts a process
+    try:
+        runner = load_obj(name, "kedro.runner")(**params)
+        if not (isinstance(runner, AbstractRunner) and isinstance(params.get("is_async", False), bool)):
+            raise TypeError("it is not a runner, or is_async is neither true nor false")
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise InputError(
+            f"The runner {name} cannot be created with the parameters {dict(params)} ({first_line(error)}). "
+            "Expected SequentialRunner or ThreadRunner, with is_async=true or, for ThreadRunner, max_workers=<number>."
+        ) from error
 
 
 def check_selection(options: Mapping[str, Any], pipelines: Mapping[str, Any]) -> dict[str, Any]:
@@ -25,9 +49,7 @@ def check_selection(options: Mapping[str, Any], pipelines: Mapping[str, Any]) ->
     selected = [*_split(options.get("pipelines")), *_split(options.get("pipeline"))]
     _require_known("pipeline", selected, pipelines)
     nodes = [node for name in selected or ["__default__"] for node in pipelines[name].nodes]
-    bare = {node.name: node.name.rpartition(".")[2] for node in nodes}
-    count = Counter(bare.values())
-    known = {short: full for full, short in bare.items() if count[short] == 1} | {full: full for full in bare}
+    known = shorten_node_names(node.name for node in nodes)
     checked = dict(options)
     for option in ("node_names", "from_nodes", "to_nodes"):
         if requested := _split(options.get(option)):
@@ -36,7 +58,28 @@ def check_selection(options: Mapping[str, Any], pipelines: Mapping[str, Any]) ->
     _require_known("tag", _split(options.get("tags")), {tag for node in nodes for tag in node.tags})
     spaces = [accumulate(node.namespace.split("."), "{}.{}".format) for node in nodes if node.namespace]
     _require_known("namespace", _split(options.get("namespaces")), {name for levels in spaces for name in levels})
+    inputs, outputs = ({name for node in nodes for name in getattr(node, kind)} for kind in ("inputs", "outputs"))
+    _require_known("node input", _split(options.get("from_inputs")), inputs)
+    _require_known("node output", _split(options.get("to_outputs")), outputs)
+    _require_known("dataset", options.get("load_versions") or (), inputs | outputs)
     return checked
+
+
+def load_node(line: str, local_ns: Any = None) -> None:
+    """Replace Kedro's line magic `%load_node` by one that also finds node names without their namespace."""
+    from kedro.framework.project import pipelines
+    from kedro.ipython import magic_load_node
+
+    known = shorten_node_names({node.name for pipeline in pipelines.values() for node in pipeline.nodes})
+    _require_known("node", [line.strip()], known)
+    magic_load_node(known[line.strip()])
+
+
+def shorten_node_names(names: Iterable[str]) -> dict[str, str]:
+    """Map each full node name, and each name that is unique without its namespace, to the full name."""
+    bare = {name: name.rpartition(".")[2] for name in names}
+    count = Counter(bare.values())
+    return {short: full for full, short in bare.items() if count[short] == 1} | {full: full for full in bare}
 
 
 def _require_known(kind: str, names: Iterable[str], known: Collection[str]) -> None:
@@ -44,7 +87,7 @@ def _require_known(kind: str, names: Iterable[str], known: Collection[str]) -> N
     for name in set(names) - set(known):
         similar = " or ".join(map(repr, get_close_matches(name, known)))
         hint = f"Did you mean {similar}?" if similar else f"Expected one of: {', '.join(sorted(known))}."
-        problems.append(f"Unknown {kind} {name!r}. {hint}")
+        problems.append(f"Unknown {kind} {name[:100]!r}. {hint}")
     if problems:
         raise InputError("\n".join(sorted(problems)))
 

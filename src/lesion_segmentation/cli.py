@@ -3,15 +3,17 @@
 import functools
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 
 from lesion_segmentation import __version__
 from lesion_segmentation.core.atomic_files import existing_parent, expand_home
-from lesion_segmentation.core.errors import InputError, first_line
+from lesion_segmentation.core.errors import InputError, pluralize
 from lesion_segmentation.core.extras import explain_missing_extras
 from lesion_segmentation.core.storage import Location, find_location
 from lesion_segmentation.core.workers import check_workers
@@ -98,13 +100,22 @@ def given_settings(options: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
-def report_counts(finished: int, failed: int, target: Location) -> None:
-    """Print how many images are finished and failed, and exit with SOME_FAILED if any failed."""
-    from lesion_segmentation.prediction.store import FAILURES, TABLE
+def report_counts(finished: int, failed: int, left_out: int, target: Location, truth: Path | None) -> None:
+    """Print how many images are finished, failed and left out, and the mean scores if there are true masks.
 
-    click.echo(f"{finished} images are finished: {target / TABLE}")
+    Exits with SOME_FAILED if any image failed.
+    """
+    from lesion_segmentation.prediction.store import FAILURES, LEFT_OUT, TABLE
+
+    click.echo(f"{pluralize(finished, 'image is', 'images are')} finished: {target / TABLE}")
+    if truth is not None and isinstance(target, Path):
+        from lesion_segmentation.prediction.truth import SUMMARY, describe_scores
+
+        click.echo(f"{describe_scores(target / SUMMARY)}: {target / SUMMARY}")
+    if left_out:
+        click.echo(f"{pluralize(left_out, 'file')} of IN left out, with the reasons in {target / LEFT_OUT}", err=True)
     if failed:
-        click.echo(f"{failed} images could not be predicted: {target / FAILURES}", err=True)
+        click.echo(f"{pluralize(failed, 'image')} could not be predicted: {target / FAILURES}", err=True)
         sys.exit(SOME_FAILED)
 
 
@@ -127,8 +138,10 @@ def predict_command(source: str, target: str, **options: Any) -> None:
     predict_untracked(find_location(source), find_location(target), options)
 
 
-def predict_untracked(source: Location, target: Location, options: dict[str, Any]) -> None:
-    """Run `predict` without Kedro and MLflow."""
+def predict_untracked(
+    source: Location, target: Location, options: dict[str, Any], find_weights: Callable[[str], Any] | None = None
+) -> None:
+    """Run `predict` without a Kedro session. By default, `--weights` is a file."""
     from lesion_segmentation.prediction import PredictionSettings, PredictionStore
     from lesion_segmentation.prediction.request import check_request, predict_selected, write_scores
 
@@ -139,11 +152,11 @@ def predict_untracked(source: Location, target: Location, options: dict[str, Any
     from lesion_segmentation.model import load_network  # imports torch, so the request is checked first
 
     store = PredictionStore(target)
-    network = load_network(expand_home(options["weights"]))
+    network = (find_weights or load_network)(options["weights"])
     counts = predict_selected(network, images, store, settings, workers, scheduler)
     if truths and isinstance(target, Path):
         write_scores(store.read_tables(), truths, target)
-    report_counts(*counts, target)
+    report_counts(*counts, len(images.left_out or {}), target, options["truth"])
 
 
 @main.command("serve")
@@ -151,23 +164,36 @@ def predict_untracked(source: Location, target: Location, options: dict[str, Any
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address; 0.0.0.0 also serves other machines.")
 @click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True, help="Port.")
 @click.option("--token", envvar="LESION_TOKEN", help="Token required for predictions. Also read from LESION_TOKEN.")
+@click.option("--root-path", default="", help="Prefix of all paths behind a proxy, such as /lesions.")
+@click.option(
+    "--allowed-hosts",
+    metavar="NAMES",
+    help="Host names to answer to besides loopback, as A,B. Default: all (*), or none on loopback without a token.",
+)
 @annotation_style_option
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @plain_errors
-def serve_command(
-    weights: Path, host: str, port: int, token: str | None, annotation_style: str | None, device: str
-) -> None:
+def serve_command(weights: Path, host: str, port: int, annotation_style: str | None, device: str, **given: Any) -> None:
     """Serve predictions over HTTP, with a web page.
 
     The web page is at http://HOST:PORT/, the description of the interface at http://HOST:PORT/docs.
     """
+    from lesion_segmentation.core.parameter_model import find_problems
     from lesion_segmentation.prediction import PredictionSettings, load_predictor
     from lesion_segmentation.serving import ServiceSettings
     from lesion_segmentation.serving.server import serve
 
-    if token == "" or os.environ.get("LESION_TOKEN") == "":
-        raise InputError("The token is empty, so it protects nothing. Set a token, or omit --token and LESION_TOKEN.")
-    settings = ServiceSettings(token=token)
+    if given["token"] is None:  # click ignores an empty variable
+        given["token"] = os.environ.get("LESION_TOKEN")
+    if find_problems("", ServiceSettings, {"token": given["token"]}):  # the message does not quote a secret
+        raise InputError(
+            "The token is empty or contains characters that a header cannot carry. Use letters, digits and -._~+/=, "
+            "or omit --token and LESION_TOKEN."
+        )
+    if (hosts := given["allowed_hosts"]) is not None:
+        given["allowed_hosts"] = tuple(name.strip() for name in hosts.split(","))
+    given["root_path"] = f"/{urlsplit(given['root_path']).path.strip('/')}".rstrip("/")
+    settings = ServiceSettings(**given)
     options = PredictionSettings(device=device, annotation_style=annotation_style, batch_size=settings.batch_size)
     predictor = load_predictor(weights, options)
     click.echo(f"The web page is at http://{host}:{port}/")
@@ -193,16 +219,20 @@ def export_command(target: Path, weights: Path, annotation_style: str | None) ->
         raise InputError(f"{target} does not end with .onnx. Choose a name such as network.onnx.")
     if not (parent := existing_parent(target)).is_dir():
         raise InputError(f"{parent} is a file, but a folder was expected. Choose another path than {target}.")
-    export_onnx(load_network(weights), target, annotation_style)
-    click.echo(f"Wrote {target}, which maps images, uint8 (N, H, W, 3), to masks and probabilities (N, H, W).")
+    network, start = load_network(weights), time.monotonic()
+    click.echo(f"Exporting {network.title}, which takes up to a minute")
+    export_onnx(network, target, annotation_style)
+    click.echo(f"Wrote {target} in {time.monotonic() - start:.0f} s")
+    click.echo("It maps images, uint8 (N, H, W, 3), to masks and probabilities (N, H, W).")
 
 
 @main.command("check-data")
 @click.argument("images", type=UserPath())
 @click.argument("masks", type=UserPath())
 @click.argument("table", type=UserPath(), required=False)
+@click.option("--ignore", default="", help="File names to leave out, such as '*_superpixels.png *_preview.jpg'.")
 @plain_errors
-def check_data_command(images: Path, masks: Path, table: Path | None) -> None:
+def check_data_command(images: Path, masks: Path, table: Path | None, ignore: str) -> None:
     """Check your own data set and list all problems.
 
     If there are none, a description of the data set is printed. Nothing is written.
@@ -212,7 +242,7 @@ def check_data_command(images: Path, masks: Path, table: Path | None) -> None:
     """
     from lesion_segmentation.data.sources.folder import check_data
 
-    click.echo(check_data(images, masks, table))
+    click.echo(check_data(images, masks, table, ignore))
 
 
 @main.command("audit")
@@ -221,22 +251,20 @@ def check_data_command(images: Path, masks: Path, table: Path | None) -> None:
 def audit_command(table: Path) -> None:
     """Check whether published scores are possible.
 
-    TABLE is a CSV file with one row of scores per method. docs/audit.md explains the columns and the rules.
+    TABLE is a CSV file with one row of scores per method, in any of the columns name, dice, iou, precision, recall,
+    accuracy, n and averaging. docs/audit.md explains the rules.
     """
     import pandas as pd
 
-    from lesion_segmentation.evaluation.audit import audit_table
+    from lesion_segmentation.core.user_tables import read_user_table
+    from lesion_segmentation.evaluation.audit import COLUMNS, audit_table
 
-    if not table.is_file():  # for example a named pipe, which would block
-        raise InputError(f"{table} is not a regular file. Expected a CSV file such as docs/published.csv.")
-    try:
-        rows = pd.read_csv(table, dtype=str)
-    except ValueError as error:  # the base class of pandas' parser errors and of decoding errors
-        raise InputError(
-            f"{table} is not a CSV file in UTF-8 ({first_line(error)}). See docs/published.csv for an example."
-        ) from error
+    rows = read_user_table(table, COLUMNS)
     verdicts = audit_table(rows)
+    if unused := [name for name in rows if name not in COLUMNS]:
+        click.echo(f"These columns are not used: {', '.join(unused)}. Expected: {', '.join(COLUMNS)}.", err=True)
     for column in ("implied_dice", "implied_iou"):
         verdicts[column] = ["" if pd.isna(value) else f"{100 * value:.1f}" for value in verdicts[column]]
+    verdicts = verdicts.astype(str).replace({r"\s+": " ", r"\|": r"\\|"}, regex=True)  # for Markdown
     lines = [list(verdicts.columns), ["---"] * verdicts.shape[1], *verdicts.to_numpy().tolist()]
-    click.echo("\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines))
+    click.echo("\n".join(f"| {' | '.join(line)} |" for line in lines))

@@ -37,3 +37,8 @@ def test_all_problems_are_in_one_report():
     assert "IMD425: it is listed twice" in report
     assert "IMD426: diagnosis is 7, expected one of 0, 1, 2" in report
     assert "IMD427" in report
+
+
+def test_empty_last_cells_are_read_without_blanks():
+    row = parse_annotations("|| IMD003 ||  || 2 || 1 | AT | T | P | A | P ||||").iloc[0]
+    assert (row["blue_whitish_veil"], row["colors"]) == ("present", "")

@@ -150,3 +150,12 @@ def test_given_split_with_near_duplicates_is_refused(photographs, images, masks,
     samples = make_samples(images, masks, split, COPIES)[0]
     with pytest.raises(InputError, match=r"SYN001 \(train\) and SYN003 \(test\) are near-duplicates"):
         guard_samples(samples, split, near_duplicates, LeakGuardSettings())
+
+
+def test_near_duplicates_in_validation_and_test_are_not_said_to_leak_into_training(photographs, images, masks, hashes):
+    given = photographs.assign(subset=["validation", "train", "test", *["train"] * 17])
+    near_duplicates = list_near_duplicates(photographs, hashes | {"SYN003": hashes["SYN001"]}, LeakGuardSettings())
+    split = split_cases(given, SplitSettings(protocol="given"), near_duplicates)
+    samples = make_samples(images, masks, split, COPIES)[0]
+    with pytest.raises(InputError, match=r"^Some cases or their near-duplicates are in more than one subset"):
+        guard_samples(samples, split, near_duplicates, LeakGuardSettings())

@@ -1,9 +1,12 @@
+from itertools import pairwise
+
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lesion_segmentation.core.errors import InputError
+from lesion_segmentation.data.leakage import PAIR_COLUMNS
 from lesion_segmentation.data.sources.ph2 import read_manifest
 from lesion_segmentation.data.splits import SplitSettings, split_cases, split_hash
 
@@ -44,7 +47,7 @@ def test_impossible_splits_are_refused_with_reason(ph2_cases):
     with pytest.raises(InputError, match="nothing would be left for training"):
         split_cases(ph2_cases, SplitSettings(protocol="folds", validation_cases=160))
     some = ph2_cases.assign(diagnosis=["", *ph2_cases["diagnosis"][1:]])
-    with pytest.raises(InputError, match="1 cases have no diagnosis"):
+    with pytest.raises(InputError, match="1 of 200 cases or groups have no diagnosis, such as IMD002"):
         split_cases(some, SplitSettings(protocol="stratified"))
 
 
@@ -84,11 +87,25 @@ def test_given_split_is_applied(ph2_cases):
     assert list(split.sort_values("case_id")["subset"]) == given_
     for wrong, message in (
         (ph2_cases, "has no column subset"),
-        (ph2_cases.assign(subset="training"), "contains 'training', expected"),
-        (ph2_cases.assign(subset=given_, group="one"), "are in more than one subset"),
+        (ph2_cases.assign(subset="training"), "IMD002 and 199 more: the subset is 'training', expected"),
+        (ph2_cases.assign(subset=given_, group="one"), "group one: it is in test and validation and train"),
     ):
         with pytest.raises(InputError, match=message):
             split_cases(wrong, SplitSettings(protocol="given"))
+
+
+@pytest.mark.parametrize("protocol", ["stratified", "folds"])
+def test_split_that_merged_near_duplicates_make_impossible_names_the_merge(protocol):
+    ids = [f"C{number:02d}" for number in range(30)]
+    cases = pd.DataFrame({"case_id": ids, "diagnosis": ["melanoma"] * 14 + ["nevus"] * 16, "group": ids})
+    chain = [(one, other, 9, True) for one, other in pairwise(ids[:14])]
+    settings_ = SplitSettings(protocol=protocol, validation_cases=3)
+    split_cases(cases, settings_, pd.DataFrame(columns=list(PAIR_COLUMNS)))
+    with pytest.raises(InputError) as caught:
+        split_cases(cases, settings_, pd.DataFrame(chain, columns=list(PAIR_COLUMNS)))
+    for words in ("groups of cases of each, but there is only 1 of melanoma", "melanoma 14 in 1, nevus 16 in 16",
+                  "14 of 30 images are near-duplicates", "leak_guard.max_distance"):  # fmt: skip
+        assert words in str(caught.value)
 
 
 def test_unknown_protocols_are_refused():

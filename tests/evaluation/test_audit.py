@@ -1,10 +1,12 @@
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from lesion_segmentation.cli import main
 from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.evaluation.audit import audit_table
 from lesion_segmentation.evaluation.score_bounds import AUDITED
@@ -113,5 +115,28 @@ def test_all_mistakes_of_a_table_are_reported_together():
     with pytest.raises(InputError, match="it has no rows"):
         audit_table(pd.DataFrame(columns=["name", *AUDITED]))
     assert audit(dice="88.9 %", iou="80.1 %", averaging="pooled")["verdict"] == "possible"
-    with pytest.raises(InputError, match="column iou is missing"):
-        audit_table(pd.DataFrame([{"name": "a", "dice": "90"}]))
+    with pytest.raises(InputError, match="its columns are name, F1, expected at least one of dice, iou"):
+        audit_table(pd.DataFrame([{"name": "a", "F1": "90"}]))
+
+
+def test_audit_needs_only_the_columns_that_it_can_use():
+    few = audit_table(pd.DataFrame([{"dice": "74", "iou": "92"}, {"dice": "90", "iou": "n/a"}]))
+    assert list(few["name"]) == ["row 1", "row 2"]
+    assert list(few["verdict"]) == ["impossible", "undecided"]
+    assert list(few["implied_dice"]) == [None, None]
+
+
+@pytest.mark.parametrize("row", ["x,90,81,", "x,90", "x,90,81,,,"])
+def test_ragged_row_is_refused_with_its_line(tmp_path, row):
+    (tmp_path / "table.csv").write_text(f"name,dice,iou\nfine,90,81\n{row}\n")
+    done = CliRunner().invoke(main, ["audit", str(tmp_path / "table.csv")])
+    assert done.exit_code == 1
+    assert f"line 3: the number of cells is {row.count(',') + 1}, expected 3 as in the header" in done.output
+
+
+def test_audit_command_prints_markdown_and_names_columns_that_it_cannot_use(tmp_path):
+    (tmp_path / "table.csv").write_text('Name;Dice;IoU;F1\n"a|b\nc";74;92;1\n')
+    done = CliRunner().invoke(main, ["audit", str(tmp_path / "table.csv")])
+    assert done.exit_code == 0, done.output
+    assert "These columns are not used: F1." in done.output
+    assert r"| a\|b c | impossible |" in done.output

@@ -30,9 +30,10 @@ def stop_after_scores(monkeypatch):
 
 
 @pytest.mark.long
-def test_rerun_completes_missing_folds_and_pools_all(more_cases):
+def test_rerun_completes_missing_folds_and_pools_all(more_cases, capsys):
     project = more_cases
     cross_validate(project, "demo", [0, 1], PARAMS)
+    assert capsys.readouterr().out.count("Results:") == 1  # once per command, not per fold
     before = {run.info.run_id for run in tracked_runs(project)}
     cross_validate(project, "demo", [0, 1, 2, 3, 4], PARAMS)
     new = [run for run in tracked_runs(project) if run.info.run_id not in before]
@@ -112,5 +113,5 @@ def test_other_run_in_the_same_folder_is_not_pooled():
 
 def test_case_in_two_folds_is_refused():
     table = pd.DataFrame({"subset": ["test"], "case_id": ["a"]})
-    with pytest.raises(InputError, match="test cases of more than one fold"):
+    with pytest.raises(InputError, match="1 case in the test sets of several folds, such as a"):
         pool_folds({"fold_0/": lambda: table, "fold_1/": lambda: table})

@@ -1,5 +1,7 @@
 """kedro sweep: each trial is a complete run, an interrupted search resumes, and no test case is used."""
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 from conftest import QUICK, nest
@@ -7,9 +9,12 @@ from mlflow import MlflowClient
 from postgres import make_database
 from pydantic import ValidationError
 
-from lesion_project.experiments.sweep import list_trials, run_sweep
+from lesion_project.experiments import sweep as module
+from lesion_project.experiments.sweep import Sweep, list_trials, run_one, run_sweep
 from lesion_project.experiments.trials import Experiment
-from lesion_segmentation.core.errors import InputError
+from lesion_project.tracking.run import TrackedRun
+from lesion_segmentation.core.errors import InputError, RecipeError
+from lesion_segmentation.training.callbacks import epoch_observer
 from lesion_segmentation.training.search_space import SweepSettings
 
 optuna = pytest.importorskip("optuna", reason="Optuna comes with pip install '.[scale]'")
@@ -136,3 +141,86 @@ def test_pruned_trial_is_never_the_best():
         study.add_trial(optuna.trial.create_trial(state=kind, value=given, intermediate_values=intermediate))
     table = list_trials(study)
     assert list(table["number"]) == [2, 0, 1, 3]
+
+
+class StubbedExperiment:
+    """An experiment whose trials only report an epoch, write a history, and do what `during` does."""
+
+    def __init__(self, during):
+        self.during = during
+
+    def find_finished(self, trials, requested):
+        return set()
+
+    def run(self, trial, parent_run, to_outputs):
+        self.during(trial)
+        epoch_observer.get()({"epoch": 1, "validation_dice": 0.5})
+        history = trial.data_root / "08_reporting" / "training_history.csv"
+        history.parent.mkdir(parents=True)
+        history.write_text("validation_dice\n0.5\n")
+
+
+def open_sweep(folder: Path, during) -> tuple[Sweep, optuna.Study]:
+    module._require_optuna()
+    settings = SweepSettings(space={"training.learning_rate": {"low": 0.1, "high": 1}}, pruning=False)
+    sweep = Sweep(StubbedExperiment(during), settings, folder, f"sqlite:///{folder / 'optuna.db'}")
+    return sweep, module._open_study(sweep, 0)
+
+
+@pytest.mark.parametrize("error", [RecipeError("The loss is not finite."), InputError("training.learning_rate is 1.")])
+def test_trial_that_cannot_be_trained_fails_and_the_search_continues(tmp_path, error):
+    def diverge_first(trial):
+        if trial.name == "trial_0000":
+            raise error
+
+    sweep, study = open_sweep(tmp_path, diverge_first)
+    assert [run_one(sweep, index, "parent") for index in range(2)] == [0, 1]
+    table = list_trials(study)
+    assert list(table["state"]) == ["complete", "failed"]
+    assert table["reason"].iloc[1] == str(error)
+    assert module._count_done(study) == 2
+
+
+def test_error_that_every_trial_would_have_ends_the_search(tmp_path):
+    def lack_data(trial):
+        raise InputError("PH2 is missing.")
+
+    sweep, study = open_sweep(tmp_path, lack_data)
+    with pytest.raises(InputError, match="PH2 is missing"):
+        run_one(sweep, 0, "parent")
+    assert [trial.state.name for trial in study.trials] == ["FAIL"]
+
+
+@pytest.mark.parametrize("moment", ["training", "after its last epoch"])
+def test_suspended_worker_gives_up_a_trial_that_another_one_repeats(tmp_path, moment):
+    """The first worker writes a checkpoint and is suspended, another one repeats the trial, then the first continues."""
+
+    def be_suspended(trial):
+        checkpoint = trial.data_root / "06_models" / "training_checkpoint.safetensors"
+        if checkpoint.exists():
+            resumed.append(checkpoint.read_text())
+            return
+        checkpoint.parent.mkdir(parents=True)
+        checkpoint.write_text("of the first worker")
+        if moment != "training":
+            epoch_observer.set(lambda row: None)
+        number = study.trials[-1].number
+        study._storage.set_trial_state_values(study.trials[number]._trial_id, state=optuna.trial.TrialState.FAIL)
+        study._storage.get_heartbeat_stale_trial_callback()(study, study.trials[number])
+        assert run_one(sweep, 1, "parent") == 1
+
+    resumed = []
+    sweep, study = open_sweep(tmp_path, be_suspended)
+    assert run_one(sweep, 0, "parent") == 0
+    assert resumed == ["of the first worker"]
+    assert [(trial.state.name, trial.value) for trial in study.trials] == [("FAIL", None), ("COMPLETE", 0.5)]
+    assert (tmp_path / "trial_0000" / "08_reporting").exists() == (moment != "training")
+    assert study.trials[0].params == study.trials[1].params
+
+
+def test_end_of_a_search_waits_at_most_a_minute_for_a_lost_store(project, monkeypatch):
+    waits = []
+    monkeypatch.setattr(TrackedRun, "flush", lambda run, patience: waits.append(patience))
+    with Experiment(project, "demo", {}).open_parent("sweep", {}):
+        pass
+    assert waits == [60]

@@ -1,6 +1,7 @@
 """Tests that the exported file agrees with the Predictor for images of any size."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -132,10 +133,24 @@ def test_unsupported_weights_are_refused_with_the_reason(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("value", [float("nan"), 3e38])
+def test_network_that_computes_nan_is_not_exported(value, tmp_path):
+    network = make_network()
+    for tensor in network.parameters():
+        tensor.data.fill_(value)
+    with pytest.raises(InputError, match="not finite"):
+        export_onnx(network, tmp_path / "no.onnx")
+    assert not list(tmp_path.iterdir())
+
+
 def test_export_command_writes_a_valid_file(tmp_path):
     save_network(make_network(), tmp_path / "network.safetensors")
     arguments = ["export", str(tmp_path / "out.onnx"), "--weights", str(tmp_path / "network.safetensors")]
-    assert CliRunner().invoke(main, arguments).exit_code == 0
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0
+    assert re.fullmatch(
+        "Exporting .*, which takes up to a minute\nWrote .*out.onnx in \\d+ s\nIt maps .*\n", result.output
+    )
     onnx.checker.check_model(onnx.load(tmp_path / "out.onnx"))
     arguments[1] = str(tmp_path / "out.pt")
     assert "does not end with .onnx" in CliRunner().invoke(main, arguments).output

@@ -13,6 +13,7 @@ import torch
 from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.core.tensor_files import read_tensors, write_tensors
 from lesion_segmentation.model import NetworkMetadata, SegNet, build_network, check_options, load_network, save_network
+from lesion_segmentation.model import weights as weights_module
 from lesion_segmentation.prediction import predict
 
 VERSION_1 = Path(__file__).parent / "version_1.safetensors"
@@ -84,6 +85,48 @@ def test_missing_keys_have_defaults_and_unknown_keys_are_named(network, tmp_path
     ):
         with pytest.raises(InputError, match=message):
             load_network(rewritten(path, tmp_path, **changes))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("name", ["encoder.0.0.0.weight", "encoder.0.0.1.running_var", "head.0.bias"])
+def test_values_that_are_not_finite_are_refused_and_named(network, tmp_path, name, value):
+    network.state_dict()[name].view(-1)[0] = value
+    save_network(network, tmp_path / "network.safetensors")
+    with pytest.raises(InputError, match=f"not finite in 1 of its tensors, such as {name}"):
+        load_network(tmp_path / "network.safetensors")
+
+
+def test_large_finite_values_are_accepted(network, tmp_path):
+    network.state_dict()["encoder.0.0.0.weight"].fill_(3e38)  # the sum of these overflows
+    save_network(network, tmp_path / "network.safetensors")
+    assert load_network(tmp_path / "network.safetensors").metadata == network.metadata
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"input_std": [1e-300, 1, 1]}, "input_std.0 is 1e-300, expected greater than or equal to 0.001"),
+        ({"input_mean": [1e308] * 3}, "input_mean.2 is 1e.308, expected less than or equal to 1000000"),
+        ({"temperature": 1e-320}, "temperature is 1e-320, expected"),
+        ({"input_size": [1, 1]}, "input_size.0 is 1, expected greater than or equal to 32"),
+    ],
+    ids=lambda each: next(iter(each)) if isinstance(each, dict) else "",
+)
+def test_impossible_scaling_is_refused(network, tmp_path, changes, words):
+    save_network(network, tmp_path / "network.safetensors")
+    with pytest.raises(InputError, match=words):
+        load_network(rewritten(tmp_path / "network.safetensors", tmp_path, **changes))
+
+
+@pytest.mark.parametrize(("limit", "value"), [("MAX_MODULES", 20), ("MAX_PARAMETERS", 2_000)])
+@pytest.mark.parametrize("architecture", ["segnet", "segnet_skip", "unet_lite", "monai"])
+def test_building_stops_at_limits(architecture, limit, value, monkeypatch):
+    options = {"network": "UNet", "arguments": {"channels": [16, 32, 64], "strides": [2, 2]}}
+    monkeypatch.setattr(weights_module, limit, value)
+    with pytest.raises(InputError, match="The network has over"):
+        build_network(NetworkMetadata(architecture, options if architecture == "monai" else {}))
+    monkeypatch.undo()
+    build_network(NetworkMetadata("segnet", {"width": 1 / 32}))
 
 
 @pytest.mark.parametrize("version", [4, 3, 2])

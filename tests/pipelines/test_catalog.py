@@ -10,10 +10,15 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from kedro.io import AbstractDataset, DataCatalog
+from kedro.framework.startup import bootstrap_project
+from kedro.io import AbstractDataset, DataCatalog, MemoryDataset
+from kedro_viz.data_access import DataAccessManager
+from kedro_viz.integrations.kedro.data_loader import load_data
+from kedro_viz.server import populate_data
 
+import lesion_project.datasets
 from lesion_project.configuration import ProjectConfigLoader
-from lesion_project.hooks.checks import check_parameters
+from lesion_project.hooks.checks import _refuse_ineffective_parameters, check_parameters
 from lesion_project.parameters import SETTINGS
 from lesion_project.pipeline_registry import register_pipelines
 from lesion_project.settings import CONFIG_LOADER_ARGS
@@ -24,7 +29,7 @@ from lesion_segmentation.training.settings import SEGNET_OPTIONS, TrainingSettin
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENTS = sorted(path.parent.name for path in ROOT.glob("conf/*/parameters*.yml") if path.parent.name != "local")
-LAYERS = ["raw", "primary", "model_input", "models", "model_output", "reporting"]
+LAYERS = ["01_raw", "03_primary", "05_model_input", "06_models", "07_model_output", "08_reporting"]
 FIXED_NAMES = {
     "ph2_images", "ph2_masks", "ph2_annotations", "cases", "images", "masks", "dataset_passport", "split", "samples",
     "sample_images", "sample_masks", "training_history", "network", "probabilities", "case_metrics", "table_ii",
@@ -81,6 +86,25 @@ def test_preview_accepts_the_arguments_of_the_catalog(catalog):
             inspect.signature(kind.preview).bind(**given)
 
 
+def test_every_dataset_type_survives_a_round_trip_through_its_configuration():
+    types = set()
+    for env in ("base", "demo", "custom", "isic_and_ph2"):
+        entries = resolved(env, comparison={"baseline": "f0", "candidate": "f1"}) | {
+            "training_checkpoint": config(env)["catalog"]["training_checkpoint"]
+        }
+        catalog = DataCatalog.from_config(entries)
+        first = {name: catalog.get(name) for name in catalog}  # datasets are created on access
+        text = yaml.safe_dump(catalog.to_config()[0], sort_keys=False)
+        again = DataCatalog.from_config(yaml.safe_load(text))
+        second = {name: again.get(name) for name in again}
+        assert {name: repr(dataset) for name, dataset in first.items() if not isinstance(dataset, MemoryDataset)} == {
+            name: repr(dataset) for name, dataset in second.items()
+        }
+        assert yaml.safe_dump(again.to_config()[0], sort_keys=False) == text
+        types |= {type(dataset) for dataset in second.values()}
+    assert types >= {kind for kind in vars(lesion_project.datasets).values() if isinstance(kind, type)}
+
+
 def test_fixed_names_are_catalog_entries():
     assert set(config("base")["catalog"]) >= FIXED_NAMES
 
@@ -130,17 +154,21 @@ def test_environments_share_only_01_raw(env, given, root):
                                                     f"{root}/08_")), name  # fmt: skip
 
 
-def test_no_edge_leads_from_a_later_layer_to_an_earlier_one(catalog):
-    """Otherwise kedro-viz shows no layers."""
-    layer = {
-        name: LAYERS.index(entry["metadata"]["kedro-viz"]["layer"])
-        for name, entry in catalog.items()
-        if "metadata" in entry
-    }
-    for node in [node for pipeline in register_pipelines().values() for node in pipeline.nodes]:
-        for source in set(node.inputs) & set(layer):
-            for target in set(node.outputs) & set(layer):
-                assert layer[source] <= layer[target], f"{node.name}: {source} -> {target}"
+def test_kedro_viz_reports_the_layers_of_every_pipeline_in_order():
+    """kedro-viz adds a node per namespace, and shows no layers if that makes a cycle of layers."""
+    bootstrap_project(ROOT)
+    catalog, pipelines, extras = load_data(ROOT, "demo")
+    manager = DataAccessManager()
+    populate_data(manager, catalog, pipelines, extras)
+    shown = {}
+    for name in pipelines:
+        manager.create_modular_pipelines_tree_for_registered_pipeline(name)
+        nodes = manager.get_nodes_for_registered_pipeline(name)
+        used = {node.layer for node in nodes if getattr(node, "layer", None)}
+        shown[name] = [layer for layer in manager.get_sorted_layers_for_registered_pipeline(name) if layer in used]
+        assert shown[name] == sorted(used), name
+        assert used, name
+    assert shown["__default__"] == LAYERS
 
 
 def test_pipelines_are_namespaces_and_the_default_is_the_first_four():
@@ -215,7 +243,8 @@ def test_recipe_of_the_released_network_is_isic_and_ph2_with_documented_paramete
     assert loader["parameters"]["split"] == split
     assert loader["catalog"]["ph2_images"]["sources"]["ISIC 2018"]["leave_out"] is None
     kept = config("isic_and_ph2")["catalog"]["ph2_masks"]["sources"]["ISIC 2018"]["leave_out"]
-    assert kept == "isic2018_reserved"
+    assert kept == config("isic_and_ph2")["parameters"]["data"]["leave_out"] == "isic2018_reserved"  # as runs record it
+    _refuse_ineffective_parameters(config("isic_and_ph2")["parameters"], config("isic_and_ph2"))
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-from kedro.io import DatasetError
 from mlflow import MlflowClient
 
 from lesion_segmentation.core.errors import InputError
@@ -59,7 +58,7 @@ def scored(finished) -> pd.DataFrame:
 
 def test_runs_with_different_cases_or_masks_are_refused(scored):
     fewer = scored[scored["case_id"] != scored["case_id"].iloc[-1]]
-    with pytest.raises(InputError, match="test: 1 cases were scored only by the baseline"):
+    with pytest.raises(InputError, match="test: 1 case scored only by the baseline"):
         pair_cases(scored, fewer)
     with pytest.raises(InputError, match="20 cases have different masks"):
         pair_cases(scored, scored.assign(mask_hash="other"))
@@ -82,9 +81,23 @@ def test_runs_of_an_older_version_are_refused():
         pair_cases(older, older)
 
 
-@pytest.mark.after_a_run
-def test_missing_runs_are_reported(run, compare):
-    with pytest.raises(DatasetError, match=r"comparison\.baseline is not given"):
+def test_everything_that_a_comparison_lacks_is_reported_before_it_starts(run, project, compare):
+    with pytest.raises(InputError) as caught:
         run(pipeline_names=["comparison"])
-    with pytest.raises(DatasetError, match=r"MLflow has no case_metrics\.csv of the run"):
-        compare("0" * 32, "0" * 32)
+    assert len(caught.value.problems) == 4
+    for missing in ("comparison.baseline is not given", "comparison.candidate is not given", "images.npz", "masks.npz"):
+        assert missing in str(caught.value)
+    assert str(caught.value).endswith("kedro run --env demo --pipelines=data_processing")
+    with pytest.raises(InputError, match=r"comparison\.candidate: MLflow has no predicted_masks\.npz of the run f0"):
+        compare("f0" * 16, "f0" * 16)
+    with pytest.raises(InputError, match=r"comparison\.candidat\..* is 'candidat', expected 'baseline' or 'candidate'"):
+        run(params={"comparison.candidat": "f0"}, pipeline_names=["comparison"])
+    assert not (project / "data").exists()
+
+
+def test_every_missing_input_of_a_slice_is_reported(run, project):
+    with pytest.raises(InputError, match=r"(?s)guarded_samples.*sample_images.*split.*=data_processing,augmentation$"):
+        run(pipeline_names=["training"])
+    with pytest.raises(InputError, match=r"predictions is kept in memory only.*predict_input_images"):
+        run(pipeline_names=["prediction"], from_nodes=["prediction.count_predictions"])
+    assert not (project / "data").exists()

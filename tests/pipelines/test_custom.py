@@ -1,7 +1,9 @@
 """A user's own images in all pipelines, and everything that may be wrong with them."""
 
+import unicodedata
 from pathlib import Path
 
+import click
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +14,8 @@ from mlflow import MlflowClient
 from PIL import Image
 
 from lesion_project.cli import cli
+from lesion_project.cli import run as run_command
+from lesion_project.datasets import OwnCases
 from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.data.cases import DataSettings, ImageSize, read_cases
 from lesion_segmentation.data.sources import synthetic
@@ -133,7 +137,7 @@ def test_duplicate_file_names_are_refused_at_any_depth(own, tmp_path):
         Image.new("RGB", (40, 40)).save(tmp_path / part / "one.png")
     done = CliRunner().invoke(cli, ["check-data", str(tmp_path), str(own / "masks")])
     assert done.exit_code == 1
-    assert "one: there are two files, a/one.png and b/one.png" in done.output
+    assert "one: there are two images, a/one.png and b/one.png" in done.output
 
 
 def test_other_pixels_with_ids_of_ph2_are_not_named_ph2():
@@ -146,3 +150,140 @@ def test_other_pixels_with_ids_of_ph2_are_not_named_ph2():
         DataSettings(),
     )
     assert set(read.cases["source"]) == {"not PH2"}
+
+
+def photograph(number: int) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(number).integers(60, 230, (60, 80, 3), np.uint8))
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch) -> Path:
+    """Create the folders `images` and `masks` of twelve cases in the current folder, and table.csv."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "images").mkdir()
+    (tmp_path / "masks").mkdir()
+    for number in range(12):
+        photograph(number).save(tmp_path / "images" / f"c{number:02}.png")
+        Image.fromarray(np.pad(np.full((9, 9 + number), 255, np.uint8), 20)[:60, :80]).resize((80, 60), 0).save(
+            tmp_path / "masks" / f"c{number:02}.png"
+        )
+    write_table(tmp_path, [("test", "validation", "train", "train")[number % 4] for number in range(12)])
+    return tmp_path
+
+
+def write_table(folder: Path, subsets: list[str], **columns: list[str]) -> None:
+    ids = [f"c{number:02}" for number in range(12)]
+    table = pd.DataFrame({"case_id": ids, "diagnosis": ["nevus", "melanoma"] * 6, "subset": subsets, **columns})
+    table.to_csv(folder / "table.csv", index=False, sep=";", encoding="utf-8-sig")
+
+
+def check(*arguments: str) -> tuple[int, str]:
+    done = CliRunner().invoke(cli, ["check-data", "images", "masks", *arguments])
+    return done.exit_code, done.output
+
+
+def test_check_data_shows_the_size_of_each_subset(small):
+    code, output = check("table.csv")
+    assert code == 0, output
+    assert "split.protocol=given       train 6, test 3, validation 3" in output
+
+
+def test_check_data_reports_faults_of_files_table_subsets_and_groups_together(small):
+    write_table(small, ["Test", "val", *["train"] * 5, *["test"] * 5], group=["p1", "p1", *"abcdefghi", "i"])
+    text = (small / "table.csv").read_text()
+    (small / "table.csv").write_text(text.replace("c09;", "c99;") + "c01;nevus;train;z\n")
+    photograph(3).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(small / "images" / "c08.png")
+    photograph(2).save(small / "images" / "c02.jpg")
+    (small / "images" / "c04.png").write_bytes(b"")
+    (small / "masks" / "c05.png").rename(small / "masks" / "c50.png")
+    code, output = check("table.csv")
+    assert code == 1
+    for words in (
+        "c02: there are two images, c02.jpg and c02.png", "table.csv: c01: it is listed twice",
+        "c04: the image cannot be read", "c05: there is an image but no mask", "c50: there is a mask but no image",
+        "c09: not found in the table", "c99: it is in the table, but there is neither an image nor a mask",
+        "c00: the subset is 'Test', expected train, validation, test", "c01: the subset is 'val'",
+        "group p1: it is in Test and val", "c03 (train) and c08 (test) are near-duplicates",
+    ):  # fmt: skip
+        assert words in output
+    assert "make ph2" not in output
+
+
+def test_ragged_or_missing_table_hides_no_other_fault(small):
+    (small / "masks" / "c05.png").unlink()
+    (small / "table.csv").write_text("case_id,diagnosis\nc00,nevus,\n")
+    output = check("table.csv")[1]
+    assert "table.csv: line 2: the number of cells is 3, expected 2" in output
+    assert "c05: there is an image but no mask" in output
+    assert "2 problems" in output
+    assert (
+        "/nowhere is not a folder, expected a folder of masks"
+        in CliRunner().invoke(cli, ["check-data", "images", "/nowhere", "table.csv"]).output
+    )
+
+
+def test_absent_table_is_not_blamed(small):
+    (small / "images" / "c05.png").unlink()
+    _, output = check()
+    assert "1 problem\n  - c05: there is a mask but no image" in output
+
+
+def test_names_match_in_any_unicode_form_and_equal_names_are_refused(small):
+    composed, decomposed = (unicodedata.normalize(form, "Größe") for form in ("NFC", "NFD"))
+    (small / "images" / "c01.png").rename(small / "images" / f"{decomposed}.png")
+    (small / "masks" / "c01.png").rename(small / "masks" / f"{composed}_mask.png")
+    (small / "table.csv").write_text((small / "table.csv").read_text().replace("c01", decomposed))
+    assert check("table.csv")[0] == 0
+    photograph(30).save(small / "images" / f"{composed}.png")
+    output = check("table.csv")[1]
+    assert r"there are two images, 'Gro\u0308\xdfe.png' and 'Gr\xf6\xdfe.png'" in output
+
+
+def test_ignore_skips_files_whose_ending_check_data_names(small):
+    for number in range(3):
+        photograph(20 + number).save(small / "images" / f"c{number:02}_superpixels.png")
+    code, output = check("table.csv")
+    assert code == 1
+    assert "3 files without a mask or an image end in _superpixels.png" in output
+    assert "--ignore '*_superpixels.png'" in output
+    assert check("table.csv", "--ignore", "*_none.png *_superpixels.png")[0] == 0
+    params = "data.images=images,data.masks=masks,data.ignore=*_superpixels.png"
+    option = next(option for option in run_command.params if option.name == "params")
+    given = option.callback(click.Context(run_command), option, params)["data"]
+    assert set(OwnCases("images", **given).load()) == {f"c{number:02}" for number in range(12)}
+
+
+def test_remedy_for_grey_masks_makes_them_black_and_white(small):
+    for path in sorted((small / "masks").iterdir())[:5]:
+        Image.open(path).save(path.with_suffix(".jpg"), quality=50)
+        path.unlink()
+    output = check("table.csv")[1]
+    assert "grey values found" in output
+    lines = [line.removeprefix("    ") for line in output.splitlines() if line.startswith("    ")]
+    exec("\n".join(lines))
+    (small / "masks").rename(small / "jpeg")
+    (small / "binary_masks").rename(small / "masks")
+    assert check("table.csv")[0] == 0
+
+
+def test_check_data_warns_of_a_split_that_will_fail(small):
+    for number in range(1, 12, 2):  # all melanomas are near-duplicates
+        Image.fromarray(np.asarray(photograph(1)) + np.uint8(number)).save(small / "images" / f"c{number:02}.png")
+    pd.read_csv(small / "table.csv", sep=";").drop(columns="subset").to_csv(small / "table.csv", index=False)
+    code, output = check("table.csv")
+    assert code == 0, output
+    assert "split.protocol=stratified  this split will fail: The split is stratified" in output
+    assert "melanoma 6 in 1" in output
+    assert "leak_guard.max_distance" in output
+
+
+def test_linked_folders_are_read_and_other_files_are_named(small, tmp_path_factory, caplog):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (small / "images" / "c00.png").rename(elsewhere / "c00.png")
+    (small / "images" / "more").symlink_to(elsewhere)
+    (small / "images" / "c99.heic").write_bytes(b"")
+    (small / "images" / "._c01.png").write_bytes(b"hidden")
+    code, output = check()
+    assert code == 0, output
+    assert "12 cases" in output
+    assert "1 file of images left out, such as c99.heic: its name ends in .heic, expected .jpg" in caplog.text

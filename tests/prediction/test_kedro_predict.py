@@ -62,6 +62,22 @@ def test_tracked_masks_are_equal_and_mlflow_gets_no_file_names(project, images_a
     assert parameters == {"test_time_augmentation": "None", "batch_size": "8"}
 
 
+@pytest.mark.after_a_run
+def test_untracked_prediction_finds_the_network_of_a_run(project, images_and_weights, tmp_path, monkeypatch):
+    folder, _ = images_and_weights
+    client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+    (run,) = client.search_runs([client.get_experiment_by_name("ph2-segnet-demo").experiment_id])
+    result = predict(project, monkeypatch, folder, tmp_path / "out", "--weights", run.info.run_id, "--no-tracking")
+    assert result.exit_code == 0, result.output
+    weights = project / "data" / "demo" / "06_models" / "network.safetensors"
+    predict(project, monkeypatch, folder, tmp_path / "file", "--weights", weights, "--no-tracking")
+    assert masks_of(tmp_path / "out") == masks_of(tmp_path / "file")
+    assert client.get_experiment_by_name("ph2-segnet-prediction") is None
+    result = predict(project, monkeypatch, folder, tmp_path / "other", "--weights", "models:/nobody/1", "--no-tracking")
+    assert result.exit_code == 1
+    assert "MLflow has no such network" in result.output
+
+
 def test_truth_yields_scores_and_metrics(project, images_and_weights, tmp_path, monkeypatch):
     folder, weights = images_and_weights
     truth, out = tmp_path / "truth", tmp_path / "out"

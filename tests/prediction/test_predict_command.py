@@ -6,36 +6,43 @@ import signal
 import subprocess
 import sys
 import time
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from click.testing import CliRunner
-from PIL import Image
+from PIL import Image, ImageCms
 
 from lesion_segmentation.cli import SOME_FAILED, main
+from lesion_segmentation.core.errors import InputError
+from lesion_segmentation.evaluation.borders import DISTANCE_METRICS
+from lesion_segmentation.evaluation.scores import CASE_METRICS
 from lesion_segmentation.model import NetworkMetadata, build_network, load_network, save_network
 from lesion_segmentation.prediction import (
     PredictionSettings,
     PredictionStore,
+    Predictor,
     list_input_images,
     load_predictor,
     predict_selected,
+    select_images,
 )
 from lesion_segmentation.prediction.description import COLUMNS, describe_prediction
 from lesion_segmentation.prediction.input_images import SelectedImages, take_shard
 from lesion_segmentation.prediction.predictor import make_predictor
 from lesion_segmentation.prediction.request import describe_provenance
+from lesion_segmentation.prediction.stream import _read, predict_to_store
+from lesion_segmentation.prediction.truth import describe_scores, find_truth, summarize_scores
 
 SIZES = ((40, 48), (64, 96), (33, 57), (64, 96), (120, 90), (20, 200))
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory) -> Path:
-    import torch
-
     torch.manual_seed(1)
     network = build_network(
         NetworkMetadata("segnet", {"width": 0.0625}, (64, 96), input_mean=(120.0,) * 3, input_std=(40.0,) * 3)
@@ -243,7 +250,10 @@ def test_truth_is_scored_at_image_size(images, weights, tmp_path):
     for path in images.rglob("*.png"):
         mask = np.asarray(Image.open(out / path.relative_to(images).with_name(f"{path.stem}_mask.png")))
         Image.fromarray(mask).save(truth / f"{path.stem}_segmentation.png")
-    assert run("predict", images, out, "--weights", weights, "--truth", truth)[0] == 0
+    code, output = run("predict", images, out, "--weights", weights, "--truth", truth)
+    assert (code, "FutureWarning" in output) == (0, False)
+    assert "Mean scores, n = 18: accuracy 100.00% (95% CI 100.00 to 100.00), iou" in output
+    assert "scoring: 100%" in output
     scores = pd.read_csv(out / "scores.csv")
     assert len(scores) == 18
     assert (scores["dice"] == 1).all()
@@ -251,6 +261,65 @@ def test_truth_is_scored_at_image_size(images, weights, tmp_path):
     assert summary.loc["dice", ["n", "score", "low", "high"]].tolist() == [18, 1, 1, 1]
     (truth / "case1_segmentation.png").unlink()
     assert "case1.png" in run("predict", images, out, "--weights", weights, "--truth", truth)[1]
+
+
+def test_true_masks_match_in_any_unicode_form_and_are_not_shared(tmp_path):
+    composed, decomposed = (unicodedata.normalize(form, "Größe") for form in ("NFC", "NFD"))
+    for path in (f"in/a/{decomposed}.png", "in/x.png", f"truth/{composed}_mask.png", "truth/x.png"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (40, 40)).save(tmp_path / path)
+    found = find_truth(tmp_path / "truth", list_input_images(tmp_path / "in"))
+    assert [path.name for path in found.values()] == [f"{composed}_mask.png", "x.png"]
+    for path in ("in/a/x.png", "in/y.png"):
+        Image.new("L", (40, 40)).save(tmp_path / path)
+    with pytest.raises(InputError) as caught:
+        find_truth(tmp_path / "truth", list_input_images(tmp_path / "in"))
+    assert caught.value.problems == [
+        "a/x.png: x.png is the mask of 2 images", "x.png: x.png is the mask of 2 images", "y.png: there is no mask"
+    ]  # fmt: skip
+
+
+def test_scores_of_one_image_have_no_interval_and_those_of_none_are_missing(tmp_path):
+    scores = pd.DataFrame([{"image": "a.png", **dict.fromkeys((*CASE_METRICS, *DISTANCE_METRICS), 0.5)}])
+    for table, words in (
+        (scores, "n = 1: accuracy 50.00%, iou 50.00%, dice 50.00%"),
+        (scores[:0], "No image was scored"),
+    ):
+        summarize_scores(table).to_csv(tmp_path / "summary.csv", index=False)
+        assert words in describe_scores(tmp_path / "summary.csv")
+
+
+def test_image_for_which_the_network_computes_nan_fails_alone(images, tmp_path):
+    class NanForWhite(torch.nn.Module):
+        def forward(self, x):
+            return torch.where(x.amin((1, 2, 3), keepdim=True) > 200, torch.nan, x[:, :1])
+
+    Image.new("RGB", (50, 40), "white").save(images / "white.png")
+    predictor = Predictor.from_module(NanForWhite(), (64, 96), (0.0,) * 3, (1.0,) * 3, batch_size=4)
+    selected, store = select_images(images), PredictionStore(tmp_path / "out")
+    store.claim({"weights": "own"}, images=selected.files)
+    predict_to_store(predictor, selected.files, store, PredictionSettings())
+    assert store.finish(selected) == (18, 1)
+    (failure,) = store.read_tables().failures.itertuples()
+    assert failure.image == "white.png"
+    assert failure.reason.startswith("the network returns values that are not finite")
+    assert not (tmp_path / "out" / "white_mask.png").exists()
+
+
+def test_network_with_nan_is_refused_and_writes_nothing(images, weights, tmp_path):
+    network = load_network(weights)
+    network.state_dict()["head.0.bias"].fill_(float("nan"))
+    save_network(network, tmp_path / "nan.safetensors")
+    code, output = run("predict", images, tmp_path / "out", "--weights", tmp_path / "nan.safetensors")
+    assert code == 1
+    assert "not finite in 1 of its tensors, such as head.0.bias" in output
+    assert not (tmp_path / "out").exists()
+
+
+def test_image_that_disappears_is_not_called_damaged(images):
+    file = next(file for file in select_images(images).files if file.name == "case0.png")
+    file.path.unlink()
+    assert _read(file, None) == (file, "No such file or directory")
 
 
 def test_description_locates_lesion_and_flags_anomalies():
@@ -328,6 +397,48 @@ def test_failures_of_removed_images_are_dropped(images, weights, tmp_path):
     (images / "bad.png").unlink()
     assert run("predict", images, out, "--weights", weights)[0] == 0
     assert pd.read_csv(out / "failures.csv").empty
+
+
+def test_files_that_are_left_out_are_listed_with_reason(images, weights, tmp_path):
+    out = tmp_path / "out"
+    (images / "scan.heic").write_bytes(b"")
+    (images / "gone.png").symlink_to("nowhere.png")
+    (images / "._case0.png").write_bytes(b"hidden")
+    code, output = run("predict", images, out, "--weights", weights)
+    assert code == 0
+    assert f"2 files of IN left out, with the reasons in {out}/left_out.csv" in output
+    assert list(pd.read_csv(out / "left_out.csv")["image"]) == ["gone.png", "scan.heic"]
+    (images / "scan.heic").unlink()
+    (images / "gone.png").unlink()
+    assert "left out" not in run("predict", images, out, "--weights", weights)[1]
+    assert pd.read_csv(out / "left_out.csv").empty
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    (empty / "scan.heic").write_bytes(b"")
+    assert "contains no image. Expected files" in (output := run("predict", empty, out)[1])
+    assert "scan.heic was left out: its name ends in .heic" in output
+
+
+def test_link_to_the_target_is_refused(images, weights, tmp_path):
+    out = tmp_path / "out"
+    assert run("predict", images, out, "--weights", weights)[0] == 0
+    (images / "results").symlink_to(out)
+    code, output = run("predict", images, out, "--weights", weights)
+    assert code == 1
+    assert f"leads to {out}, so its masks would be taken for images" in output
+    one = next(images.rglob("*.png"))
+    assert run("predict", one, one.parent, "--weights", weights)[0] == 0  # a single image may lie beside its mask
+
+
+def test_table_names_the_colour_profile(weights, tmp_path):
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    (tmp_path / "in").mkdir()
+    for name, options in {"plain": {}, "srgb": {"icc_profile": srgb}, "bad": {"icc_profile": b"bad"}}.items():
+        Image.new("RGB", (40, 30), "brown").save(tmp_path / "in" / f"{name}.png", **options)
+    assert run("predict", tmp_path / "in", tmp_path / "out", "--weights", weights)[0] == 0
+    notes = table_of(tmp_path / "out").set_index("image")["color_profile"]
+    assert dict(notes.str.partition(":")[0]) == {"bad.png": "ignored", "plain.png": "", "srgb.png": "sRGB"}
+    assert len(set(masks_of(tmp_path / "out").values())) == 1
 
 
 @pytest.mark.parametrize("name", ["a" * 250 + ".png", os.fsdecode(b"m\xfcller.png")])

@@ -4,13 +4,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
+from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.core.hardware import Hardware
 from lesion_segmentation.images.resize import resize_image, restore_probability
-from lesion_segmentation.model import SegNet
-from lesion_segmentation.prediction import Predictor, predict
-from lesion_segmentation.prediction.predictor import fuse_batch_norms
+from lesion_segmentation.model import NetworkMetadata, SegNet
+from lesion_segmentation.prediction import PredictionSettings, Predictor, predict
+from lesion_segmentation.prediction.networks import ModuleNetwork, fuse_batch_norms
+
+
+class NanForWhite(nn.Module):
+    """A module that computes NaN for white images only."""
+
+    def forward(self, x):
+        return torch.where(x.amin((1, 2, 3), keepdim=True) > 3, torch.nan, x[:, :1])
+
 
 module = importlib.import_module("lesion_segmentation.prediction.predictor")
 
@@ -73,6 +83,96 @@ def test_empty_batch_and_invalid_type(network, pixels):
     assert predict(network, pixels[:0]).shape == (0, 40, 48)
     with pytest.raises(ValueError, match="expected uint8"):
         predict(network, pixels / 255)
+
+
+@pytest.mark.parametrize("threshold", [7, -0.1, float("nan")])
+def test_threshold_outside_0_to_1_is_refused(network, threshold):
+    with pytest.raises(InputError, match="threshold is"):
+        Predictor(network, threshold=threshold)
+
+
+@pytest.mark.parametrize("device", ["foo", "meta", "cpux", "", "cuda:999"])
+def test_unusable_device_is_refused_with_a_sentence(network, monkeypatch, device):
+    monkeypatch.undo()  # use the real hardware
+    with pytest.raises(InputError, match=f"device is '?{device}.*, (which PyTorch cannot use|but PyTorch finds no)"):
+        Predictor(network, device=device)
+
+
+def test_defaults_are_those_of_the_settings(network):
+    assert Predictor(network).batch_size == PredictionSettings().batch_size
+
+
+def test_single_image_is_predicted_as_in_a_list(network, pixels, tmp_path):
+    predictor = Predictor(network)
+    (expected,) = predictor([pixels[0]])
+    Image.fromarray(pixels[0]).save(tmp_path / "a.png")
+    for image in (pixels[0], tmp_path / "a.png", str(tmp_path / "a.png")):
+        assert np.array_equal(predictor(image).probability, expected.probability)
+    assert len(list(predictor(pixels))) == 5
+
+
+def test_missing_and_unreadable_files_are_named(network, tmp_path):
+    predictor = Predictor(network)
+    with pytest.raises(InputError, match=r"nowhere\.png cannot be used: it does not exist"):
+        predictor(tmp_path / "nowhere.png")
+    with pytest.raises(InputError, match="it cannot be opened"):
+        predictor(tmp_path)
+
+
+def test_image_with_nan_fails_alone(pixels):
+    pixels[2] = 255
+    predictor = Predictor.from_module(NanForWhite(), (64, 96), (120.0,) * 3, (40.0,) * 3, batch_size=2)
+    assert [prediction is None for prediction in predictor.predict_each(pixels)] == [False, False, True, False, False]
+    stream = predictor(pixels)
+    next(stream), next(stream)
+    with pytest.raises(InputError, match="Image 3 cannot be predicted: the network returns values that are not finite"):
+        next(stream)
+
+
+@pytest.mark.parametrize(("name", "value"), [("head.0.weight", float("nan")), ("encoder.0.0.1.running_var", -1.0)])
+def test_network_in_memory_with_unusable_values_is_refused(network, name, value):
+    network.state_dict()[name].view(-1)[0] = value  # a negative variance becomes NaN in a batch norm
+    with pytest.raises(InputError, match="values that are not finite"):
+        Predictor(network)
+
+
+def test_any_module_predicts_like_a_network(network, pixels):
+    network.metadata = replace(network.metadata, input_size=(40, 48), resizing="cubic")
+    scaling = {"input_mean": network.metadata.input_mean, "input_std": network.metadata.input_std}
+    module = nn.Sequential(network)
+    predictor = Predictor.from_module(module, (40, 48), **scaling, test_time_augmentation="four")
+    image = np.repeat(pixels[0], 2, axis=0)
+    expected = Predictor(network, test_time_augmentation="four")(image)
+    assert np.array_equal(predictor(image).probability, expected.probability)
+
+
+@pytest.mark.parametrize(
+    ("module", "changes", "words"),
+    [
+        (nn.Conv2d(3, 2, 1), {}, r"Conv2d returns \(., 2, 64, 96\) for images .*, expected logits \(., 1, 64, 96\)"),
+        (nn.Sequential(nn.Conv2d(3, 1, 1), nn.MaxPool2d(2)), {}, r"Sequential returns \(., 1, 32, 48\)"),
+        (nn.Conv2d(3, 1, 1), {"input_std": (0.229, 0.224, 0.225)}, "Multiply input_mean and _std by 255"),
+        (nn.Conv2d(3, 1, 1), {"input_std": (0.0, 1.0, 1.0)}, "input_std.0 is 0"),
+        (nn.Conv2d(3, 1, 1), {"input_size": (16, 16)}, "input_size.0 is 16"),
+        (nn.Conv2d(3, 1, 1), {"framing": "crop"}, "framing is 'crop'"),
+    ],
+)
+def test_unsuitable_module_is_refused(module, changes, words):
+    arguments = {"input_size": (64, 96), "input_mean": (120.0,) * 3, "input_std": (40.0,) * 3, **changes}
+    with pytest.raises(InputError, match=words):
+        Predictor.from_module(module, **arguments)
+
+
+def test_only_plain_sequences_with_statistics_are_fused():
+    class Doubled(nn.Sequential):
+        def forward(self, x):
+            return self[1](2 * self[0](x))
+
+    layers = (nn.Conv2d(3, 1, 1), nn.BatchNorm2d(1, track_running_stats=False))
+    for module in (Doubled(nn.Conv2d(3, 1, 1), nn.BatchNorm2d(1)), nn.Sequential(*layers)):
+        x = torch.rand(2, 3, 4, 4)
+        network = ModuleNetwork(module, NetworkMetadata("any")).eval()
+        assert torch.equal(fuse_batch_norms(network)(x), network(x))
 
 
 @pytest.mark.parametrize("logit_batch_norm", [True, False])
@@ -152,7 +252,7 @@ def test_network_is_prepared_once_and_images_are_consumed_lazily(network, pixels
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"batch_size": 0}, {"precision": "fp16"}, {"test_time_augmentation": "all"}],
+    [{"batch_size": 0}, {"batch_size": 1.5}, {"precision": "fp16"}, {"test_time_augmentation": "all"}],
     ids=lambda wrong: next(iter(wrong)),
 )
 def test_invalid_arguments_are_refused_by_name(network, pixels, monkeypatch, wrong):

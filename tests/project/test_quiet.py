@@ -1,10 +1,26 @@
 """Output of a run: few lines, and no warnings of libraries."""
 
+import importlib
 import os
 import subprocess
 import sys
 
+from kedro_telemetry.plugin import _check_for_telemetry_consent
+from mlflow.telemetry.utils import is_telemetry_disabled
+
+import lesion_project
+
 SHORT = "image_size.height=64,image_size.width=96,training.width=0.0625,training.batch_size=4,training.epochs=2"
+
+
+def test_telemetry_is_off_without_the_file_telemetry_as_in_a_packaged_project(monkeypatch):
+    names = ("DO_NOT_TRACK", "KEDRO_DISABLE_TELEMETRY", "MLFLOW_DISABLE_TELEMETRY")
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    assert _check_for_telemetry_consent(None) is None
+    importlib.reload(lesion_project)
+    assert _check_for_telemetry_consent(None) is False
+    assert is_telemetry_disabled()
 
 
 def test_run_logs_one_line_per_stage_then_scores_and_addresses(project):

@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from contextlib import closing
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import numpy as np
@@ -33,22 +34,81 @@ def call(project: Path, *arguments: str) -> Result:
         (("--from-nodes", "nothing_like_it"), "Unknown node 'nothing_like_it'. Expected one of: "),
         (("--tags", "figurs"), "Unknown tag 'figurs'. Did you mean 'figures'?"),
         (("--namespaces", "reporting.tabels"), "Unknown namespace 'reporting.tabels'. Did you mean 'reporting.tables'"),
+        (("--from-inputs", "sample_image"), "Unknown node input 'sample_image'. Did you mean 'sample_images'"),
+        (("--to-outputs", "ph2_images"), "Unknown node output 'ph2_images'. Did you mean 'images'"),
+        (("--runner", "threadrunner"), "Unknown runner 'threadrunner'. Did you mean 'ThreadRunner'?"),
+        (
+            ("--runner", "kedro.io.MemoryDataset"),
+            "(it is not a runner, or",
+        ),
+        (("--runner-params", "max_worker=3"), "unexpected keyword argument 'max_worker'"),
+        (("--runner-params", "is_async=maybe"), "is_async is neither true nor false"),
+        (("--runner-params", "a=[1"), "'a=[1' cannot be read (while parsing a flow sequence). Expected name=value"),
+        (("--load-versions", "splt:2020"), "Unknown dataset 'splt'. Did you mean 'split'?"),
+        (("--load-versions", "split:2020"), "--load-versions names split, which keep no versions."),
+        (("--load-versions", "split"), "'split' cannot be read (Expected the form"),
+        (
+            ("--from-nodes", "build_page", "--to-nodes", "read_cases"),
+            "No node is selected by all of these options",
+        ),
+        (("--tags", ","), "--tags is empty. Give it a value, or omit it."),
+        (
+            ("-p", "training", "--pipelines", "training"),
+            "'--pipelines' cannot be used together",
+        ),
+        (("--conf-source", "src"), "src has no folder base."),
+        (("--conf-source", "pyproject.toml"), "is not a valid directory"),
+        (("--config", "typo.yml"), "Key `pipelins` in provided configuration is not valid"),
+        (("--config", "tags.yml"), "Unknown tag 'figurs'. Did you mean 'figures'?"),
+        (("--config", "pyproject.toml"), "cannot be read"),
+        (("--params", "data_root="), "data_root is None, expected a valid string"),
+        (("--params", f"data_root={'a' * 300}"), "a name is longer than 255 bytes"),
+        (("--params", "comparison=abc"), "comparison is 'abc', expected"),
     ],
 )
-def test_typo_is_reported_with_similar_names(project, options, message):
+def test_typo_or_unusable_value_of_an_option_is_reported_in_a_sentence(project, options, message):
+    (project / "typo.yml").write_text("run: {pipelins: training}")
+    (project / "tags.yml").write_text("run: {tags: 'figurs,tables'}")
     result = call(project, "run", "--env", "demo", *options)
-    assert result.exit_code == 1
+    assert result.exit_code == (2 if "cannot be read" in result.output else 1)
     assert message in result.output
     assert isinstance(result.exception, SystemExit)
     assert not (project / "data").exists()
 
 
-@pytest.mark.parametrize("command", ["run", "cross-validate"])
-def test_unknown_environment_is_reported(project, command, monkeypatch):
-    assert "Unknown environment 'dmeo'. Did you mean 'demo'?" in call(project, command, "--env", "dmeo").output
-    if command == "cross-validate":
-        monkeypatch.setenv("KEDRO_ENV", "nowhere")
-        assert "Unknown environment 'nowhere'. Expected one of: " in call(project, command).output
+@pytest.mark.parametrize("command", [["run"], ["cross-validate"], ["sweep"], ["predict", "conf", "out"]])
+@pytest.mark.parametrize("env", ["dmeo", "a" * 300, "/etc", "..", "../conf/demo", "demo/"])
+def test_environment_that_is_not_a_folder_of_conf_is_refused(project, command, env, monkeypatch):
+    known = " Did you mean 'demo'?" if len(env) == len("demo/") or env == "dmeo" else " Expected one of: "
+    message = f"Unknown environment {env[:100]!r}.{known}"
+    assert message in call(project, *command, "--env", env).output
+    monkeypatch.setenv("KEDRO_ENV", env)
+    assert message in call(project, *command).output
+
+
+def test_load_node_in_notebooks_finds_names_without_namespace(project, monkeypatch):
+    bootstrap_project(project)
+    loaded = []
+    monkeypatch.setattr("kedro.ipython.magic_load_node", loaded.append)
+    load_node = next(each for each in entry_points(group="kedro.line_magic") if each.name == "load_node").load()
+    load_node("fit_network", local_ns={})
+    load_node(" training.fit_network ", local_ns={})
+    assert loaded == ["training.fit_network"] * 2
+    with pytest.raises(InputError, match=r"Unknown node 'fit_netwrk'\. Did you mean 'fit_network'"):
+        load_node("fit_netwrk")
+
+
+def test_node_that_is_named_twice_is_run_once(project, monkeypatch):
+    given = {}
+    monkeypatch.setattr("lesion_project.cli._KEDRO_RUN", lambda **options: given.update(options))
+    call(project, "run", "--env", "demo", "--nodes=read_cases,data_processing.read_cases")
+    assert given["node_names"] == ["data_processing.read_cases"]
+
+
+@pytest.mark.after_a_run
+def test_run_with_nothing_missing_says_so(project):
+    output = call(project, "run", "--env", "demo", "--pipelines=data_processing", "--only-missing-outputs").output
+    assert "Nothing to do: all outputs exist. To make them again, omit --only-missing-outputs." in output
 
 
 def test_node_name_without_namespace_is_completed_if_unique():

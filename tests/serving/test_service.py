@@ -5,6 +5,7 @@ import base64
 import io
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -15,20 +16,24 @@ from http.client import HTTPConnection
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from serving.conftest import small_predictor
 
 from lesion_segmentation.data.sources import synthetic
 from lesion_segmentation.model import save_network
+from lesion_segmentation.prediction import Predictor
+from lesion_segmentation.serving import ServiceSettings
 from lesion_segmentation.serving import server as server_module
 from lesion_segmentation.serving.limits import Refusal, read_body
+from lesion_segmentation.serving.responses import prefers_png
 
 IMAGE = synthetic.synthesize_case(5).image
 
 
-def encode(image: np.ndarray = IMAGE, kind: str = "PNG") -> bytes:
+def encode(image: np.ndarray = IMAGE, kind: str = "PNG", **options) -> bytes:
     file = io.BytesIO()
-    Image.fromarray(image).save(file, kind)
+    Image.fromarray(image).save(file, kind, **options)
     return file.getvalue()
 
 
@@ -42,9 +47,9 @@ def post(port, body, content_type="image/png", path="/predict", **headers):
     return answer.status, json.loads(content) if "json" in answer.headers["content-type"] else content
 
 
-def get(port, path):
+def get(port, path, method="GET", **headers):
     connection = HTTPConnection("127.0.0.1", port, timeout=60)
-    connection.request("GET", path)
+    connection.request(method, path, headers=headers)
     answer = connection.getresponse()
     return answer.status, answer.read().decode(), answer.headers
 
@@ -69,6 +74,24 @@ def test_mask_equals_predictor_for_each_request_format(serve):
     status, content = post(port, encode(), Accept="image/png")
     assert status == 200
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(content))) == 255, expected.mask)
+
+
+def test_image_for_which_the_network_computes_nan_fails_alone(serve):
+    class NanForWhite(torch.nn.Module):
+        def forward(self, x):
+            return torch.where(x.amin((1, 2, 3), keepdim=True) > 200, torch.nan, x[:, :1])
+
+    port = serve(Predictor.from_module(NanForWhite(), (64, 96), (0.0,) * 3, (1.0,) * 3))
+    white, found = encode(np.full((40, 50, 3), 255, np.uint8)), []
+    bodies = [white, encode(), white, encode()]
+    threads = [threading.Thread(target=lambda each=each: found.append((each, post(port, each)))) for each in bodies]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for body, (status, answer) in found:
+        assert status == (500 if body == white else 200)
+        assert ("values that are not finite" in answer.get("detail", "")) == (body == white)
 
 
 def test_concurrent_clients_get_their_own_masks(serve):
@@ -97,8 +120,8 @@ def bad_requests():
         "another type": (b"{}", "application/json", 415, "content type is application/json"),
         "truncated": (whole[: len(whole) // 2], "image/png", 422, "damaged"),
         "transparent": (clear.getvalue(), "image/png", 422, "transparent"),
-        "too many pixels": (large, "image/png", 413, "2000 x 2000"),
-        "too many bytes": (b"x" * 2_000_001, "image/png", 413, "larger than"),
+        "too many pixels": (large, "image/png", 413, "2000 x 2000 pixels, expected at most 3,000,000"),
+        "too many bytes": (b"x" * 2_000_001, "image/png", 413, "larger than 2,000,000 bytes"),
         "form without a file": (b'--xyz\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--xyz--\r\n',
                                 "multipart/form-data; boundary=xyz", 422, "no file"),
         "form without a boundary": (b"x", "multipart/form-data", 422, "cannot be parsed"),
@@ -115,6 +138,14 @@ def test_bad_request_is_refused_with_a_sentence(serve, name, capfd):
     assert "Traceback" not in json.dumps(answer)
     assert post(port, encode())[0] == 200
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_answer_names_the_colour_profile(serve):
+    from PIL import ImageCms
+
+    port, srgb = serve(), ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    notes = [post(port, encode(**each))[1]["color_profile"] for each in ({}, {"icc_profile": srgb})]
+    assert notes == [None, "sRGB"]
 
 
 def test_endless_and_slow_bodies_are_refused(serve):
@@ -163,10 +194,10 @@ class BlockedPredictor:
         self.test_time_augmentation = self._predictor.test_time_augmentation
         self.keep_largest_component = self._predictor.keep_largest_component
 
-    def __call__(self, images):
+    def predict_each(self, images):
         self.seen.append(len(images))
         self.released.wait(30)
-        return self._predictor(images)
+        return self._predictor.predict_each(images)
 
 
 def wait_for_waiting(port: int, count: int) -> None:
@@ -210,6 +241,25 @@ def test_full_queue_is_refused_and_disconnected_client_is_dropped(serve):
     assert blocked.seen == [1, 1, 1, 1]
 
 
+def test_large_images_are_refused_while_small_ones_are_admitted(serve):
+    blocked, large = BlockedPredictor(), encode()  # 120,000 pixels
+    port = serve(blocked, max_pixels=130_000)
+    found = []
+    threads = [threading.Thread(target=lambda body=body: found.append(post(port, body)[0]))
+               for body in (large, encode(IMAGE[:50, :50]))]  # fmt: skip
+    threads[0].start()
+    wait_for_waiting(port, 1)
+    assert post(port, large)[0] == 429
+    assert post(port, encode(np.zeros((400, 400, 3), dtype=np.uint8)))[0] == 413  # another try would not help
+    threads[1].start()
+    wait_for_waiting(port, 2)
+    blocked.released.set()
+    for thread in threads:
+        thread.join()
+    assert found == [200, 200]
+    assert post(port, large)[0] == 200
+
+
 def test_slow_prediction_is_abandoned(serve):
     blocked = BlockedPredictor()
     port = serve(blocked, seconds=0.4)
@@ -220,9 +270,18 @@ def test_slow_prediction_is_abandoned(serve):
 def test_configured_token_is_required(serve):
     port = serve(token="open sesame")
     assert post(port, encode())[0] == 401
-    for wrong in ("Bearer wrong", "Bearer open", "Bearer open sesame seed", "Bearer "):
+    for wrong in (
+        "Bearer wrong",
+        "Bearer open",
+        "Bearer open sesame seed",
+        "Bearer ",
+        "open sesame",
+        "Basic open sesame",
+    ):
         assert post(port, encode(), Authorization=wrong)[0] == 401
-    assert post(port, encode(), Authorization="Bearer open sesame")[0] == 200
+    for right in ("Bearer open sesame", "bearer open sesame", "BEARER  open sesame"):
+        assert post(port, encode(), Authorization=right)[0] == 200
+    assert get(port, "/predict", "POST")[2]["www-authenticate"] == "Bearer"
     assert get(port, "/health")[0] == 200
     assert json.loads(get(port, "/version")[1])["needs_token"] is True
 
@@ -297,7 +356,7 @@ def test_service_and_predict_accept_the_same_formats(serve, tmp_path):
     port = serve()
     frames = [Image.fromarray(synthetic.synthesize_case(number).image).resize((80, 60)) for number in (1, 2)]
     frames[0].save(tmp_path / "two.jpg", "MPO", save_all=True, append_images=frames[1:])
-    assert read_input_image(tmp_path / "two.jpg").shape == (60, 80, 3)
+    assert read_input_image(tmp_path / "two.jpg").pixels.shape == (60, 80, 3)
     assert post(port, (tmp_path / "two.jpg").read_bytes(), "image/jpeg")[0] == 200
     frames[0].save(tmp_path / "script.eps")
     with pytest.raises(ValueError, match="not a readable image"):
@@ -317,7 +376,7 @@ def test_image_is_released_after_the_response(serve):
 
     def read_and_record(*arguments):
         image = original(*arguments)
-        seen.append(weakref.ref(image))
+        seen.append(weakref.ref(image.pixels))
         return image
 
     responses.read_rgb = read_and_record
@@ -344,11 +403,91 @@ def test_slow_headers_of_a_second_request_are_closed(serve, monkeypatch):
             pass
 
 
-def test_empty_token_is_refused():
+@pytest.mark.parametrize(("options", "variable", "words"), [
+    (["--token", ""], None, "token is empty"),
+    ([], "", "token is empty"),
+    (["--token", "pass\u00e9"], None, "characters that a header cannot carry"),
+    (["--token", "x"], "", "x.safetensors"),  # the variable is not used, so the missing weights are reported
+])  # fmt: skip
+def test_invalid_token_is_reported_before_the_weights(options, variable, words, monkeypatch):
     from click.testing import CliRunner
 
     from lesion_segmentation.cli import main
 
-    result = CliRunner().invoke(main, ["serve", "--weights", "x.safetensors", "--token", ""])
+    monkeypatch.delenv("LESION_TOKEN", raising=False)
+    environment = {} if variable is None else {"LESION_TOKEN": variable}
+    result = CliRunner().invoke(main, ["serve", "--weights", "x.safetensors", *options], env=environment)
     assert result.exit_code == 1
-    assert "token is empty" in result.output
+    assert words in result.output
+    assert "pass\u00e9" not in result.output
+
+
+def test_head_answers_like_get_without_a_body(serve):
+    port = serve()
+    for path in ("/", "/docs", "/health", "/version", "/metrics", "/openapi.json", "/static/app.js"):
+        status, body, headers = get(port, path, "HEAD")
+        assert (status, body) == (200, "")
+        assert int(headers["content-length"]) > 0
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:  # http.client would ignore a body
+        connection.sendall(b"HEAD /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        assert b"".join(iter(lambda: connection.recv(4096), b"")).endswith(b"\r\n\r\n")
+    assert get(port, "/predict", "HEAD")[0] == 405
+
+
+def test_paths_work_with_and_without_the_prefix_of_a_proxy(serve):
+    port = serve(root_path="/lesions")
+    for path in ("/health", "/static/app.js", "/swagger/swagger-ui.css", "/docs", "/openapi.json"):
+        assert get(port, path)[0] == get(port, f"/lesions{path}")[0] == 200
+    assert post(port, encode(), path="/lesions/predict")[0] == post(port, encode())[0] == 200
+    assert 'lesion_answers_total{status="200"} 2.0' in get(port, "/metrics")[1]
+    assert get(port, "/lesions/lesions/health")[0] == get(port, "/lesionshealth")[0] == 404
+    for path, location in (
+        ("/lesions", "lesions/"),
+        ("/health/", "../health"),
+        ("/lesions/health/?a=b", "../health?a=b"),
+    ):
+        status, _, headers = get(port, path, Host="evil.example")
+        assert (status, headers["location"]) == (307, location)
+    for page in ("/", "/docs"):
+        assert not re.search(r"""(src|href|url)(=|: )["']/""", get(port, page)[1])
+
+
+@pytest.mark.parametrize(("accept", "expected"), [
+    ("", False), ("*/*", False), ("application/json, image/png", False), ("image/png;q=0.5, application/json", False),
+    ("image/png;q=0", False), ("text/html", False), ("application/json, text/plain, */*", False),
+    ("image/png", True), ("image/png, */*;q=0.1", True), ("application/json;q=0.5, IMAGE/PNG", True),
+    ("image/*", True), ("image/png, */*", True), ("image/png ; q=0.9 , application/json ; q=0.8", True),
+    ("application/json;q=0, */*", True),
+])  # fmt: skip
+def test_weights_of_accept_choose_between_png_and_json(accept, expected):
+    assert prefers_png(accept) is expected
+
+
+def test_foreign_hosts_are_refused_by_default_on_loopback_without_a_token(monkeypatch):
+    started = []
+    monkeypatch.setattr(server_module, "create_app", lambda _, settings: started.append(settings.allowed_hosts))
+    monkeypatch.setattr(server_module.uvicorn, "run", lambda *_, **__: None)
+    for host, settings in (("127.0.0.1", {}), ("localhost", {}), ("::1", {}), ("0.0.0.0", {}), ("::", {}),
+                           ("127.0.0.1", {"token": "x"}), ("127.0.0.1", {"allowed_hosts": ("lab",)})):  # fmt: skip
+        server_module.serve(None, ServiceSettings(**settings), host, 8000)
+    assert started == [("127.0.0.1",), ("localhost",), ("::1",), None, None, None, ("lab",)]
+
+
+def test_only_allowed_hosts_are_answered(serve):
+    port = serve(allowed_hosts=("lab.example", "*.clinic.example"))
+    right = ("localhost", "127.0.0.1:80", "[::1]:80", "LAB.example:8443", "a.clinic.example")
+    wrong = (
+        "evil.example",
+        "lab.example.evil.example",
+        "localhost@evil.example",
+        "clinic.example",
+        "a_b.evil.example",
+        "",
+    )
+    for host in right:
+        assert get(port, "/version", Host=host)[0] == 200
+    for host in wrong:
+        status, text, headers = get(port, "/version", Host=host)
+        assert (status, headers["x-content-type-options"]) == (400, "nosniff")
+        assert repr(host) in json.loads(text)["detail"]
+        assert "--allowed-hosts" in text

@@ -8,6 +8,8 @@ from mlflow import MlflowClient
 from lesion_project.datasets.mlflow_runs import find_network
 from lesion_project.tracking.registry import register_network
 from lesion_segmentation.core.errors import InputError
+from lesion_segmentation.core.parameter_model import find_problems
+from lesion_segmentation.report.settings import ReportingSettings
 
 pytestmark = pytest.mark.after_a_run
 
@@ -55,3 +57,26 @@ def test_champion_changes_only_for_a_better_network_on_the_same_cases(registered
     assert network.metadata.source == "synthetic"
     with pytest.raises(InputError, match="MLflow has no such network"):
         find_network("models:/nobody@champion")
+
+
+@pytest.mark.parametrize("loss", ["version", "alias"])
+def test_network_becomes_the_champion_if_there_is_none_any_more(registered, loss):
+    client, run_id, cases = registered
+    name = "lost"
+    for by in (0.0, -0.1):
+        register_network(client, run_id, name, {}, changed(cases, by))
+    if loss == "version":
+        client.delete_model_version(name, "1")
+    else:
+        client.delete_registered_model_alias(name, "champion")
+    register_network(client, run_id, name, {}, changed(cases, -0.1))
+    assert str(client.get_model_version_by_alias(name, "champion").version) == "3"
+    verdict = client.get_model_version(name, "3").tags["compared_with_champion"]
+    assert verdict == "there was no champion any more"
+
+
+@pytest.mark.parametrize("name", ["a/b", "a:b", "", " ", ".", "..", "models:/x", "x%2Fy", "a\nb", "a@b", "a" * 257])
+def test_name_that_the_registry_refuses_or_cannot_address_is_refused_by_the_settings(name):
+    assert find_problems("reporting", ReportingSettings, {"register": name})
+    for accepted in ("lesions", "Läsionen 2.0", "my-model_1", None):
+        assert not find_problems("reporting", ReportingSettings, {"register": accepted})

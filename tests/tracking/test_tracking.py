@@ -111,6 +111,18 @@ def test_reporting_run_names_the_run_that_trained(run, project):
 
 
 @pytest.mark.after_a_run
+def test_files_made_with_other_parameters_are_reported_once(run, project, caplog):
+    (first,) = runs(project)
+    run(namespaces=["reporting.scores"])
+    assert not [record for record in caplog.records if "other parameters" in record.message]
+    changed = {"image_size.resizing": "linear", "training.device": "cpu", "reporting.register": None}
+    run(params=changed, namespaces=["reporting.scores"])
+    (message,) = [record.message for record in caplog.records if "other parameters" in record.message]
+    assert f"of the run {first.info.run_id}" in message
+    assert "other parameters: image_size.resizing was cubic, and is linear now. Run the steps" in message
+
+
+@pytest.mark.after_a_run
 def test_no_test_scores_if_score_test_is_false(run, project):
     (first,) = runs(project)
     run(params={"reporting.score_test": False}, pipeline_names=["reporting"])
@@ -122,10 +134,11 @@ def test_no_test_scores_if_score_test_is_false(run, project):
 
 
 @pytest.mark.after_a_run
-def test_failing_run_has_the_status_failed(run, project):
+def test_failing_run_has_the_status_failed_and_its_error_is_not_logged(run, project, caplog):
     wild = {"training.learning_rate": 1e30, "training.optimizer": "sgd", "training.schedule": "one_cycle"}
     with pytest.raises(InputError, match="no longer finite"):
         run(params=wild, pipeline_names=["training"])
+    assert "finite" not in caplog.text  # the command prints the error
     assert sorted(tracked.info.status for tracked in runs(project)) == ["FAILED", "FINISHED"]
 
 

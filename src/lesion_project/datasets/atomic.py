@@ -3,6 +3,7 @@
 If a save fails, the existing file is unchanged.
 """
 
+import inspect
 import pickle
 import re
 import zipfile
@@ -54,7 +55,19 @@ def file_of(catalog: DataCatalog, name: str) -> Path | None:
     return Path(str(filepath)) if filepath else None
 
 
-class ReadOnlyDataset(AbstractDataset[NoReturn, Any]):
+class RecordedArguments:
+    """Mixin for dataset types that may inherit their constructor.
+
+    Kedro replaces constructors by wrappers that record their arguments for `DataCatalog.to_config`, but a wrapper of
+    an inherited wrapper records no names.
+    """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        cls.__init__ = inspect.unwrap(cls.__init__)  # type: ignore[method-assign]
+        super().__init_subclass__(**options)
+
+
+class ReadOnlyDataset(RecordedArguments, AbstractDataset[NoReturn, Any]):
     """Base class of datasets whose content comes from outside the pipelines. Subclasses implement `load`."""
 
     _init_args: dict[str, Any]
@@ -72,7 +85,7 @@ class ReadOnlyDataset(AbstractDataset[NoReturn, Any]):
         return {name: value for name, value in self._init_args.items() if name != "metadata"}
 
 
-class AtomicFile(AbstractDataset[Any, Any]):
+class AtomicFile(RecordedArguments, AbstractDataset[Any, Any]):
     """Base class of datasets that store a single file."""
 
     def __init__(self, filepath: str, metadata: Metadata = None) -> None:
@@ -90,7 +103,7 @@ TEXTS = ("case_id", "sample_id", "split_hash", "data_hash", "mask_hash", "image_
 """Columns that are read as text: an id may be 001, NA or 1e5, and a digest may consist of digits."""
 
 
-class Table(CSVDataset):
+class Table(RecordedArguments, CSVDataset):
     """pandas.CSVDataset without an index column, which reads ids and digests as text."""
 
     DEFAULT_SAVE_ARGS = {"index": False}
@@ -106,7 +119,7 @@ class Table(CSVDataset):
             CSVDataset(filepath=str(path), save_args=self._save_args).save(data)
 
 
-class Record(JSONDataset):
+class Record(RecordedArguments, JSONDataset):
     """json.JSONDataset with indentation."""
 
     DEFAULT_SAVE_ARGS = {"indent": 2}
@@ -153,7 +166,7 @@ class Text(AtomicFile):
             path.write_text(data, encoding="utf-8")
 
 
-class Figure(MatplotlibDataset):
+class Figure(RecordedArguments, MatplotlibDataset):
     """matplotlib.MatplotlibDataset that writes one figure atomically."""
 
     def save(self, data: Any) -> None:

@@ -25,6 +25,7 @@ class OwnCases(ReadOnlyDataset):
         part: `images` and `masks` load as `Images`, `table` as a table with one row per case.
         images, masks: Folders, which are searched at any depth.
         table: An optional .csv file.
+        ignore: Patterns of file names, separated by blanks, that are skipped.
         leave_out: Name of a list of cases in this package, such as isic2018_reserved, that are left out.
     """
 
@@ -34,19 +35,23 @@ class OwnCases(ReadOnlyDataset):
         images: str | None = None,
         masks: str | None = None,
         table: str | None = None,
+        ignore: str | None = None,
         leave_out: str | None = None,
         metadata: Metadata = None,
     ) -> None:
         super().__init__(metadata)
         self._part: Literal["images", "masks", "table"] = part
         self._folders = {"images": images, "masks": masks}
-        self._table, self._leave_out = table, leave_out
+        self._table, self._ignore, self._leave_out = table, ignore or "", leave_out
 
     def load(self) -> Images | pd.DataFrame:
-        from lesion_segmentation.data.sources.folder import open_image, read_table
+        from lesion_segmentation.data.sources.folder import read_table
+        from lesion_segmentation.images.read import open_image
 
         if self._part == "table":
-            return read_table(expand_home(self._table) if self._table else None, self._find_files("images"))
+            if self._table:
+                return read_table(expand_home(self._table), [])
+            return read_table(None, self._find_files("images") | self._find_files("masks"))
         return {case_id: partial(open_image, path) for case_id, path in self._find_files(self._part).items()}
 
     def _find_files(self, part: Literal["images", "masks"]) -> dict[str, Path]:
@@ -57,7 +62,7 @@ class OwnCases(ReadOnlyDataset):
         if not folder:
             raise InputError(f"No folder of {part} is given. Use --params data.images=<folder>,data.masks=<folder>.")
         left_out = set(read_list(self._leave_out)) if self._leave_out else set()
-        found = find_images(expand_home(folder), masks=part == "masks")
+        found = find_images(expand_home(folder), part == "masks", self._ignore)
         return {case_id: path for case_id, path in found.items() if case_id not in left_out}
 
 

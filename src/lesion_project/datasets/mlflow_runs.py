@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from kedro.io import AbstractDataset
+from kedro.io import AbstractDataset, DatasetError
 
 from lesion_project.datasets.atomic import Metadata, ReadOnlyDataset
 from lesion_segmentation.core.atomic_files import expand_home
@@ -43,7 +43,11 @@ class RunArtifact(ReadOnlyDataset):
             return dict(loaded) if isinstance(loaded, Mapping) else loaded  # read before the folder is removed
 
     def _exists(self) -> bool:
-        return self._run is not None
+        try:
+            self.load()
+        except DatasetError:
+            return False
+        return True
 
 
 class TrainedNetworks(ReadOnlyDataset):
@@ -61,11 +65,16 @@ def find_network(name: str) -> Any:
     """
     from lesion_segmentation.model import load_network
 
-    path = expand_home(name)
-    if not name.startswith("models:/") and (path.is_file() or path.suffix):
-        return load_network(path)
+    if is_weights_file(name):
+        return load_network(expand_home(name))
     with tempfile.TemporaryDirectory() as folder:
         return load_network(_download_network(name, folder))
+
+
+def is_weights_file(name: str) -> bool:
+    """Return whether the name of a network is the path of a file, which need not exist."""
+    path = expand_home(name)
+    return not name.startswith("models:/") and (path.is_file() or bool(path.suffix))
 
 
 def download_run_file(run_id: str, name: str, folder: str) -> Path:

@@ -9,6 +9,8 @@ from kedro.config import MissingConfigException
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
+from lesion_project.datasets.mlflow_runs import find_network, is_weights_file
+from lesion_project.tracking.store import probe, resolve_uri
 from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.core.storage import StoragePath
 from lesion_segmentation.prediction.input_images import SelectedImages
@@ -49,13 +51,21 @@ def run_prediction(
     return len(selected.intersection(tables.table["image"])), len(selected.intersection(tables.failures["image"]))
 
 
+def find_weights(project: Path, env: str | None, name: str) -> Any:
+    """Load a network like the parameter `training.init_from`, without starting a run."""
+    if not is_weights_file(name):
+        import mlflow
+
+        tracking_uri = resolve_uri(_load_configuration(project, env)["mlflow"], project)
+        probe(tracking_uri)
+        mlflow.set_tracking_uri(tracking_uri)
+    return find_network(name)
+
+
 def use_credentials(project: Path, env: str | None) -> None:
     """Pass credentials.yml to fsspec. Each entry is named after a protocol: s3 for s3:// addresses, gs for gs://."""
-    bootstrap_project(project)
-    with KedroSession.create(project, env=env) as session:
-        loader = session.load_context().config_loader
     try:
-        credentials = loader["credentials"]
+        credentials = _load_configuration(project, env)["credentials"]
     except MissingConfigException:
         return
     if wrong := [name for name, keys in credentials.items() if not isinstance(keys, Mapping)]:
@@ -63,6 +73,13 @@ def use_credentials(project: Path, env: str | None) -> None:
             f"Entries of credentials.yml are not mappings: {', '.join(wrong)}. Expected keys such as key and secret."
         )
     fsspec.config.conf.update(credentials)
+
+
+def _load_configuration(project: Path, env: str | None) -> Mapping[str, Any]:
+    bootstrap_project(project)
+    with KedroSession.create(project, env=env) as session:
+        loader: Mapping[str, Any] = session.load_context().config_loader
+    return loader
 
 
 def _to_text(value: Any) -> str:

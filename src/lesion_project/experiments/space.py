@@ -4,15 +4,18 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from lesion_project.experiments.trials import describe_changes
 from lesion_project.parameters import SETTINGS
 from lesion_project.tracking.description import merge, nest
 from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.core.parameter_model import find_problems
 from lesion_segmentation.core.recorded_settings import rename_keys
-from lesion_segmentation.training.search_space import Choices, Range
+from lesion_segmentation.training.search_space import Choices, Range, SweepSettings
 
 RECIPE = ("image_size", "augmentation", "training")
 """Parameters that may be searched."""
+COMMON_SETTINGS = "begun_with"
+"""Attribute of a study with the settings that all of its trials share. Otherwise they would not be comparable."""
 Space = Mapping[str, Range | Choices]
 
 
@@ -25,7 +28,7 @@ def suggest(trial: Any, name: str, domain: Range | Choices) -> Any:
     return trial.suggest_float(name, domain.low, domain.high, log=domain.log, step=domain.step)
 
 
-def describe_space(space: Space) -> dict[str, str]:
+def _describe_space(space: Space) -> dict[str, str]:
     """Describe what must not change within a study: names, kinds of numbers, and choices."""
 
     def describe(domain: Range | Choices) -> str:
@@ -34,6 +37,18 @@ def describe_space(space: Space) -> dict[str, str]:
         return "whole numbers" if _is_integer(domain) else "numbers"
 
     return {f"sweep.space.{name}": describe(domain) for name, domain in space.items()}
+
+
+def require_same_settings(study: Any, common: Mapping[str, Any], sweep: SweepSettings) -> None:
+    """Check that a study resumes with the settings it was started with. Ranges and number of trials may differ."""
+    fixed = {name: value for name, value in common.items() if name not in sweep.space}
+    now = {**fixed, **_describe_space(sweep.space), "sweep.objective": sweep.objective}
+    earlier = study.user_attrs.get(COMMON_SETTINGS)
+    if earlier is None:
+        study.set_user_attr(COMMON_SETTINGS, now)
+    elif changes := describe_changes(earlier, now):
+        title = f"The study {sweep.study} was started with other settings"
+        raise InputError.from_problems(title, changes, "Use the same settings, or name another study: sweep.study.")
 
 
 def require_recipe(space: Space, given: Mapping[str, Mapping[str, Any]]) -> None:

@@ -1,23 +1,26 @@
 """Search for a recipe with Optuna. A trial is a run scored on validation cases, or two runs scored on folds 0 and 1."""
 
 import logging
+import shutil
 import warnings
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import pandas as pd
 from kedro.framework.startup import bootstrap_project
 
-from lesion_project.experiments.space import RECIPE, describe_space, require_recipe, suggest
-from lesion_project.experiments.trials import LOG, Experiment, Trial, describe_changes
+from lesion_project.experiments.space import RECIPE, require_recipe, require_same_settings, suggest
+from lesion_project.experiments.trials import LOG, Experiment, Trial
 from lesion_project.tracking.description import nest
-from lesion_segmentation.core.atomic_files import expand_home
-from lesion_segmentation.core.errors import InputError, first_line
+from lesion_segmentation.core.atomic_files import atomic_write, expand_home
+from lesion_segmentation.core.errors import InputError, RecipeError, first_line
 from lesion_segmentation.core.extras import explain_missing_extras
+from lesion_segmentation.core.storage import hide_passwords
 from lesion_segmentation.core.workers import check_workers, redirect_output, share_work
 from lesion_segmentation.training.callbacks import EpochRow, StopTraining, observe_epochs
 from lesion_segmentation.training.search_space import FOLDS_FOR_CHOOSING, SweepSettings
@@ -29,8 +32,8 @@ HEARTBEAT_SECONDS = 10
 RETRIES = 3
 """Maximum number of repetitions of a trial whose worker died."""
 SCORE = "validation_dice"
-COMMON_SETTINGS = "begun_with"
-"""Attribute of a study with the settings that all of its trials share. Otherwise they would not be comparable."""
+REASON = "reason"
+"""Attribute of a failed trial, which cannot be trained with the sampled parameters: what was wrong."""
 OUTPUTS = {"validation": ("network", "training_history"), "folds": ("case_metrics",)}
 """Outputs of a run that each objective needs."""
 
@@ -67,7 +70,7 @@ def run_sweep(
     root.mkdir(parents=True, exist_ok=True)
     sweep = Sweep(experiment, settings, root, settings.storage or f"sqlite:///{root.resolve() / 'optuna.db'}")
     study = _reach_study(sweep)
-    _require_same_settings(study, sweep)
+    require_same_settings(study, experiment.settings(), settings)
     with experiment.open_parent("sweep", {}) as parent:
         while missing := settings.trials - _count_done(study):
             first = len(study.trials)
@@ -75,9 +78,13 @@ def run_sweep(
             for _, number in share_work(run_one, run_one_on_worker, work, workers, scheduler):
                 trial = study.trials[number]
                 value = "stopped" if trial.value is None or trial.state.name == "PRUNED" else f"{trial.value:.4f}"
+                value = f"failed ({trial.user_attrs[REASON]})" if REASON in trial.user_attrs else value
                 logger.info("Trial %d: %s, %d of %d are done", number, value, _count_done(study), settings.trials)
     table = list_trials(study)
     table.to_csv(root / "trials.csv", index=False)
+    logger.info("All trials: %s\nThis search in MLflow: %s", root / "trials.csv", hide_passwords(parent.page))
+    if "complete" not in set(table["state"]):
+        logger.warning("No trial is complete, so there is no recipe to choose. Change sweep.space and sweep.study.")
     return table
 
 
@@ -91,32 +98,61 @@ def run_one_on_worker(sweep: Sweep, index: int, parent_run: str) -> int:
 
 def run_one(sweep: Sweep, index: int, parent_run: str) -> int:
     """Sample one trial with Optuna, run it, and return its number."""
-    numbers: list[int] = []
-    _open_study(sweep, index).optimize(
-        partial(_evaluate, sweep, parent_run), n_trials=1, callbacks=[lambda _, trial: numbers.append(trial.number)]
-    )
-    return numbers[0]
+    import optuna
+    from optuna.storages._heartbeat import get_heartbeat_thread
+    from optuna.trial import TrialState
+
+    study = _open_study(sweep, index)
+    optuna.storages.fail_stale_trials(study)
+    sampled, value, state = study.ask(), None, TrialState.FAIL
+    with suppress(
+        optuna.exceptions.UpdateFinishedTrialError
+    ):  # this process was suspended, and another worker repeats the trial
+        try:
+            with get_heartbeat_thread(sampled._trial_id, study._storage):
+                value = _evaluate(sweep, parent_run, sampled)
+            state = TrialState.COMPLETE
+        except optuna.TrialPruned:
+            state = TrialState.PRUNED
+        except RecipeError as error:
+            state = TrialState.PRUNED
+            sampled.set_user_attr(REASON, shorten(str(error), 200, placeholder=" ..."))
+        finally:
+            study.tell(sampled, value, state, skip_if_finished=True)
+    return int(sampled.number)
 
 
 def _evaluate(sweep: Sweep, parent_run: str, sampled: Any) -> float:
-    """Run a trial and return its objective. The retry of a trial whose worker died resumes from its checkpoint."""
+    """Run a trial and return its objective."""
     from optuna import TrialPruned
-    from optuna.storages import RetryHeartbeatStaleTrialCallback
 
-    first = RetryHeartbeatStaleTrialCallback.retried_trial_number(sampled.study.trials[sampled.number])
-    number = sampled.number if first is None else first
     given = {name: suggest(sampled, name, domain) for name, domain in sweep.settings.space.items()}
-    runs = _list_runs(sweep, number, given)
+    runs = _list_runs(sweep, sampled.number, given)
+    _copy_checkpoints(sweep.root, sampled)
     values = []
     for trial in runs:
-        with observe_epochs(partial(_report, sampled)) if len(runs) == 1 else nullcontext():
-            try:
-                if not sweep.experiment.find_finished([trial], [trial.name]):
+        finished = sweep.experiment.find_finished([trial], [trial.name])
+        try:
+            with observe_epochs(partial(_report, sampled, len(runs) == 1)):
+                if not finished:
                     sweep.experiment.run(trial, parent_run, OUTPUTS[sweep.settings.objective])
-            except StopTraining as stop:
-                raise TrialPruned(str(stop)) from stop
+        except StopTraining as stop:
+            raise TrialPruned(str(stop)) from stop
+        except InputError as error:  # every trial would have an error that names no searched parameter
+            if any(name in str(error) for name in sweep.settings.space):
+                raise RecipeError(str(error)) from error
+            raise
         values.append(_read_value(sweep.settings.objective, trial))
     return sum(values) / len(values)
+
+
+def _copy_checkpoints(root: Path, sampled: Any) -> None:
+    """Let a trial resume in a folder of its own where earlier attempts stopped, whose workers may still write."""
+    for number in sampled.study.trials[sampled.number].system_attrs.get("retry_history", []):
+        folder = root / f"trial_{number:04}"
+        for file in folder.rglob("training_checkpoint.safetensors"):
+            with atomic_write(root / f"trial_{sampled.number:04}" / file.relative_to(folder)) as path:
+                shutil.copyfile(file, path)
 
 
 def _list_runs(sweep: Sweep, number: int, given: Mapping[str, Any]) -> list[Trial]:
@@ -143,9 +179,11 @@ def _read_value(objective: str, trial: Trial) -> float:
     return float(cases.loc[cases["subset"] == "test", "dice"].mean())
 
 
-def _report(sampled: Any, row: EpochRow) -> None:
-    """Report the score of an epoch to Optuna, and stop the training if Optuna prunes the trial."""
-    if SCORE in row:
+def _report(sampled: Any, is_scored: bool, row: EpochRow) -> None:
+    """Report the score of an epoch to Optuna, and stop a trial that is pruned or that another worker repeats."""
+    if sampled.study.trials[sampled.number].state.is_finished():
+        raise StopTraining("another worker repeats this trial")
+    if is_scored and SCORE in row:
         sampled.report(row[SCORE], int(row["epoch"]))
         if sampled.should_prune():
             raise StopTraining(f"below the median of the other trials in epoch {int(row['epoch'])}")
@@ -155,8 +193,9 @@ def _require_optuna() -> None:
     with explain_missing_extras():
         import optuna
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    # Optuna has marked heartbeats and retries as experimental since 2021.
+    # Optuna has marked heartbeats and retries as experimental since 2021, and recommends Study.optimize for them.
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    warnings.filterwarnings("ignore", "Heartbeat of storage", UserWarning)
 
 
 def _reach_study(sweep: Sweep) -> Any:
@@ -170,19 +209,6 @@ def _reach_study(sweep: Sweep) -> Any:
             f"sweep.storage cannot be used ({first_line(error)}). Expected a URL of SQLAlchemy, an installed driver "
             "and a database that answers, or null for a file beside the trials."
         ) from error
-
-
-def _require_same_settings(study: Any, sweep: Sweep) -> None:
-    """Check that a study resumes with the settings it was started with. Ranges and number of trials may differ."""
-    space = describe_space(sweep.settings.space)
-    fixed = {name: value for name, value in sweep.experiment.settings().items() if name not in sweep.settings.space}
-    now = {**fixed, **space, "sweep.objective": sweep.settings.objective}
-    earlier = study.user_attrs.get(COMMON_SETTINGS)
-    if earlier is None:
-        study.set_user_attr(COMMON_SETTINGS, now)
-    elif changes := describe_changes(earlier, now):
-        title = f"The study {sweep.settings.study} was started with other settings"
-        raise InputError.from_problems(title, changes, "Use the same settings, or name another study: sweep.study.")
 
 
 def _open_study(sweep: Sweep, index: int) -> Any:
@@ -212,11 +238,14 @@ def _count_done(study: Any) -> int:
 
 
 def list_trials(study: Any) -> pd.DataFrame:
-    """Return one row per trial with number, state, value and the sampled parameters: complete trials, best first."""
+    """Return a row per trial with number, state, value, parameters and reason of failure: complete ones, best first."""
     rows = [
-        {"number": trial.number, "state": trial.state.name.lower(), "value": trial.value, **trial.params}
+        {"number": trial.number, "state": trial.state.name.lower(), "value": trial.value}
+        | trial.params
+        | {REASON: trial.user_attrs.get(REASON)}
         for trial in study.trials
     ]
     table = pd.DataFrame(rows).sort_values("value", ascending=False)
+    table.loc[table[REASON].notna(), "state"] = "failed"
     # The value of a pruned trial is that of its last epoch, so pruned trials come last.
     return table.sort_values("state", key=lambda state: state.ne("complete"), kind="stable", ignore_index=True)

@@ -13,11 +13,11 @@ from typing import Any
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
-from lesion_project.parameters import SETTINGS
+from lesion_project.parameters import SETTINGS, WITHOUT_EFFECT
 from lesion_project.tracking.description import describe_run, flatten, merge
 from lesion_project.tracking.run import TrackedRun
 from lesion_project.tracking.signals import SignalGuard
-from lesion_project.tracking.store import PATIENCE_SECONDS, probe, resolve_experiment, resolve_uri
+from lesion_project.tracking.store import PATIENCE_AT_END, probe, resolve_experiment, resolve_uri
 from lesion_segmentation.core.atomic_files import atomic_write
 from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.core.recorded_settings import find_differences, rename_keys
@@ -29,11 +29,6 @@ FINISHED = "finished.json"
 LOG = "log.txt"
 """Output of a trial that ran on a worker."""
 FORMAT_VERSION = 1
-WITHOUT_EFFECT = (
-    "data_root", "experiment", "training.resume", "training.device", "prediction.device", "prediction.batch_size",
-    "prediction.overlays", "prediction.probabilities",
-)  # fmt: skip
-"""Parameters that have no effect on the result of a trial, and neither have those of `sweep`."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +100,8 @@ class Experiment:
         described = describe_run(command, given, parameters, self.project)
         experiment = resolve_experiment(self._mlflow, self.params)
         parent = TrackedRun(uri, experiment, self.project / "mlruns", described)
-        signals = SignalGuard(partial(parent.end, "KILLED"))
+        explain = "Interrupted. Finished trials are kept. Run the same command again for the others.".strip
+        signals = SignalGuard(partial(parent.end, "KILLED"), explain)
         try:
             parent.log_parameters(parameters)
             yield parent
@@ -114,7 +110,7 @@ class Experiment:
             parent.end("FAILED")
             raise
         finally:
-            if (lacking := parent.flush(PATIENCE_SECONDS)) is not None:
+            if (lacking := parent.flush(PATIENCE_AT_END)) is not None:
                 logger.warning("%s The trials have runs of their own.", lacking)
             signals.release()
 

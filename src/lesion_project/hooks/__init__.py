@@ -1,10 +1,14 @@
 """Kedro hooks: checks before a run, protection of its outputs, progress and closing words."""
 
+import logging
+import sys
 from functools import cache
 from typing import Any
 
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
+
+from lesion_segmentation.core.errors import InputError, RecipeError
 
 
 class LazyHooks:
@@ -32,5 +36,12 @@ def _hooks() -> tuple[Any, ...]:
     from lesion_project.hooks.summary import SummaryHooks
     from lesion_project.tracking.hooks import TrackingHooks
 
+    for name in ("kedro.pipeline.node", "kedro.runner.sequential_runner", "kedro.runner.thread_runner"):
+        logging.getLogger(name).addFilter(_is_needed)
     tracking = TrackingHooks()
     return tracking, SummaryHooks(tracking), ProgressHooks(), InputHooks(), OutputHooks()
+
+
+def _is_needed(record: logging.LogRecord) -> bool:
+    """Hide Kedro's log line of an InputError, which the command prints, and its advice after a training that failed."""
+    return not isinstance(sys.exc_info()[1], InputError if record.levelno >= logging.ERROR else RecipeError)

@@ -9,6 +9,8 @@ from kedro.framework.hooks import hook_impl
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
+from lesion_segmentation.core.errors import pluralize
+
 logger = logging.getLogger("lesion_segmentation")
 
 
@@ -36,7 +38,7 @@ class ProgressHooks:
             self._seconds[stage] += time.monotonic() - self._started[node.name]
             done = self._remaining[stage] == 0
         if done:
-            logger.info("%-22s %2d nodes, %.1f s", stage, self._totals[stage], self._seconds[stage])
+            logger.info("%-22s %8s, %.1f s", stage, pluralize(self._totals[stage], "node"), self._seconds[stage])
 
 
 def _stage(node: Node) -> str:

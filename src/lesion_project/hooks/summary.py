@@ -16,6 +16,7 @@ from lesion_project.datasets.atomic import file_of
 from lesion_project.tracking.hooks import TrackingHooks
 from lesion_project.tracking.provenance import PROVENANCE, read_provenance
 from lesion_segmentation.core.display_names import describe_augmentation, name_source
+from lesion_segmentation.core.errors import pluralize
 from lesion_segmentation.core.storage import hide_passwords
 from lesion_segmentation.data.splits import describe_protocol
 from lesion_segmentation.evaluation.tables import SCORES, at_network_threshold
@@ -42,15 +43,20 @@ class SummaryHooks:
 
     @hook_impl(trylast=True)
     def after_pipeline_run(self, run_params: dict[str, Any], catalog: DataCatalog) -> None:
-        """Print the scores, how to look at the run, and where its files are."""
+        """Print the scores and, except after a trial, how to look at the run and where its files are."""
         paths = {name: file_of(catalog, name) for name in sorted(self._saved)}
         files = {name: path for name, path in paths.items() if path is not None and path.stat().st_size}
+        if not self._saved and run_params.get("only_missing_outputs"):
+            click.echo("Nothing to do: all outputs exist. To make them again, omit --only-missing-outputs.")
         if not files:
             return
-        lines = ["", "Done."]
-        for name, describe in SCORE_TABLES.items():
-            if name in files:
-                lines += ["", *describe(catalog.load(name))]
+        scores = [
+            line for name in SCORE_TABLES if name in files for line in ["", *SCORE_TABLES[name](catalog.load(name))]
+        ]
+        if "parent_run" in (run_params.get("runtime_params") or {}):
+            click.echo("\n".join(scores), nl=bool(scores))
+            return
+        lines = ["", "Done.", *scores]
         lines += ["", "Results:", *_list_addresses(files, run_params, self._tracking)]
         lines += ["", "Files:", *_list_files(files), *_list_mixed_folders(files)]
         if "network" in files and run_params["env"] in STANDARD_ENVIRONMENTS:
@@ -121,7 +127,7 @@ def _describe_table_ii(table_ii: pd.DataFrame) -> list[str]:
 
 def _describe_cross_validation(cross_validation: pd.DataFrame) -> list[str]:
     rows = cross_validation[cross_validation["metric"].isin(SCORES)]
-    lines = [f"Test cases of {rows['folds'].iloc[0]} folds, n = {rows['n'].iloc[0]}, in percent (95% CI):"]
+    lines = [f"Test cases of {pluralize(rows['folds'].iloc[0], 'fold')}, n = {rows['n'].iloc[0]}, in percent (95% CI):"]
     lines += [f"  {row.metric:<10}{100 * row.score:5.1f} ({100 * row.low:.1f} to {100 * row.high:.1f})"
               for row in rows.itertuples()]  # fmt: skip
     return lines

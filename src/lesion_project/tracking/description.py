@@ -79,6 +79,12 @@ def describe_run(command: str, run_params: Mapping[str, Any], parameters: Mappin
     return Description(f"{' '.join(words)} {datetime.now():%m-%d %H:%M}", tags)
 
 
+def describe_resuming(run_params: Mapping[str, Any]) -> str:
+    """Return the command that resumes the training of an interrupted run."""
+    resumed = merge(run_params.get("runtime_params") or {}, {"training": {"resume": True}})
+    return _kedro_command("run", run_params, flatten(resumed))
+
+
 def describe_dataset(name: str, data: Any) -> dict[str, str]:
     """Return the tags that identify the cases, the split or the network of a run; none for other datasets."""
     match name:

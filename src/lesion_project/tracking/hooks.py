@@ -18,22 +18,25 @@ from lesion_project.parameters import SETTINGS
 from lesion_project.tracking.description import (
     describe_dataset,
     describe_device,
+    describe_resuming,
     describe_run,
     flatten,
     select_test_scores,
 )
-from lesion_project.tracking.provenance import record_provenance
+from lesion_project.tracking.provenance import find_other_parameters, read_provenance, record_provenance
 from lesion_project.tracking.registry import register_network
 from lesion_project.tracking.run import TrackedRun
-from lesion_project.tracking.signals import SignalGuard
-from lesion_project.tracking.store import PATIENCE_SECONDS, probe, resolve_experiment, resolve_uri
+from lesion_project.tracking.signals import SignalGuard, explain_interruption
+from lesion_project.tracking.store import PATIENCE_AT_END, PATIENCE_SECONDS, probe, resolve_experiment, resolve_uri
 from lesion_segmentation.core.errors import InputError, first_line
 from lesion_segmentation.training.callbacks import Callbacks, EpochRow, StopTraining, epoch_observer
 
 logger = logging.getLogger(__name__)
 
-PATIENCE_AT_END = 60.0
-"""Seconds that a single run waits at its end for a store that does not answer. A trial waits longer."""
+OTHER_PARAMETERS = (
+    "%s is of the run %s, which had other parameters: %s. Run the steps that make it again, or set these parameters to "
+    "their earlier values."
+)
 
 
 class TrackingHooks:
@@ -47,6 +50,7 @@ class TrackingHooks:
         self._patience = PATIENCE_AT_END
         self._seen: set[str] = set()
         self._saved: set[str] = set()
+        self._changes: set[str] = set()
         self._lock = threading.Lock()
         self._signals: SignalGuard | None = None
         self._outer_run: str | None = None
@@ -85,7 +89,7 @@ class TrackingHooks:
         self._patience = PATIENCE_SECONDS if is_trial else PATIENCE_AT_END
         tracking_uri = resolve_uri(config, project)
         probe(tracking_uri, PATIENCE_SECONDS if is_trial else 0.0)
-        self._seen, self._saved, self._outer_run = set(), set(), _active_run()
+        self._seen, self._saved, self._changes, self._outer_run = set(), set(), set(), _active_run()
         if self._run is not None:  # an earlier run of this process may have been interrupted, for example in a notebook
             self._release_signals()
             self._run.end("KILLED")
@@ -94,7 +98,9 @@ class TrackingHooks:
             described.tags["mlflow.parentRunId"] = given["parent_run"]
         experiment = resolve_experiment(config, run_params.get("runtime_params") or {})
         self._run = TrackedRun(tracking_uri, experiment, project / "mlruns", described, given.get("tracked_run"))
-        self._signals = SignalGuard(partial(self._run.end, "KILLED"))
+        load_training = catalog.get("params:this_run.training").load
+        explain = partial(explain_interruption, load_training, describe_resuming(run_params))
+        self._signals = SignalGuard(partial(self._run.end, "KILLED"), explain)
         self._run.log_parameters(parameters)
         self._inform_nodes(catalog, pipeline, parameters, described.tags)
 
@@ -138,8 +144,16 @@ class TrackingHooks:
 
     @hook_impl
     def after_dataset_loaded(self, dataset_name: str, data: Any) -> None:
-        """Log which cases, split and network the run used."""
+        """Log which cases, split and network the run used, and warn about files made with other parameters."""
         self._log_use_of(dataset_name, data)
+        path = file_of(self._catalog, dataset_name)
+        maker = read_provenance(path.parent).get(path.name, "") if path else ""
+        if self._run is None or path is None or maker == self._run.run_id:
+            return
+        found = find_other_parameters(self._run.client, maker, dataset_name, self._config["parameters"])
+        if changes := [change for change in found if change not in self._changes]:
+            self._changes.update(changes)
+            logger.warning(OTHER_PARAMETERS, path.name, maker, "; ".join(changes))
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 from lesion_project.datasets.atomic import Table
 from lesion_project.datasets.mlflow_runs import download_run_file
 from lesion_project.tracking.model import quiet
-from lesion_segmentation.core.errors import InputError, first_line
+from lesion_segmentation.core.errors import InputError, first_line, pluralize
 from lesion_segmentation.evaluation.comparison import compare_runs, pair_cases
 from lesion_segmentation.evaluation.tables import headline_subset
 
@@ -34,24 +34,25 @@ def register_network(
         version = mlflow.register_model(f"models:/{logged.model_id}", name, tags={"run_id": run_id})
     for key, value in metrics.items():
         client.set_model_version_tag(name, version.version, key, f"{value:.6g}")
-    is_better, verdict = _compare_with_champion(client, name, case_metrics)
+    is_better, verdict = _compare_with_champion(client, name, version.version, case_metrics)
     if is_better:
         client.set_registered_model_alias(name, CHAMPION, version.version)
     client.set_model_version_tag(name, version.version, "compared_with_champion", verdict)
     logger.info("models:/%s/%s is registered: %s", name, version.version, verdict)
 
 
-def _compare_with_champion(client: Any, name: str, case_metrics: pd.DataFrame) -> tuple[bool, str]:
-    """Return whether the new version becomes the champion, and the reason in words."""
+def _compare_with_champion(client: Any, name: str, version: str, case_metrics: pd.DataFrame) -> tuple[bool, str]:
+    """Return whether this new version becomes the champion, and the reason in words."""
     from mlflow.exceptions import MlflowException
 
     try:
         champion = client.get_model_version_by_alias(name, CHAMPION)
     except MlflowException as error:
-        missing = error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
-        if not missing or "alias" not in str(error).lower():
+        # The alias is missing, or the version that it names was deleted.
+        missing = error.error_code == "INVALID_PARAMETER_VALUE" and "alias" in str(error).lower()
+        if not missing and error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
-        return True, "the first of its name"
+        return True, "the first of its name" if str(version) == "1" else "there was no champion any more"
     earlier = client.get_model_version(name, champion.version).tags.get("run_id") or champion.run_id
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -62,7 +63,7 @@ def _compare_with_champion(client: Any, name: str, case_metrics: pd.DataFrame) -
         return False, f"not comparable with version {champion.version}, which stays the champion ({first_line(error)})"
     difference = (
         f"Dice {100 * row['difference']:+.2f} percentage points "
-        f"(95% CI {100 * row['low']:+.2f} to {100 * row['high']:+.2f}) on {row['n']} cases"
+        f"(95% CI {100 * row['low']:+.2f} to {100 * row['high']:+.2f}) on {pluralize(row['n'], 'case')}"
     )
     if row["low"] > 0:
         return True, f"better than version {champion.version}: {difference}"

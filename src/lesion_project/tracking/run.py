@@ -23,7 +23,7 @@ from lesion_project.tracking.pending import PendingCalls, without_retries
 from lesion_project.tracking.store import ATTEMPTS, PATIENCE_SECONDS, ask, explain, probe
 from lesion_segmentation.core.atomic_files import is_alive
 from lesion_segmentation.core.display_names import name_source
-from lesion_segmentation.core.errors import InputError, first_line
+from lesion_segmentation.core.errors import InputError, first_line, pluralize
 from lesion_segmentation.core.storage import hide_passwords
 from lesion_segmentation.data.summary import data_hash
 
@@ -99,7 +99,7 @@ class TrackedRun:
                 probe(self.tracking_uri, patience)
             except InputError:
                 break
-        entries = "1 entry" if len(self.pending) == 1 else f"{len(self.pending)} entries"
+        entries = pluralize(len(self.pending), "entry", "entries")
         return f"MLflow lacks {entries} of run {self.run_id} ({first_line(error)})."
 
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:

@@ -15,6 +15,8 @@ logger = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 600.0
 """Time that a trial waits for the store, since the other trials of the search are running meanwhile."""
+PATIENCE_AT_END = 60.0
+"""Time that a single run and the parent of trials wait for the store at their end."""
 PAUSE_SECONDS = 3.0
 ATTEMPTS = 3
 """Attempts for one request while the store is unreliable."""
@@ -29,7 +31,7 @@ def resolve_uri(config: Mapping[str, str], root: Path) -> str:
 def resolve_experiment(config: Mapping[str, str], runtime: Mapping[str, Any]) -> str:
     """Return the experiment's name: --params experiment, MLFLOW_EXPERIMENT_NAME, or the configuration's."""
     chosen = config["experiment"] if "experiment" in runtime else os.environ.get("MLFLOW_EXPERIMENT_NAME")
-    return chosen or config["experiment"]
+    return str(chosen or config["experiment"])
 
 
 def absolute_uri(tracking_uri: str, root: Path) -> str:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from lesion_segmentation.core.errors import InputError
+from lesion_segmentation.core.errors import InputError, RecipeError, pluralize
 
 PRECISIONS = ("auto", "32-true", "bf16-mixed")
 
@@ -28,19 +28,33 @@ class Hardware(NamedTuple):
 
 
 def choose_hardware(device: str = "auto", precision: str = "auto") -> Hardware:
-    """Resolve `auto` to the GPU, if there is one, and to bfloat16, if the device computes with it natively."""
+    """Resolve `auto` to the GPU, if there is one, and to bfloat16, if the device computes with it natively.
+
+    Raises:
+        InputError: PyTorch has no such device here.
+        ValueError: The precision is not one of PRECISIONS.
+    """
     if precision not in PRECISIONS:
         raise ValueError(f"precision is {precision!r}, expected one of: {', '.join(PRECISIONS)}")
-    if device == "cuda" and not torch.cuda.is_available():
+    kind = device.partition(":")[0]
+    if kind == "cuda" and not torch.cuda.is_available():
         raise InputError(
-            "The requested device is cuda, but PyTorch finds no GPU. Set training.device or prediction.device to auto "
-            "or cpu."
+            f"The requested device is {device}, but PyTorch finds no GPU. Set training.device or prediction.device to "
+            "auto or cpu."
         )
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = kind = "cuda" if torch.cuda.is_available() else "cpu"
+    if device not in ("cpu", "cuda"):
+        try:
+            torch.zeros(1, device=device).cpu()
+        except (RuntimeError, AssertionError) as error:  # which of the two depends on the device
+            raise InputError(
+                f"The device is {device!r}, which PyTorch cannot use here. Expected auto, cpu, cuda, or one of several "
+                "GPUs, such as cuda:1."
+            ) from error
     if precision == "auto":
-        precision = "bf16-mixed" if _computes_bf16(device) else "32-true"
-    if device == "cuda" and precision == "32-true":
+        precision = "bf16-mixed" if _computes_bf16(kind) else "32-true"
+    if kind == "cuda" and precision == "32-true":
         # By default, cuDNN's convolutions round float32 inputs to the ten bits of TF32.
         torch.backends.cudnn.allow_tf32 = False
     return Hardware(device, precision)
@@ -65,13 +79,14 @@ def estimate_minutes(network: nn.Module, height: int, width: int, images: int, p
 
 @contextmanager
 def explain_out_of_memory(batch_size: int, key: str) -> Iterator[None]:
-    """Turn an out-of-memory error of the GPU or of the machine into an InputError, which advises to reduce `key`."""
+    """Turn an out-of-memory error of the GPU or of the machine into an InputError that says to reduce `key`."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not isinstance(error, (torch.OutOfMemoryError, MemoryError)) and "allocate memory" not in str(error):
             raise
-        raise InputError(f"The memory is not sufficient for a batch of {batch_size} images. Reduce {key}.") from error
+        batch = pluralize(batch_size, "image")
+        raise RecipeError(f"The memory is not sufficient for a batch of {batch}. Reduce {key}.") from error
 
 
 def keep_freed_memory() -> None:

@@ -34,7 +34,7 @@ def describe_errors(error: ValidationError, *name: str) -> list[str]:
 
 
 def _describe(name: tuple[str, ...], error: Mapping[str, Any]) -> str:
-    key = ".".join(str(part) for part in (*name, *error["loc"]))
+    key = ".".join(str(part) for part in (*name, *error["loc"])).removeprefix(".")
     match error["type"]:
         case "extra_forbidden" if (old := error["loc"][-1]) in RENAMED_KEYS:
             return f"{key} was renamed. Use {key.removesuffix(old)}{RENAMED_KEYS[old]}."

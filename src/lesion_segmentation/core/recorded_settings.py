@@ -43,8 +43,8 @@ def find_differences(
 ) -> list[tuple[str, Any, Any]]:
     """Return (name, earlier value, current value) of each setting that differs, sorted by name.
 
-    A setting that one side lacks, as in a file that is older than the setting, has its value in `defaults`, else
-    MISSING.
+    If one side lacks a setting, because the file is older than the setting, the value is taken from `defaults`. If
+    that lacks it too, the value is MISSING.
     """
     names = sorted({*earlier, *now})
     assumed = {**dict.fromkeys(names, MISSING), **defaults}

@@ -59,7 +59,7 @@ class StoragePath:
             return bool(self.fs.exists(self.path))
 
     def read(self) -> bytes:
-        """Return the content of a file. FileNotFoundError and PermissionError are raised unchanged."""
+        """Return the content of a file. All errors except FileNotFoundError and PermissionError become InputErrors."""
         with explain_storage_errors(self, FileNotFoundError, PermissionError):
             return bytes(self.fs.cat_file(self.path))
 
@@ -103,7 +103,7 @@ Location = Path | StoragePath
 
 
 def find_location(text: str) -> Location:
-    """Return the local path or the storage path that a user names."""
+    """Return the local path or the storage path that a user names. An unusable address raises an InputError."""
     if "://" not in text:
         return expand_home(text)
     with explain_storage_errors(hide_passwords(text)), explain_missing_extras():  # some drivers connect immediately
@@ -146,7 +146,10 @@ def hide_passwords(text: str) -> str:
 
 @contextmanager
 def explain_storage_errors(location: object, *passed: type[Exception]) -> Iterator[None]:
-    """Turn any error of a file system, except the types in `passed`, into an InputError. Each driver has its own."""
+    """Turn any error of a file system, except the types in `passed`, into an InputError.
+
+    All exceptions are caught, because each driver raises its own types.
+    """
     try:
         yield
     except Exception as error:

@@ -25,7 +25,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return the tensors of a file, on the CPU, and the metadata that `write_tensors` wrote.
 
-    Any other or damaged file is an InputError, which callers complete with a remedy.
+    A damaged file, or one of another format, raises an InputError, to which callers add the remedy.
 
     Each tensor is copied to memory of its own. In the file it may begin at any address, and if the address is not a
     multiple of 64, oneDNN selects other kernels, which add in another order and return other last bits.

@@ -6,6 +6,7 @@ Dask is imported only when workers are requested, since it belongs to the extra 
 import logging
 import os
 import sys
+import threading
 from asyncio import CancelledError
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -18,10 +19,11 @@ from lesion_segmentation.core.extras import explain_missing_extras
 SECONDS_TO_CONNECT = 20
 MAX_DEATHS = 3
 """A task is given up when more workers than this have died during it."""
+_ONE_TASK = threading.RLock()
 
 
 def check_workers(workers: int | None, scheduler: str | None) -> None:
-    """Check before any work that at most one of the options is given, and that Dask is installed for it."""
+    """Refuse --workers together with --scheduler, and either of them if Dask is not installed."""
     if workers is not None and scheduler is not None:
         raise InputError(
             "--workers and --scheduler are both given. Use --workers for processes of this machine, or --scheduler for "
@@ -38,7 +40,7 @@ def open_workers(workers: int | None, scheduler: str | None) -> Iterator[Any]:
 
     Args:
         workers: Number of processes to start, ignored if `scheduler` is given.
-        scheduler: Address of an existing cluster, such as tcp://host:8786.
+        scheduler: Address of an existing cluster, such as tcp://host:8786. No answer raises an InputError.
     """
     import dask
     from distributed import Client, LocalCluster
@@ -74,6 +76,10 @@ def map_over(client: Any, function: Callable[..., Any], work: Mapping[str, Seque
         client: The client of `open_workers`.
         function: A function that the workers can import.
         work: The arguments of `function` for each task, by the name of the task.
+
+    Raises:
+        InputError: A task raised one, more than MAX_DEATHS workers died during one task, or the cluster has other
+            packages or files than this machine.
     """
     from distributed import KilledWorker, as_completed
 
@@ -123,9 +129,12 @@ def share_work(
 
 @contextmanager
 def redirect_output(path: Path) -> Iterator[None]:
-    """Append the output of this process to a file, since the lines of several workers would mix in one terminal."""
+    """Append the output of this process to a file, since the lines of several workers would mix in one terminal.
+
+    Output, seeds and sessions belong to the process, so a second thread waits until the first one has left the block.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file, ExitStack() as stack:
+    with _ONE_TASK, path.open("ab") as file, ExitStack() as stack:
         for number, stream in ((1, sys.stdout), (2, sys.stderr)):
             stream.flush()
             kept = os.dup(number)

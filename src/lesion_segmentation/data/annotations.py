@@ -37,7 +37,7 @@ def parse_annotations(text: str) -> pd.DataFrame:
     """Parse PH2's annotation table and translate its codes to words.
 
     Cells may be empty: 159 cases of PH2 have no histological diagnosis, and in a copy without annotations, all cells
-    except case_id are empty.
+    except case_id are empty. One InputError lists all problems of the file.
 
     Returns:
         One row per case, in the order of the file, with the columns ANNOTATION_COLUMNS, all of them text. Several
@@ -68,9 +68,11 @@ def format_annotations(codes: pd.DataFrame) -> str:
 
 
 def _parse_line(line: str, problems: list[str]) -> list[str] | None:
-    cells = [cell.strip() for cell in re.split(r"\|\|?", line.strip().strip("|"))]
+    cells = [cell.strip() for cell in re.split(r"\|\|?", line.strip().removeprefix("||").removesuffix("||"))]
     if len(cells) != len(ANNOTATION_COLUMNS):
-        problems.append(f"{line.strip()[:40]}...: the line has {len(cells)} cells, expected {len(ANNOTATION_COLUMNS)}")
+        problems.append(
+            f"{line.strip()[:40]}...: the number of cells is {len(cells)}, expected {len(ANNOTATION_COLUMNS)}"
+        )
         return None
     return [_decode(cells[0], column, cell, problems) for column, cell in zip(ANNOTATION_COLUMNS, cells, strict=True)]
 

@@ -12,7 +12,7 @@ import pandas as pd
 from PIL import Image, UnidentifiedImageError
 from pydantic import Field
 
-from lesion_segmentation.core.errors import InputError, first_line
+from lesion_segmentation.core.errors import InputError, first_line, pluralize
 from lesion_segmentation.core.parameter_model import ParameterModel
 from lesion_segmentation.data.annotations import ANNOTATIONS, parse_annotations
 from lesion_segmentation.data.perceptual_hash import hash_image
@@ -34,6 +34,7 @@ class DataSettings(ParameterModel):
     Attributes:
         name: The data set's name in reports and logs. Only cases whose pixels match PH2's manifest are reported as PH2.
         images, masks, table: The folders and the optional .csv file that --env custom reads.
+        ignore: Patterns of file names in these folders, separated by blanks, that are skipped.
         leave_out: The name of a list of cases to leave out. The catalog of isic_and_ph2 reads it.
     """
 
@@ -41,6 +42,7 @@ class DataSettings(ParameterModel):
     images: str | None = None
     masks: str | None = None
     table: str | None = None
+    ignore: str = ""
     leave_out: str | None = None
 
 
@@ -87,7 +89,7 @@ class Cases(NamedTuple):
         images: case_id to the resized image, uint8 (height, width, 3).
         native_masks: case_id to the mask at its native size, uint8 (H, W), 0 or 1.
         perceptual_hashes: case_id to the hashes of the native image, boolean (8, 256).
-        example_images: The first, the smallest and the largest image, native, uint8 (H, W, 3).
+        example_images: case_id to the first, the smallest and the largest image at native size, uint8 (H, W, 3).
     """
 
     cases: pd.DataFrame
@@ -110,14 +112,26 @@ def read_cases(
     one is the lesion. The annotations are the text of PH2_dataset.txt, or a table with case_id, diagnosis and optional
     columns. An `InputError` lists all cases that cannot be used, with the reasons.
     """
-    case_ids = sorted(set(ph2_images) | set(ph2_masks))
-    annotations, problems = _read_annotations(ph2_annotations, case_ids)
+    cases, problems = collect_cases(ph2_images, ph2_masks, ph2_annotations, image_size, data)
+    if problems:
+        check = "make ph2 FROM=..." if isinstance(ph2_annotations, str) else "kedro check-data <images> <masks> <table>"
+        remedy = f"Nothing was written. Fix or replace these files. To check a whole data set, use {check}."
+        raise InputError.from_problems("The cases cannot be used", problems, remedy)
+    return cases
+
+
+def collect_cases(
+    raw_images: RawImages, raw_masks: RawImages, given: str | pd.DataFrame, image_size: ImageSize, data: DataSettings
+) -> tuple[Cases, list[str]]:
+    """Return the cases that `read_cases` can use, and the problems of all others."""
+    case_ids = sorted(set(raw_images) | set(raw_masks))
+    annotations, problems = _read_annotations(given, case_ids)
     rows, hashes = [], {}
     examples: dict[str, tuple[str, np.ndarray]] = {}
     images, native_masks, perceptual_hashes = {}, PackedMasks(), {}
     for case_id in case_ids:
-        image = _read(case_id, ph2_images, to_rgb, "a mask but no image", "the image cannot be read", problems)
-        mask = _read(case_id, ph2_masks, to_mask, "an image but no mask", "the mask cannot be used", problems)
+        image = _read(case_id, raw_images, to_rgb, "a mask but no image", "the image cannot be read", problems)
+        mask = _read(case_id, raw_masks, to_mask, "an image but no mask", "the mask cannot be used", problems)
         if mask is not None and (mask.all() or not mask.any()):
             logger.warning("%s: the mask is %s", case_id, "full" if mask.all() else "empty")
         if image is not None:
@@ -133,16 +147,9 @@ def read_cases(
         perceptual_hashes[case_id] = hash_image(image)
         _keep_examples(examples, case_id, image)
     problems += _find_duplicates(hashes) + _find_constant_masks([row["lesion_area"] for row in rows])
-    if not case_ids:
-        problems.append("there is no image and no mask")
-    if problems:
-        raise InputError.from_problems(
-            "The cases cannot be used",
-            problems,
-            "Nothing was written. Fix or replace these files. To check a whole copy of PH2, use make ph2 FROM=...",
-        )
-    cases = _join(pd.DataFrame(rows), annotations, data.name)
-    return Cases(cases, images, native_masks, perceptual_hashes, dict(examples.values()))
+    problems += [] if case_ids else ["there is no image and no mask"]
+    cases = _join(pd.DataFrame(rows, columns=None if rows else ["case_id"]), annotations, data.name)
+    return Cases(cases, images, native_masks, perceptual_hashes, dict(examples.values())), problems
 
 
 def resize_masks(native_masks: Mapping[str, np.ndarray], image_size: ImageSize) -> dict[str, np.ndarray]:
@@ -154,7 +161,8 @@ def resize_masks(native_masks: Mapping[str, np.ndarray], image_size: ImageSize) 
         if mask.any() and not resized[case_id].any():
             lost.append(case_id)
     if lost:
-        logger.warning("%d lesions disappear at %d x %d, such as the one of %s", len(lost), width, height, lost[0])
+        lost_lesions = pluralize(len(lost), "lesion")
+        logger.warning("%s lost at %d x %d, such as the one of %s", lost_lesions, width, height, lost[0])
     return resized
 
 
@@ -187,7 +195,7 @@ def _read_annotations(given: str | pd.DataFrame, case_ids: list[str]) -> tuple[p
     try:
         table = parse_annotations(given) if isinstance(given, str) else given
     except InputError as error:  # the table's case ids are then unreliable and are not compared with the files
-        return pd.DataFrame(), [f"{name}: {problem}" for problem in error.problems]
+        return pd.DataFrame(index=pd.Index([], dtype=str)), [f"{name}: {problem}" for problem in error.problems]
     annotations = table.set_index("case_id")
     problems = [f"{case_id}: not found in {name}" for case_id in case_ids if case_id not in annotations.index]
     problems += [

@@ -4,7 +4,7 @@ import logging
 
 import pandas as pd
 
-from lesion_segmentation.core.errors import InputError
+from lesion_segmentation.core.errors import InputError, pluralize
 
 logger = logging.getLogger(__name__)
 
@@ -12,7 +12,10 @@ _REMEDY = "Use more cases or another split.protocol."
 
 
 def join_near_duplicates(table: pd.DataFrame, near_duplicates: pd.DataFrame) -> pd.DataFrame:
-    """Return the cases (indexed by case_id) with the groups merged that contain near-duplicates of each other."""
+    """Return the cases (indexed by case_id) with the groups merged that contain near-duplicates of each other.
+
+    The new column near_duplicate says which cases have one.
+    """
     pairs = near_duplicates[near_duplicates["near_duplicate"].astype(bool)]
     if pairs.empty:
         return table
@@ -26,7 +29,8 @@ def join_near_duplicates(table: pd.DataFrame, near_duplicates: pd.DataFrame) -> 
     size = len(names)
     _, joined = connected_components(coo_array(([True] * len(rows), (rows, columns)), shape=(size, size)))
     first = pd.Series(names).groupby(joined).first()
-    return table.assign(group=first[joined[numbers]].to_numpy())
+    paired = table.index.isin(pairs[["case_id", "other_case_id"]].to_numpy().ravel())
+    return table.assign(group=first[joined[numbers]].to_numpy(), near_duplicate=paired)
 
 
 def draw_cases(table: pd.DataFrame, count: int, seed: int, stratify: bool) -> list[str]:
@@ -40,12 +44,12 @@ def draw_cases(table: pd.DataFrame, count: int, seed: int, stratify: bool) -> li
     if count == 0:
         return []
     groups = _list_groups(table)
-    strata = _get_strata(groups, needed=2) if stratify else None
+    strata = _get_strata(groups, table, needed=2) if stratify else None
     size = count if len(groups) == len(table) else max(1, round(count / len(table) * len(groups)))
     try:
         _, chosen = train_test_split(list(groups.index), test_size=size, random_state=seed, stratify=strata)
     except ValueError as error:
-        raise InputError(f"{len(table)} cases cannot be split: {error}. {_REMEDY}") from error
+        raise InputError(f"{len(table)} cases cannot be split: {error}. {_explain_groups(table)}{_REMEDY}") from error
     return _list_members(table, list(chosen))
 
 
@@ -55,8 +59,11 @@ def draw_fold(table: pd.DataFrame, folds: int, fold: int, seed: int) -> list[str
 
     groups = _list_groups(table)
     if len(groups) < folds:
-        raise InputError(f"There are {len(groups)} groups of cases, but {folds} folds. {_REMEDY}")
-    strata = _get_strata(groups, needed=folds)
+        explanation = _explain_groups(table)
+        raise InputError(
+            f"The cases form {pluralize(len(groups), 'group')}, too few for {folds} folds. {explanation}{_REMEDY}"
+        )
+    strata = _get_strata(groups, table, needed=folds)
     splitter = KFold if strata is None else StratifiedKFold
     splits = splitter(n_splits=folds, shuffle=True, random_state=seed).split(groups, strata)
     _, test = list(splits)[fold]
@@ -77,7 +84,7 @@ def _list_members(table: pd.DataFrame, chosen: list[str]) -> list[str]:
     return list(table.index[table["group"].isin(chosen)])
 
 
-def _get_strata(groups: pd.DataFrame, needed: int) -> pd.Series | None:
+def _get_strata(groups: pd.DataFrame, table: pd.DataFrame, needed: int) -> pd.Series | None:
     """Return the diagnoses, each of which at least `needed` groups must have, or None if no case has a diagnosis."""
     diagnoses = groups["diagnosis"].fillna("")
     if (diagnoses == "").all():
@@ -85,15 +92,28 @@ def _get_strata(groups: pd.DataFrame, needed: int) -> pd.Series | None:
         return None
     if (diagnoses == "").any():
         raise InputError(
-            f"{(diagnoses == '').sum()} cases have no diagnosis, but this split.protocol stratifies by diagnosis. "
-            "Import PH2 with its annotations (the official layout has PH2_dataset.txt) or choose another "
-            "split.protocol."
+            f"{(diagnoses == '').sum()} of {len(groups)} cases or groups have no diagnosis, such as "
+            f"{diagnoses.index[diagnoses == ''][0]}, but this split.protocol stratifies by diagnosis. Complete the "
+            "diagnoses (those of PH2 are in PH2_dataset.txt of its official layout) or choose another split.protocol."
         )
     rare = diagnoses.value_counts()[lambda counts: counts < needed]
     if len(rare):
-        counts = ", ".join(f"{name}: {count}" for name, count in rare.items())
+        kind = "cases" if len(groups) == len(table) else "groups of cases"
         raise InputError(
-            f"Some diagnoses have too few cases to stratify by ({counts}); expected at least {needed} of each. "
-            f"{_REMEDY}"
+            f"The split is stratified by diagnosis and needs at least {needed} {kind} of each, but there is only "
+            f"{', '.join(f'{count} of {name}' for name, count in rare.items())}. {_explain_groups(table)}{_REMEDY}"
         )
     return diagnoses
+
+
+def _explain_groups(table: pd.DataFrame) -> str:
+    """Return the number of groups of each diagnosis and why they are few, or nothing if each case is its own group."""
+    if "group" not in table or table["group"].is_unique:
+        return ""
+    found = table.groupby("diagnosis")["group"].agg(["size", "nunique"])
+    counts = ", ".join(f"{name or 'none'} {size} in {groups}" for name, size, groups in found.itertuples())
+    text = f"All cases of a group are assigned to one subset (cases and groups of each diagnosis: {counts}). "
+    if "near_duplicate" in table:
+        text += f"{table['near_duplicate'].sum()} of {len(table)} images are near-duplicates of others, which merges "
+        text += "their groups. A smaller leak_guard.max_distance merges fewer. "
+    return text

@@ -1,4 +1,7 @@
-"""Near-duplicates, and the leak guard, which refuses a case or near-duplicates of it in more than one subset."""
+"""Search for near-duplicates, and the leak guard.
+
+The guard refuses samples if a case or near-duplicates of it are in more than one subset.
+"""
 
 import logging
 from collections import defaultdict
@@ -9,7 +12,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from lesion_segmentation.core.errors import InputError
+from lesion_segmentation.core.errors import InputError, pluralize
 from lesion_segmentation.core.parameter_model import ParameterModel
 from lesion_segmentation.data.perceptual_hash import HASH_BITS, find_similar_pairs
 from lesion_segmentation.data.sources.synthetic import SOURCE
@@ -45,7 +48,7 @@ class Leak(NamedTuple):
 def list_near_duplicates(
     cases: pd.DataFrame, perceptual_hashes: Mapping[str, np.ndarray], settings: LeakGuardSettings
 ) -> pd.DataFrame:
-    """Compare all images of `read_cases` with each other by their hashes and log the near-duplicates.
+    """Compare all images of `read_cases` with each other by their hashes, boolean (8, 256), and log near-duplicates.
 
     Two synthetic cases are never near-duplicates, since they are independent even if they look similar.
 
@@ -65,8 +68,8 @@ def list_near_duplicates(
     if len(flagged):
         first = flagged.iloc[0]
         logger.warning(
-            "%d pairs of images are near-duplicates by leak_guard.max_distance, such as %s and %s",
-            len(flagged), first["case_id"], first["other_case_id"],
+            "%s of near-duplicate images by leak_guard.max_distance, such as %s and %s",
+            pluralize(len(flagged), "pair"), first["case_id"], first["other_case_id"],
         )  # fmt: skip
     return table
 
@@ -92,7 +95,7 @@ def guard_samples(
         more = [f"... and {len(refused) - _MAX_LISTED} more"] if len(refused) > _MAX_LISTED else []
         leaky = ", ".join(name for name in PROTOCOLS if leaks(name)) or "no registered one"
         raise InputError.from_problems(
-            "Validation or test cases leak into training",
+            "Some cases or their near-duplicates are in more than one subset",
             refused[:_MAX_LISTED] + more,
             "Choose another split.protocol, or remove one case of each pair. leak_guard.allow_leak=true allows leaks "
             f"between training and validation under protocols that leak by definition ({leaky}).",

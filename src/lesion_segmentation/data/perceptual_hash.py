@@ -49,6 +49,8 @@ def find_similar_pairs(hashes: Sequence[np.ndarray], max_distance: int) -> list[
         The indices of both images and the number of differing bits, the minimum over the views, for each pair with at
         most `max_distance` differing bits, or for the nearest pair if there is none.
     """
+    if not hashes:
+        return []
     found: list[tuple[int, int, int]] = []
     nearest: tuple[int, int, int] | None = None
     for first, distances in _distances_by_block(np.stack(hashes).astype(np.float32) * 2 - 1):

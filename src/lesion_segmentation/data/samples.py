@@ -55,7 +55,7 @@ def make_samples(
 ) -> tuple[pd.DataFrame, dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Make the samples: each case once, and copies of the training cases.
 
-    The images, uint8 (H, W, 3), and masks, uint8 (H, W), 0 or 1, are given by case_id, and the split by `split_cases`.
+    The images, uint8 (H, W, 3), and masks, uint8 (H, W), 0 or 1, are keyed by case_id. `split_cases` returns the split.
     If the protocol assigns samples instead of cases, all development cases are copied before the samples are assigned
     to training and validation.
 
@@ -75,6 +75,8 @@ def make_samples(
 
 def list_scored(guarded_samples: pd.DataFrame, split: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
     """List the samples to score: each case once, and the copies too if the protocol assigns samples.
+
+    If the leak guard compared the samples with another split, an InputError is raised.
 
     Returns:
         Columns sample_id, case_id, subset, split_hash, protocol, source, image_sha256, data_hash.

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field, field_validator
 
-from lesion_segmentation.core.errors import InputError
+from lesion_segmentation.core.errors import InputError, pluralize
 from lesion_segmentation.core.parameter_model import ParameterModel, Seed
 from lesion_segmentation.data.groups import draw_cases, draw_fold, join_near_duplicates
 
@@ -154,7 +154,7 @@ def draw_validation_cases(rest: pd.DataFrame, settings: SplitSettings, stratify:
     count = settings.validation_cases
     if count >= len(rest):
         raise InputError(
-            f"split.validation_cases is {count}, but only {len(rest)} cases are not in the test set, so "
+            f"split.validation_cases is {count}, but the test set leaves only {pluralize(len(rest), 'case')}, so "
             "nothing would be left for training. Choose a smaller number."
         )
     return draw_cases(rest, count, settings.seed, stratify)
@@ -182,7 +182,7 @@ def _check_reserved(table: pd.DataFrame, subset: pd.Series, protocol: str) -> No
         reserved = sorted(set(used.index) & set(list_reserved())) if len(used) else []
         if reserved:
             raise InputError(
-                f"split.protocol={protocol} would train or validate on {len(reserved)} cases of {source} that are "
+                f"split.protocol={protocol} would train or validate on {pluralize(len(reserved), 'case')} of {source} "
                 f"reserved for release tests, such as {reserved[0]}. Use split.protocol=isic2018, or leave them out in "
                 "the catalog (leave_out, as conf/isic_and_ph2 does)."
             )
@@ -196,13 +196,27 @@ def _find_shared_groups(table: pd.DataFrame, own: pd.DataFrame, subset: pd.Serie
     others = table.drop(index=own.index)
     shared = list(others.index[others["group"].isin(scored)])
     if shared:
-        dropped = "%d training cases that share a group with a validation or test case are dropped: %s"
-        logger.warning(dropped, len(shared), ", ".join(shared))
+        dropped = "Dropped %s because of a group shared with a validation or test case: %s"
+        logger.warning(dropped, pluralize(len(shared), "training case"), ", ".join(shared))
     return shared
 
 
 def _draw_share(share: float, table: pd.DataFrame, settings: SplitSettings) -> list[str]:
     return draw_cases(table, round(share * len(table)), settings.seed, stratify=True)
+
+
+def find_subset_problems(table: pd.DataFrame) -> list[str]:
+    """List what split.protocol=given refuses in the columns subset and group of a table indexed by case_id."""
+    subsets, expected = table["subset"], ("train", "validation", "test")
+    problems = []
+    for value, wrong in subsets[~subsets.isin(expected)].groupby(subsets):
+        more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+        problems.append(f"{wrong.index[0]}{more}: the subset is {value!r}, expected {', '.join(expected)}")
+    problems += [] if "train" in set(subsets) else ["no case has the subset train"]
+    if "group" in table:
+        found = table.groupby("group")["subset"].unique()
+        problems += [f"group {name}: it is in {' and '.join(each)}" for name, each in found.items() if len(each) > 1]
+    return problems
 
 
 def _read_subset(subset: str, table: pd.DataFrame, settings: SplitSettings) -> list[str]:
@@ -212,16 +226,8 @@ def _read_subset(subset: str, table: pd.DataFrame, settings: SplitSettings) -> l
             "split.protocol is 'given', but the table has no column subset. Add one with the values train, "
             "validation and test, or choose another split.protocol."
         )
-    if unknown := sorted(set(table["subset"]) - {"train", "validation", "test"}):
-        raise InputError(
-            f"The column subset contains {', '.join(map(repr, unknown))}, expected train, validation or test. "
-            "Correct the table."
-        )
-    if "group" in table and len(torn := table.groupby("group")["subset"].nunique()[lambda counts: counts > 1]):
-        raise InputError(
-            f"{len(torn)} groups, such as {torn.index[0]}, are in more than one subset. Assign all cases of a group to "
-            "one subset."
-        )
+    if problems := find_subset_problems(table):
+        raise InputError.from_problems("The table cannot define the split", problems, "Correct the column subset.")
     return list(table.index[table["subset"] == subset])
 
 

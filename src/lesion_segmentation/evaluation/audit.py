@@ -20,7 +20,9 @@ from lesion_segmentation.evaluation.score_bounds import (
 )
 
 AVERAGES = ("pooled", "per_image")
+COLUMNS = ("name", *AUDITED, "n", "averaging")
 _NUMBER = re.compile(r"[0-9]{1,4}(\.[0-9]{0,15})?|\.[0-9]{1,15}")
+_NOT_PUBLISHED = ("", "-", "NA", "N/A", "n/a", "NaN", "nan")
 _COUNT = re.compile(r"0*[1-9][0-9]{0,9}(\.0)?")
 
 
@@ -28,9 +30,9 @@ def audit_table(table: pd.DataFrame) -> pd.DataFrame:
     """Audit each row of a table of scores.
 
     Args:
-        table: Cells as text, so that the number of printed decimals is known. Columns: name, the AUDITED scores (empty
-            if not published; read as percentages if any score of the row is above 1), and optionally n (number of
-            images) and averaging (pooled, per_image or empty).
+        table: Cells as text, so that the number of printed decimals is known. Columns, all of them optional except one
+            score: name, the AUDITED scores (empty if not published; read as percentages if any score of the row is
+            above 1), n (number of images) and averaging (pooled, per_image or empty).
 
     Returns:
         Columns name, verdict, pooled and per_image (the bounds that are broken under that averaging, or "possible",
@@ -41,12 +43,20 @@ def audit_table(table: pd.DataFrame) -> pd.DataFrame:
         allows the row, or the one in its column averaging does not; "undecided" if only rounding or a mixture of
         averagings (precision and recall by one, the other scores by another) explains it, or if there is nothing to
         check.
+
+    Raises:
+        InputError: There is no score, or a cell is not one.
     """
-    problems = [f"column {name} is missing" for name in ("name", *AUDITED) if name not in table]
-    problems += [] if len(table) else ["it has no rows"]
+    problems = [] if len(table) else ["it has no rows"]
+    if not set(AUDITED) & set(table.columns):
+        found = ", ".join(map(str, table.columns))
+        problems.append(f"its columns are {found}, expected at least one of {', '.join(AUDITED)}")
     if problems:
         raise InputError.from_problems("The table cannot be audited", problems, "Add what is missing.")
-    rows = [_read_row(row, problems) for row in table.fillna("").astype(str).to_dict("records")]
+    texts = table.reindex(columns=list(COLUMNS)).fillna("").astype(str)
+    if "name" not in table:
+        texts["name"] = [f"row {number}" for number in range(1, len(table) + 1)]
+    rows = [_read_row(row, problems) for row in texts.to_dict("records")]
     if problems:
         raise InputError.from_problems("The table cannot be audited", problems, "Correct these cells.")
     return pd.DataFrame([_audit_row(row) for row in rows])
@@ -96,7 +106,7 @@ def _read_row(cells: Mapping[str, str], problems: list[str]) -> _Row:
     for score, text in texts.items():
         if _NUMBER.fullmatch(text):
             printed[score] = float(text)
-        elif text:
+        elif text not in _NOT_PUBLISHED:
             problems.append(f"{name}: {score} is {text[:20]!r}, expected a number such as 93.4")
     scale = 100.0 if any(value > 1 for value in printed.values()) else 1.0
     ranges = {}
@@ -105,7 +115,7 @@ def _read_row(cells: Mapping[str, str], problems: list[str]) -> _Row:
         ranges[score] = Range(max(0.0, (value - half) / scale), min(1.0, (value + half) / scale))
         if value > scale:
             problems.append(f"{name}: {score} is {value:g}, expected a fraction or a percentage")
-    n, averaging = cells.get("n", "").strip(), cells.get("averaging", "").strip()
+    n, averaging = cells["n"].strip(), cells["averaging"].strip()
     if averaging not in ("", *AVERAGES):
         problems.append(f"{name}: averaging is {averaging!r}, expected pooled, per_image or an empty cell")
     if n and not _COUNT.fullmatch(n):

@@ -1,5 +1,7 @@
 """Scores of the border: boundary IoU, distances between contours, and the share of errors near the border."""
 
+import warnings
+
 import numpy as np
 
 BORDER_METRICS = ("boundary_iou", "border_error_share")
@@ -58,8 +60,10 @@ def _distances(prediction: np.ndarray, mask: np.ndarray, diagonal: float) -> tup
         distance = diagonal if prediction.any() or mask.any() else 0.0
         return distance, distance
     pair = (prediction[None, None].astype(np.float32), mask[None, None].astype(np.float32))
-    hd95 = compute_hausdorff_distance(*pair, include_background=True, percentile=95)
-    asd = compute_average_surface_distance(*pair, include_background=True, symmetric=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "monai.*always_return_as_numpy", FutureWarning)  # MONAI 1.5 calls itself so
+        hd95 = compute_hausdorff_distance(*pair, include_background=True, percentile=95)
+        asd = compute_average_surface_distance(*pair, include_background=True, symmetric=True)
     return float(hd95), float(asd)
 
 

@@ -77,7 +77,8 @@ def fit_temperature(logits: np.ndarray, masks: np.ndarray) -> float:
     """Return the temperature with the lowest binary cross-entropy, or 1 unless it also lowers the calibration error.
 
     The method is that of Guo, Pleiss, Sun and Weinberger, "On calibration of modern neural networks" (2017), applied to
-    the mean of the sigmoids of several views: logits (views, N, H, W) and masks (N, H, W), 0 or 1.
+    the mean of the sigmoids of several views. The logits are (views, N, H, W), and the masks (N, H, W) are 0 or 1. All
+    pixels have the same weight.
     """
     from scipy.optimize import minimize_scalar
     from scipy.special import xlogy

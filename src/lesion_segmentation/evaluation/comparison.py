@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from lesion_segmentation.core.errors import InputError
+from lesion_segmentation.core.errors import InputError, pluralize
 from lesion_segmentation.evaluation.intervals import mean_with_interval
 from lesion_segmentation.evaluation.scores import CASE_METRICS
 from lesion_segmentation.evaluation.tables import LABELS, headline_subset, originals
@@ -15,7 +15,7 @@ _REMEDY = "Compare runs with the same data, image size and split (see the MLflow
 def pair_cases(baseline: pd.DataFrame, candidate: pd.DataFrame) -> pd.DataFrame:
     """Join the case_metrics of two runs by case; columns get the suffixes _baseline and _candidate. Copies are dropped.
 
-    Runs that scored different cases or masks are refused, and tables of older versions that lack columns.
+    Runs that scored different cases or masks, and tables of older versions that lack columns, raise an InputError.
     """
     problems = []
     for name, run in (("baseline", baseline), ("candidate", candidate)):
@@ -30,11 +30,12 @@ def pair_cases(baseline: pd.DataFrame, candidate: pd.DataFrame) -> pd.DataFrame:
         for name, extra in (("baseline", one - other), ("candidate", other - one)):
             if extra:
                 shown = ", ".join(sorted(extra)[:5])
-                problems.append(f"{subset}: {len(extra)} cases were scored only by the {name} ({shown}, ...)")
+                problems.append(f"{subset}: {pluralize(len(extra), 'case')} scored only by the {name} ({shown})")
     both = baseline.merge(candidate, on=KEYS, suffixes=("_baseline", "_candidate"))
     other_masks = both.loc[both["mask_hash_baseline"] != both["mask_hash_candidate"], "sample_id"]
     if len(other_masks):
-        problems.append(f"{len(other_masks)} cases have different masks ({', '.join(other_masks[:5])}, ...)")
+        differing = pluralize(len(other_masks), "case has", "cases have")
+        problems.append(f"{differing} different masks ({', '.join(other_masks[:5])}, ...)")
     if problems:
         raise InputError.from_problems("The runs cannot be compared", problems, _REMEDY)
     return both

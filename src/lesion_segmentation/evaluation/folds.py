@@ -5,13 +5,13 @@ from collections.abc import Callable, Mapping
 
 import pandas as pd
 
-from lesion_segmentation.core.errors import InputError
+from lesion_segmentation.core.errors import InputError, pluralize
 from lesion_segmentation.evaluation.intervals import mean_with_interval
 from lesion_segmentation.evaluation.scores import CASE_METRICS
 
 
 def pool_folds(fold_case_metrics: Mapping[str, Callable[[], pd.DataFrame]]) -> pd.DataFrame:
-    """Collect the test cases of all folds in one table.
+    """Collect the test cases of all folds in one table. A test case of two folds raises an InputError.
 
     Args:
         fold_case_metrics: "fold_0/", "fold_1/", ... to a function that loads the case_metrics of that fold.
@@ -28,7 +28,7 @@ def pool_folds(fold_case_metrics: Mapping[str, Callable[[], pd.DataFrame]]) -> p
     repeated = cases.loc[cases["case_id"].duplicated(), "case_id"]
     if len(repeated):
         raise InputError(
-            f"{len(repeated)} cases are test cases of more than one fold ({', '.join(repeated[:5])}, ...), so the "
+            f"{pluralize(len(repeated), 'case')} in the test sets of several folds, such as {repeated.iloc[0]}, so the "
             "folds come from different splits. Remove the folder of the cross-validation and run it again."
         )
     return cases[["fold", *[name for name in cases if name != "fold"]]]

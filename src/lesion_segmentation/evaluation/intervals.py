@@ -22,7 +22,7 @@ Interval = tuple[float, float]
 
 
 def mean_interval(values: np.ndarray) -> Interval:
-    """Return the 95% CI of the mean of values (N,); (nan, nan) if there are fewer than two of them."""
+    """Return the 95% CI of the mean of values (N,). Equal values give width 0, and fewer than two give (nan, nan)."""
     return _interval([np.asarray(values, dtype=np.float64)], np.mean)
 
 

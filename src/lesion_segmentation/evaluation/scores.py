@@ -13,13 +13,13 @@ ISIC_LIMIT = 0.65
 
 
 def score_case(prediction: np.ndarray, mask: np.ndarray) -> dict[str, float]:
-    """Return the CASE_METRICS of two boolean arrays (H, W), as fractions."""
+    """Return the CASE_METRICS of two boolean arrays (H, W), as fractions. Errors are those of `count_pixels`."""
     counts = {name: np.asarray(count) for name, count in count_pixels(prediction, mask).items()}
     return {name: float(score) for name, score in score_counts(**counts).items()} | score_border(prediction, mask)
 
 
 def count_pixels(prediction: np.ndarray, mask: np.ndarray) -> dict[str, int]:
-    """Return tp, fp, fn and tn of two boolean arrays (H, W), or raise a ValueError for arrays of another kind."""
+    """Return tp, fp, fn and tn of two boolean arrays (H, W). Another type or different shapes raise a ValueError."""
     prediction, mask = np.asarray(prediction), np.asarray(mask)
     if prediction.shape != mask.shape or prediction.dtype != bool or mask.dtype != bool:
         raise ValueError(

@@ -83,7 +83,7 @@ def hash_mask(mask: np.ndarray) -> str:
 
 
 def binary_cross_entropy(probabilities: np.ndarray, mask: np.ndarray) -> float:
-    """Return the mean over the pixels, in nats. Probabilities are clipped to [1e-7, 1 - 1e-7] as in Keras."""
+    """Return the mean cross-entropy of pixels in nats, with probabilities clipped to [1e-7, 1 - 1e-7] as in Keras."""
     p = np.clip(np.asarray(probabilities, dtype=np.float64), 1e-7, 1 - 1e-7)
     return float(-np.where(mask, np.log(p), np.log1p(-p)).mean())
 

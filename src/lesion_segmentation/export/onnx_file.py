@@ -22,7 +22,7 @@ from lesion_segmentation.core.extras import explain_missing_extras
 from lesion_segmentation.export.resampling import KERNELS, frame_axes, resize_images, restore_maps
 from lesion_segmentation.model import Network, NetworkMetadata
 from lesion_segmentation.model.metadata import Scaling
-from lesion_segmentation.prediction.predictor import FLIPS, Flip, fuse_batch_norms
+from lesion_segmentation.prediction.networks import FLIPS, Flip, fuse_batch_norms
 
 OPSET = 20
 
@@ -43,7 +43,7 @@ def make_onnx(network: Network, annotation_style: str | None = None) -> bytes:
 
     Raises:
         InputError: The weights name no input size or a resizing filter other than KERNELS, the network does not have
-            the annotation style, or PyTorch cannot export the network.
+            the annotation style, returns values that are not finite, or cannot be exported by PyTorch.
     """
     with explain_missing_extras():  # PyTorch imports onnxscript late and hides which package is missing
         import onnxscript  # noqa: F401
@@ -58,12 +58,17 @@ def make_onnx(network: Network, annotation_style: str | None = None) -> bytes:
     head = network.find_annotation_style(annotation_style)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     sides = {axis: torch.export.Dim(name, min=1, max=65_536) for axis, name in enumerate("NHW")}
+    end_to_end, example = _EndToEnd(network, head).eval(), torch.zeros(2, 70, 90, 3, dtype=torch.uint8)
+    with torch.inference_mode():
+        logits = end_to_end.network(end_to_end.scaling(torch.zeros(1, 3, *metadata.input_size)))
+    if logits.isnan().any():
+        raise InputError(f"{network.title} returns values that are not finite, so it is not exported. Train it again.")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
-                _EndToEnd(network, head).eval(),
-                (torch.zeros(2, 70, 90, 3, dtype=torch.uint8),),
+                end_to_end,
+                (example,),
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=["images"],

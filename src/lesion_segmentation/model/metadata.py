@@ -8,7 +8,7 @@ import torch
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from torch import Tensor, nn
 
-from lesion_segmentation.core.errors import InputError
+from lesion_segmentation.core.errors import InputError, pluralize
 from lesion_segmentation.core.parameter_model import describe_errors
 from lesion_segmentation.core.recorded_settings import rename_keys
 from lesion_segmentation.core.tensor_files import find_mismatches
@@ -23,8 +23,9 @@ RAW_RANGE = (0.0, 255.0)
 """Range of unscaled pixels."""
 
 Triple = tuple[float, float, float]
-Side = Annotated[int, Field(ge=1, le=16_384)]
-Deviation = Annotated[float, Field(gt=0)]
+Side = Annotated[int, Field(ge=32, le=4096)]
+Mean = Annotated[float, Field(ge=-1e6, le=1e6)]
+Divisor = Annotated[float, Field(ge=1e-3, le=1e6)]  # below 1e-38, it would be zero in float32
 
 
 @with_config(ConfigDict(allow_inf_nan=False))
@@ -62,12 +63,12 @@ class NetworkMetadata:
     resizing: Resizing = "lanczos"
     framing: Framing = "stretch"
     input_range: tuple[float, float] = RAW_RANGE
-    input_mean: Triple = (0.0, 0.0, 0.0)
-    input_std: tuple[Deviation, Deviation, Deviation] = (1.0, 1.0, 1.0)
+    input_mean: tuple[Mean, Mean, Mean] = (0.0, 0.0, 0.0)
+    input_std: tuple[Divisor, Divisor, Divisor] = (1.0, 1.0, 1.0)
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
     test_time_augmentation: Literal["none", "four", "eight"] = "none"
     keep_largest_component: bool = False
-    temperature: Annotated[float, Field(gt=0)] = 1.0
+    temperature: Divisor = 1.0
     source: str = ""
     data_hash: str = ""
     split_hash: str = ""
@@ -158,7 +159,8 @@ class Network(nn.Module):
     def find_annotation_style(self, name: str | None) -> int:
         """Return the index of the output head of a source; None means the first head.
 
-        The name may be an unambiguous beginning, in any case: `isic` finds ISIC 2018.
+        The name may be an unambiguous beginning, in upper or lower case: `isic` finds ISIC 2018. If no head or several
+        heads match, an InputError is raised.
         """
         if name is None:
             return 0
@@ -181,8 +183,18 @@ class Network(nn.Module):
         """
         wrong = find_mismatches(self.own_state(), tensors)
         if wrong:
-            raise ValueError(f"{len(wrong)} tensors do not match this network's, such as {wrong[0]}")
+            raise ValueError(f"{pluralize(len(wrong), 'wrong tensor')} for this network, such as {wrong[0]}")
         self.load_state_dict(tensors, strict=False, assign=assign)
+
+    def require_finite(self) -> None:
+        """Raise an InputError if a weight or a running statistic is NaN or infinite."""
+        # A finite sum proves that all values are finite. It is faster than a test of each value and needs no memory.
+        state = self.own_state().items()
+        if wrong := [name for name, x in state if not (x.sum().isfinite() or x.isfinite().all())]:
+            raise InputError(
+                f"The network has values that are not finite in {len(wrong)} of its tensors, such as {wrong[0]}. "
+                "Use other weights."
+            )
 
     def published_names(self) -> dict[str, str]:
         """Return the published name of each tensor of the encoder; empty if there are no pretrained weights for it."""
@@ -204,7 +216,7 @@ class Network(nn.Module):
         ]
         if wrong:
             raise InputError(
-                f"These encoder weights do not fit {self.title}: {len(wrong)} tensors differ, such as {wrong[0]}. "
+                f"The weights do not fit {self.title}: {pluralize(len(wrong), 'wrong tensor')}, such as {wrong[0]}. "
                 "Set training.encoder_weights to those of its encoder."
             )
         with torch.no_grad():

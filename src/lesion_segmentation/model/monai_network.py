@@ -16,6 +16,8 @@ from lesion_segmentation.model.metadata import Network, NetworkMetadata
 
 MULTIPLE = 32
 """Images are padded to a multiple of this, since most networks of MONAI require sides that can be halved five times."""
+MAX_NUMBER = 4096
+"""Maximum number in the arguments. Larger ones would take much memory or time before the network is found too large."""
 _TASK_ARGUMENTS = {"spatial_dims": 2, "in_channels": 3, "out_channels": 1}
 
 
@@ -40,6 +42,7 @@ class MonaiNetwork(Network):
     """Network of MONAI for images of any size.
 
     Images are padded with zeros at the right and the bottom to a multiple of 32, and the output is cropped again.
+    The arguments are the fields of `MonaiOptions`. If MONAI cannot build the network, an InputError is raised.
     """
 
     def __init__(self, **values: Any) -> None:
@@ -53,7 +56,7 @@ class MonaiNetwork(Network):
         return f"MONAI {self.metadata.options['network']}"
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map scaled images (N, 3, H, W) to logits (N, 1, H, W)."""
+        """Map scaled images (N, 3, H, W) to logits (N, 1, H, W). Several outputs raise a ValueError."""
         height, width = x.shape[2:]
         found = self.network(F.pad(x, (0, -width % MULTIPLE, 0, -height % MULTIPLE)))
         if isinstance(found, (list, tuple)):
@@ -103,6 +106,11 @@ def _find_arguments(build: Callable[..., nn.Module], arguments: dict[str, Any]) 
     unknown = sorted(set(arguments) - set(known))
     if unknown and not any(each.kind == each.VAR_KEYWORD for each in known.values()):
         raise ValueError(f"options.arguments has {', '.join(unknown)}, expected some of: {', '.join(known)}")
+    task = {name: value for name, value in _TASK_ARGUMENTS.items() if name in known}
+    if wrong := [f"{name} is {arguments[name]!r}" for name in task if arguments.get(name, task[name]) != task[name]]:
+        raise ValueError(f"options.arguments.{' and '.join(wrong)}, but the task needs {task}. Omit these.")
+    if large := [name for name, value in arguments.items() if _find_largest(value) > MAX_NUMBER]:
+        raise ValueError(f"options.arguments.{large[0]} has a number or length over {MAX_NUMBER:,}. Reduce it.")
     fetching = [name for name, value in arguments.items() if value and ("pretrained" in name or "://" in str(value))]
     if fetching:
         raise ValueError(
@@ -110,4 +118,12 @@ def _find_arguments(build: Callable[..., nn.Module], arguments: dict[str, Any]) 
             "For an encoder that was pretrained on ImageNet, use unet_lite (make encoders)."
         )
     fixed = {"pretrained": False} if "pretrained" in known else {}
-    return {name: value for name, value in _TASK_ARGUMENTS.items() if name in known} | fixed | arguments
+    return task | fixed | arguments
+
+
+def _find_largest(value: Any) -> float:
+    """Return the largest number or length of a list in a JSON value."""
+    if isinstance(value, dict | list):
+        parts = value.values() if isinstance(value, dict) else value
+        return max(len(value), *map(_find_largest, parts), 0)
+    return abs(value) if isinstance(value, int | float) else 0

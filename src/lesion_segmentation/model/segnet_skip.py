@@ -36,7 +36,10 @@ class SegNetSkipOptions(SegNetOptions):
 
 
 class SegNetSkip(Network):
-    """SegNet whose decoder also gets the encoder's features, narrowed by 1 x 1 convolutions."""
+    """SegNet whose decoder also gets the encoder's features, narrowed by 1 x 1 convolutions.
+
+    The arguments are the fields of `SegNetSkipOptions`.
+    """
 
     encoder: nn.ModuleList
 

@@ -29,7 +29,10 @@ class UNetLiteOptions(ParameterModel):
 
 
 class UNetLite(Network):
-    """U-Net whose logits are computed at half the image's height and width and enlarged bilinearly."""
+    """U-Net whose logits are computed at half the image's height and width and enlarged bilinearly.
+
+    The arguments are the fields of `UNetLiteOptions`.
+    """
 
     encoder: EfficientNetLite
 

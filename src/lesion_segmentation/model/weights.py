@@ -1,12 +1,15 @@
 """Build networks by architecture; save and load their weights."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from pydantic import BaseModel, ValidationError
+from torch import Tensor, nn
 
 from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.core.parameter_model import describe_errors
@@ -16,6 +19,8 @@ from lesion_segmentation.model.monai_network import MonaiNetwork, MonaiOptions
 from lesion_segmentation.model.segnet import SegNet, SegNetOptions
 from lesion_segmentation.model.segnet_skip import SegNetSkip, SegNetSkipOptions
 from lesion_segmentation.model.unet_lite import UNetLite, UNetLiteOptions
+
+MAX_MODULES, MAX_PARAMETERS = 20_000, 2_000_000_000
 
 
 class Architecture(NamedTuple):
@@ -35,7 +40,7 @@ ARCHITECTURES: dict[str, Architecture] = {
 
 
 def check_options(architecture: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options as plain JSON values, with all defaults filled in. An error lists all that are invalid."""
+    """Return the options as plain JSON values, with all defaults filled in. An InputError lists all invalid ones."""
     if architecture not in ARCHITECTURES:
         raise InputError(f"The architecture is {architecture!r}, expected one of: {', '.join(sorted(ARCHITECTURES))}.")
     model = ARCHITECTURES[architecture].options
@@ -51,11 +56,28 @@ def check_options(architecture: str, options: Mapping[str, Any]) -> dict[str, An
 
 
 def build_network(metadata: NetworkMetadata) -> Network:
-    """Build the network that the metadata describe, with freshly initialized weights."""
+    """Build the network that the metadata describe, with fresh weights. Errors are those of `check_options`."""
     options = check_options(metadata.architecture, metadata.options)
-    network = ARCHITECTURES[metadata.architecture].network(**options)
+    with _limit_size():
+        network = ARCHITECTURES[metadata.architecture].network(**options)
     network.metadata = replace(metadata, options=options)
     return network
+
+
+@contextmanager
+def _limit_size() -> Iterator[None]:
+    """Stop building a network in this context when it exceeds MAX_MODULES or MAX_PARAMETERS."""
+    modules, parameters = count(1), 0
+
+    def add(_: Any, __: str, added: Any) -> None:
+        nonlocal parameters
+        parameters += added.numel() if isinstance(added, Tensor) else 0
+        if parameters > MAX_PARAMETERS or (isinstance(added, nn.Module) and next(modules) > MAX_MODULES):
+            raise InputError(f"The network has over {MAX_MODULES:,} modules or {MAX_PARAMETERS:,} parameters.")
+
+    hooks = nn.modules.module
+    with hooks.register_module_module_registration_hook(add), hooks.register_module_parameter_registration_hook(add):
+        yield
 
 
 def save_network(network: Network, path: str | Path) -> None:
@@ -77,6 +99,7 @@ def load_network(path: str | Path) -> Network:
         # Weights may be saved in half precision, but networks compute in float32 unless autocast changes it.
         half = {name: tensor.float() for name, tensor in tensors.items() if tensor.dtype == torch.float16}
         network.load_own_state(tensors | half, assign=True)
+        network.require_finite()
     except (InputError, RuntimeError, ValueError) as error:
         raise InputError(
             f"{path} is not a network of this project, or damaged ({error}). "

@@ -25,5 +25,5 @@ def rotate(sample: Sample, degrees: float) -> Sample:
 
 
 def flip(sample: Sample, generator: np.random.Generator | None = None) -> Sample:
-    """Flip horizontally. The generator is not used."""
+    """Flip horizontally. The generator, which all functions in COPIES take, is not used."""
     return Sample(np.ascontiguousarray(sample.image[:, ::-1]), np.ascontiguousarray(sample.mask[:, ::-1]))

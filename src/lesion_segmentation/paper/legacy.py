@@ -1,4 +1,7 @@
-"""Scores as the paper's code computes them, only for comparisons with it: they differ from the usual definitions."""
+"""Scores as the paper's code computes them. They differ from the usual definitions; use them only to compare with it.
+
+The formulas are those of the notebook in the repository hashbanger/Skin_Lesion_Segmentation, which the paper follows.
+"""
 
 import numpy as np
 
@@ -12,8 +15,8 @@ def legacy_scores(probabilities: np.ndarray, masks: np.ndarray, batch_size: int 
     """Return accuracy, precision, recall, iou and dice as fractions, as the paper's code computes them.
 
     Args:
-        probabilities: p, (N, H, W), 0 to 1.
-        masks: y, (N, H, W), boolean or 0 and 1.
+        probabilities: p, (N, H, W) with N of at least 1, 0 to 1.
+        masks: y, (N, H, W), boolean or 0 and 1. Another shape raises a ValueError.
         batch_size: Each batch is scored, and the scores are averaged with the numbers of images as weights.
 
     Returns:

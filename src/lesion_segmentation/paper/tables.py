@@ -19,7 +19,10 @@ PAPER_TABLE_II = pd.DataFrame(
 def summarize_legacy(
     probabilities: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray], case_metrics: pd.DataFrame
 ) -> pd.DataFrame:
-    """Return the legacy scores of each subset, at the threshold 0.5 to which the paper's code rounds probabilities."""
+    """Return the legacy scores of each subset, with the columns of table_ii.
+
+    The average is "legacy", and the threshold is 0.5, since the paper's code rounds probabilities.
+    """
     rows = []
     for subset, part in case_metrics.groupby("subset", sort=False):
         predicted, truth = (np.stack([arrays[name] for name in part["sample_id"]]) for arrays in (probabilities, masks))

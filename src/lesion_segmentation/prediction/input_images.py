@@ -1,7 +1,7 @@
 """Input images of a prediction: listing, sharding and reading them.
 
 Listing raises an `InputError` if the storage cannot be used, there are no images, or two images would get the same mask
-file; selecting a shard, if it is not K/N with K from 1 to N.
+file. Selecting a shard raises one if the shard is not K/N with K from 1 to N.
 """
 
 import io
@@ -9,17 +9,13 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
-
-import numpy as np
 
 from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.core.storage import Location, StoragePath, fingerprint
-from lesion_segmentation.images.read import SUFFIXES, read_rgb
-
-MAX_PIXELS = 100_000_000
-"""Maximum number of pixels of an image. Larger images would need gigabytes of memory."""
+from lesion_segmentation.images.listing import explain_suffix, is_hidden, list_image_files
+from lesion_segmentation.images.read import MAX_PIXELS, SUFFIXES, RgbImage, read_rgb
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,23 +49,22 @@ def remove_suffix(name: str) -> str:
 
 
 class SelectedImages(NamedTuple):
-    """The images to predict, which are all or one shard, and all images that are listed in the input."""
+    """The images that are `listed` in the input, and the `files` to predict, which are all of them or one shard.
+
+    `left_out` has the names of all other files, except hidden ones, with the reasons.
+    """
 
     files: list[ImageFile]
     listed: list[ImageFile]
+    left_out: dict[str, str] | None = None
 
 
 def select_images(source: Location, shard: str | None = None) -> SelectedImages:
     """List the input images and select one shard of them, or all for None."""
-    listed = list_input_images(source)
-    return SelectedImages(take_shard(listed, shard), listed)
-
-
-def list_input_images(source: Location) -> list[ImageFile]:
-    """List a single image, or all images of a folder at any depth, in a fixed order."""
-    images = _list_storage(source) if isinstance(source, StoragePath) else _list_folder(source)
+    images, left_out = _list_storage(source) if isinstance(source, StoragePath) else _list_folder(source)
     if not images:
-        raise InputError(f"{source} contains no image. Expected files with the suffixes {', '.join(SUFFIXES)}.")
+        others = "".join(f" {name} was left out: {reason}." for name, reason in [*left_out.items()][:3])
+        raise InputError(f"{source} contains no image. Expected files with the suffixes {', '.join(SUFFIXES)}.{others}")
     by_stem = defaultdict(list)
     for image in images:
         by_stem[image.stem].append(image.name)
@@ -79,30 +74,39 @@ def list_input_images(source: Location) -> list[ImageFile]:
             problems,
             "Rename one of each, or put them into different folders.",
         )
-    return images
+    return SelectedImages(take_shard(images, shard), images, left_out)
 
 
-def _list_folder(source: Path) -> list[ImageFile]:
+def list_input_images(source: Location) -> list[ImageFile]:
+    """List a single image, or all images of a folder at any depth, in a fixed order. Links to folders are followed."""
+    return select_images(source).listed
+
+
+def _list_folder(source: Path) -> tuple[list[ImageFile], dict[str, str]]:
     source = source.absolute()  # workers may run in another folder
     if source.is_file():
-        return [ImageFile.from_path(source, source.name)]
+        return [ImageFile.from_path(source, source.name)], {}
     if not source.is_dir():
-        raise InputError(f"{source} does not exist. Expected an image or a folder with images.")
-    files = sorted(path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    return [ImageFile.from_path(path, path.relative_to(source).as_posix()) for path in files]
+        problem = "is not a regular file" if source.exists() else "does not exist"
+        raise InputError(f"{source} {problem}. Expected an image or a folder with images.")
+    files, left_out = list_image_files(source)
+    return [ImageFile.from_path(path, path.relative_to(source).as_posix()) for path in files], left_out
 
 
-def _list_storage(source: StoragePath) -> list[ImageFile]:
+def _list_storage(source: StoragePath) -> tuple[list[ImageFile], dict[str, str]]:
     """List all files at once. An object store lists a thousand files per request, but checks only one per request."""
     found = source.list()
     if not found:
         raise InputError(f"{source} does not exist or is empty. Expected an image or a folder with images.")
     if set(found) == {""}:
-        return [ImageFile(source, source.name, fingerprint(found[""]))]
-    images = {name: info for name, info in sorted(found.items()) if PurePosixPath(name).suffix.lower() in SUFFIXES}
-    if problems := [name for name in images if {"", ".", ".."} & set(name.split("/"))]:
+        return [ImageFile(source, source.name, fingerprint(found[""]))], {}
+    unusable = [name for name in sorted(found) if {"", ".", ".."} & set(name.split("/"))]
+    if problems := [name for name in unusable if not explain_suffix(name)]:
         raise InputError.from_problems(f"{source}: these names are not valid file paths", problems, "Rename them.")
-    return [ImageFile(source / name, name, fingerprint(info)) for name, info in images.items()]
+    shown = [name for name in sorted(found) if not any(map(is_hidden, name.split("/")))]
+    left_out = {name: reason for name in shown if (reason := explain_suffix(name))}
+    images = [ImageFile(source / name, name, fingerprint(found[name])) for name in shown if name not in left_out]
+    return images, left_out
 
 
 def take_shard(images: Sequence[ImageFile], shard: str | None) -> list[ImageFile]:
@@ -115,23 +119,23 @@ def take_shard(images: Sequence[ImageFile], shard: str | None) -> list[ImageFile
     return list(images[int(found[1]) - 1 :: int(found[2])])
 
 
-def read_input_image(path: Location) -> np.ndarray:
-    """Read an image as it is displayed, uint8 (H, W, 3).
+def read_input_image(path: Location) -> RgbImage:
+    """Read an image as it is displayed, in sRGB.
 
     Raises:
         ValueError: The file is not an image, is damaged or unsupported, has more than MAX_PIXELS pixels, or is a local
             file that cannot be opened.
         FileNotFoundError, PermissionError: A remote file does not exist or may not be read.
+        MemoryError: The memory is not sufficient.
     """
     return read_rgb(io.BytesIO(path.read()) if isinstance(path, StoragePath) else path, MAX_PIXELS)
 
 
-def require_side(image: np.ndarray, input_size: tuple[int, int] | None) -> None:
-    """Raise a ValueError for an image (H, W, 3) with a side under 32 pixels if the weights have no input size.
+def require_side(image: RgbImage, input_size: tuple[int, int] | None) -> None:
+    """Raise a ValueError for an image with a side under 32 pixels if the weights have no input size.
 
     Such weights, of format version 1, predict images at their own size.
     """
-    if input_size is None and min(image.shape[:2]) < 32:
-        raise ValueError(
-            f"it is {image.shape[1]} x {image.shape[0]}, but these weights have no input size and need at least 32 x 32"
-        )
+    height, width = image.pixels.shape[:2]
+    if input_size is None and min(height, width) < 32:
+        raise ValueError(f"it is {width} x {height}, but these weights have no input size and need at least 32 x 32")

@@ -1,25 +1,34 @@
 """Predict lesion masks for images of any size."""
 
-import copy
+import os
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby, islice, pairwise
+from itertools import groupby, islice
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple, TypedDict, Unpack
+from typing import Any, NamedTuple, Unpack, overload
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.core.hardware import choose_hardware, explain_out_of_memory, keep_freed_memory
+from lesion_segmentation.core.parameter_model import describe_errors
+from lesion_segmentation.core.storage import find_location
 from lesion_segmentation.images.masks import binarize
-from lesion_segmentation.images.resize import resize_image, restore_probability
-from lesion_segmentation.model import Network, load_network
-from lesion_segmentation.model.metadata import Scaling
+from lesion_segmentation.images.resize import Framing, Resizing, resize_image, restore_probability
+from lesion_segmentation.model import Network, NetworkMetadata, load_network
+from lesion_segmentation.model.metadata import Scaling, Triple
 from lesion_segmentation.prediction.input_images import read_input_image
-from lesion_segmentation.prediction.settings import FOLLOW_WEIGHTS, PredictionSettings, TestTimeAugmentation
+from lesion_segmentation.prediction.networks import FLIPS, ModuleNetwork, fuse_batch_norms
+from lesion_segmentation.prediction.settings import (
+    FOLLOW_WEIGHTS,
+    NOT_FINITE,
+    MaskOptions,
+    PredictionSettings,
+    TestTimeAugmentation,
+)
 from lesion_segmentation.released import WEIGHTS
 
 Image = np.ndarray | str | PathLike[str]
@@ -33,41 +42,6 @@ class Prediction(NamedTuple):
     mask: np.ndarray
 
 
-class Flip(NamedTuple):
-    """Dimensions of (N, C, H, W) that are reversed, and whether height and width are swapped afterwards."""
-
-    reversed_dims: tuple[int, ...] = ()
-    transposed: bool = False
-
-    def apply(self, images: Tensor) -> Tensor:
-        flipped = images.flip(self.reversed_dims)
-        return flipped.transpose(-1, -2) if self.transposed else flipped
-
-    def undo(self, maps: Tensor) -> Tensor:
-        upright = maps.transpose(-1, -2) if self.transposed else maps
-        return upright.flip(self.reversed_dims)
-
-
-_MIRRORED = tuple(Flip(dims) for dims in ((), (-1,), (-2,), (-1, -2)))
-FLIPS: dict[TestTimeAugmentation, tuple[Flip, ...]] = {
-    "none": _MIRRORED[:1],
-    "four": _MIRRORED,
-    "eight": (*_MIRRORED, *(Flip(flip.reversed_dims, transposed=True) for flip in _MIRRORED)),
-}
-
-
-class MaskOptions(TypedDict, total=False):
-    """The options of `PredictionSettings` that change the masks. None, the default, selects the network's own value.
-
-    The metadata contain no annotation style, so None selects the first output head.
-    """
-
-    threshold: float | None
-    test_time_augmentation: TestTimeAugmentation | None
-    keep_largest_component: bool | None
-    annotation_style: str | None
-
-
 class Predictor:
     """A network that is prepared once and then predicts images of any size.
 
@@ -75,7 +49,7 @@ class Predictor:
     Probabilities are resized back to the size of the image and thresholded.
 
     Args:
-        network: The network. It is copied, not changed.
+        network: A network as `load_network` returns it. It is copied, not changed.
         device: A PyTorch device name, or `auto` for a GPU if there is one, else the CPU.
         precision: `32-true` for float32; `auto` for bfloat16 if the device computes with it, else float32.
             docs/benchmarks.md shows the effect on the scores.
@@ -83,7 +57,9 @@ class Predictor:
         **options: Any of the `MaskOptions`.
 
     Raises:
-        InputError: There is no GPU, but one is requested, or the network has no such annotation style.
+        InputError: A value is invalid, there is no such device, or the network has no such annotation style, or has
+            weights that are not finite.
+        TypeError: An option is unknown.
     """
 
     def __init__(
@@ -91,40 +67,83 @@ class Predictor:
         network: Network,
         device: str = "auto",
         precision: str = "auto",
-        batch_size: int = 10,
+        batch_size: int = 8,
         **options: Unpack[MaskOptions],
     ) -> None:
         if unknown := options.keys() - MaskOptions.__annotations__.keys():
             raise TypeError(f"Predictor has no option {', '.join(sorted(unknown))}")
-        if batch_size < 1:
-            raise ValueError(f"batch_size is {batch_size}, expected at least 1")
-        self.metadata = metadata = network.metadata
-        given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
-        self.threshold: float = given.get("threshold", metadata.threshold)
-        self.keep_largest_component: bool = given.get("keep_largest_component", metadata.keep_largest_component)
-        self.test_time_augmentation = given.get("test_time_augmentation", metadata.test_time_augmentation)
-        if self.test_time_augmentation not in FLIPS:
-            raise ValueError(
-                f"test_time_augmentation is {self.test_time_augmentation!r}, expected one of: {', '.join(FLIPS)}"
-            )
-        hardware = choose_hardware(device if device == "auto" else torch.device(device).type, precision)
-        self._head = network.find_annotation_style(options.get("annotation_style"))
+        try:
+            settings = PredictionSettings(precision=precision, batch_size=batch_size, **options)
+        except ValidationError as error:
+            title = "The arguments of the Predictor are invalid"
+            raise InputError.from_problems(title, describe_errors(error), "Correct them.") from error
+        self.metadata = network.metadata
+        values = settings.resolve(network.metadata)
+        self.threshold: float = values["threshold"]
+        self.keep_largest_component: bool = values["keep_largest_component"]
+        self.test_time_augmentation: TestTimeAugmentation = values["test_time_augmentation"]
+        hardware = choose_hardware(str(device), precision)
+        self._head = network.find_annotation_style(settings.annotation_style)
         self.annotation_style = network.annotation_styles[self._head] if network.annotation_styles else None
         self.flips = FLIPS[self.test_time_augmentation]
-        self.batch_size, self.precision = batch_size, hardware.precision
-        self._device = torch.device(hardware.device if device == "auto" else device)
+        self.batch_size, self.precision = settings.batch_size, hardware.precision
+        self._device = torch.device(hardware.device)
         self._dtype = torch.bfloat16 if hardware.precision == "bf16-mixed" else torch.float32
-        self._scaling = Scaling(metadata, self._device)
+        self._scaling = Scaling(network.metadata, self._device)
         fused = fuse_batch_norms(network)
         self._network = fused.to(self._device, self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def __call__(self, images: Iterable[Image]) -> Iterator[Prediction]:
-        """Yield the predictions of images of any size, in their order. Each batch is computed when it is needed.
+    @classmethod
+    def from_module(
+        cls,
+        module: nn.Module,
+        input_size: tuple[int, int],
+        input_mean: Triple,
+        input_std: Triple,
+        resizing: Resizing = "cubic",
+        framing: Framing = "stretch",
+        **arguments: Any,
+    ) -> "Predictor":
+        """Prepare any PyTorch module that maps scaled images (N, 3, H, W) to the logits (N, 1, H, W) of lesion.
+
+        Images are resized to the input size (height and width) and scaled as the `NetworkMetadata` say, from pixels of
+        0 to 255. The other arguments are those of `Predictor`. An InputError is raised if the module does not fit.
+        """
+        given = NetworkMetadata(type(module).__name__, {}, input_size, resizing, framing)
+        metadata = NetworkMetadata.from_dict({**given.to_dict(), "input_mean": input_mean, "input_std": input_std})
+        if max(metadata.input_std) < 1:
+            raise InputError(f"input_std is {input_std}, but pixels are 0 to 255. Multiply input_mean and _std by 255.")
+        predictor = cls(ModuleNetwork(module, metadata), **arguments)
+        predictor.flip_logits([np.zeros((*input_size, 3), np.uint8)])
+        return predictor
+
+    @overload
+    def __call__(self, images: str | PathLike[str]) -> Prediction: ...  # type: ignore[overload-overlap]
+    @overload
+    def __call__(self, images: np.ndarray) -> Any: ...
+    @overload
+    def __call__(self, images: Iterable[Image]) -> Iterator[Prediction]: ...
+    def __call__(self, images: Image | Iterable[Image]) -> Prediction | Iterator[Prediction]:
+        """Return the prediction of a single image, or yield those of several images of any size, in their order.
+
+        Each batch of several images is computed when it is needed.
 
         Raises:
             ValueError: An array is not uint8 (H, W, 3).
-            InputError: A file cannot be read, or the memory is not sufficient for a batch.
+            InputError: A file cannot be read, the memory is not sufficient for a batch, or a probability is not finite.
         """
+        if isinstance(images, (str, PathLike)) or (isinstance(images, np.ndarray) and images.ndim in (2, 3)):
+            return next(self._require_finite([images]))
+        return self._require_finite(images)
+
+    def _require_finite(self, images: Iterable[Image]) -> Iterator[Prediction]:
+        for number, prediction in enumerate(self.predict_each(images), 1):
+            if prediction is None:
+                raise InputError(f"Image {number} cannot be predicted: {NOT_FINITE}. Use other weights.")
+            yield prediction
+
+    def predict_each(self, images: Iterable[Image]) -> Iterator[Prediction | None]:
+        """Yield predictions as a call does, but None instead of an error if a probability is not finite."""
         pairs = ((image, self._to_input_size(image)) for image in map(_read, images))
         for _, same_size in groupby(pairs, key=lambda pair: pair[1].shape):
             while batch := list(islice(same_size, self.batch_size)):
@@ -132,6 +151,9 @@ class Predictor:
                     logits = self.flip_logits([resized for _, resized in batch]) / self.metadata.temperature
                     maps = logits.sigmoid().mean(dim=0).cpu().numpy()
                 for (image, _), resized_map in zip(batch, maps, strict=True):
+                    if not np.isfinite(resized_map).all():
+                        yield None
+                        continue
                     height, width = image.shape[:2]
                     probability = restore_probability(resized_map, height, width, self.metadata.framing)
                     yield Prediction(probability, binarize(probability, self.threshold, self.keep_largest_component))
@@ -160,12 +182,12 @@ class Predictor:
 def predict(
     network: Network,
     images: np.ndarray,
-    batch_size: int = 10,
+    batch_size: int = 8,
     device: str | None = None,
     precision: str = "auto",
     test_time_augmentation: TestTimeAugmentation = "none",
 ) -> np.ndarray:
-    """Return the probability of lesion, float32 (N, H, W), for images of one size, uint8 (N, H, W, 3).
+    """Return the probability of lesion, float32 (N, H, W), 0 to 1, for images of one size, uint8 (N, H, W, 3).
 
     Shortcut for a single call. To predict repeatedly, keep a `Predictor`, which documents arguments and errors. Two
     defaults differ: the device of the network is used, and test-time augmentation is off.
@@ -174,12 +196,14 @@ def predict(
         raise ValueError(f"images are {images.dtype} {images.shape}, expected uint8 (N, H, W, 3)")
     device = device or str(next(network.parameters()).device)
     predictor = Predictor(network, device, precision, batch_size, test_time_augmentation=test_time_augmentation)
-    maps = [prediction.probability for prediction in predictor(images)]
+    maps = [prediction.probability for prediction in predictor(list(images))]
     return np.stack(maps) if maps else np.zeros(images.shape[:3], dtype=np.float32)
 
 
 def load_predictor(weights: str | Path = WEIGHTS, settings: PredictionSettings | None = None) -> Predictor:
     """Read a weights file, by default the released network, and prepare a predictor.
+
+    Settings other than None replace the values in the metadata of the weights.
 
     Example:
         predictor = load_predictor()
@@ -198,23 +222,15 @@ def make_predictor(network: Network, settings: PredictionSettings) -> Predictor:
     return Predictor(network, **options)
 
 
-def fuse_batch_norms(network: Network) -> Network:
-    """Return a copy in evaluation mode that computes the same function without the batch norms behind convolutions."""
-    fused = copy.deepcopy(network).eval()
-    for block in [module for module in fused.modules() if isinstance(module, nn.Sequential)]:
-        for index, (layer, following) in enumerate(pairwise(list(block))):
-            if isinstance(layer, nn.Conv2d) and isinstance(following, nn.BatchNorm2d):
-                block[index] = fuse_conv_bn_eval(layer, following)
-                block[index + 1] = nn.Identity()
-    return fused
-
-
 def _read(image: Image) -> np.ndarray:
     if not isinstance(image, np.ndarray):
         try:
-            return read_input_image(Path(image))
+            return read_input_image(find_location(os.fspath(image))).pixels
+        except InputError:
+            raise
         except (ValueError, OSError) as error:
-            raise InputError(f"{image}: {error}") from error
+            reason = "it does not exist" if isinstance(error, FileNotFoundError) else error
+            raise InputError(f"{image} cannot be used: {reason}. Expected an image file.") from error
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"an image is {image.dtype} {image.shape}, expected uint8 (H, W, 3)")
     return image

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lesion_segmentation.core.atomic_files import atomic_write
-from lesion_segmentation.core.errors import InputError
+from lesion_segmentation.core.errors import InputError, pluralize
 from lesion_segmentation.core.extras import explain_missing_extras
 from lesion_segmentation.core.storage import Location, is_within
 from lesion_segmentation.prediction.input_images import SelectedImages, select_images
@@ -41,6 +41,10 @@ def check_request(
     if truth is not None and (is_within(target, truth) or is_within(truth, target)):
         raise InputError(f"Predictions in {target} would mix with the true masks in {truth}. Choose another folder.")
     images = select_images(source, shard)
+    inside = source.parent if isinstance(source, Path) and source.is_file() else source
+    folders = {image.path.parent for image in images.listed if isinstance(image.path, Path)}
+    if any(is_within(folder, target) and not is_within(folder, inside) for folder in folders):
+        raise InputError(f"A link in {source} leads to {target}, so its masks would be taken for images. Remove it.")
     if truth is None:
         return images, {}
     truths = find_truth(truth, images.listed)
@@ -76,7 +80,8 @@ def predict_selected(
     finished, failed = store.finish(images)
     if lost := len(images.files) - finished - failed:
         raise InputError(
-            f"{lost} images are in no table of {store.target}. Another process may have changed it. Predict again."
+            f"{pluralize(lost, 'image is', 'images are')} in no table of {store.target}. Another process may have "
+            "changed it. Predict again."
         )
     return finished, failed
 

@@ -1,6 +1,6 @@
 """Parameter model of predictions. Imports no torch, so that the command line starts quickly."""
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from pydantic import Field
 
@@ -13,16 +13,31 @@ STORED_WITH_WEIGHTS = ("threshold", "test_time_augmentation", "keep_largest_comp
 FOLLOW_WEIGHTS = (*STORED_WITH_WEIGHTS, "annotation_style")
 """Parameters that `kedro predict` takes from the weights unless the command line sets them."""
 
+NOT_FINITE = "the network returns values that are not finite for it, so its weights or its scaling are unusable"
+"""The reason why an image fails if one of its probabilities is NaN."""
+
 TestTimeAugmentation = Literal["none", "four", "eight"]
 """Number of flips over which probabilities are averaged: the image and its three mirror images; `eight` adds the
 transposed versions of these four."""
 
 
+class MaskOptions(TypedDict, total=False):
+    """The options of `PredictionSettings` that change the masks. None, the default, selects the network's own value.
+
+    The metadata contain no annotation style, so None selects the first output head.
+    """
+
+    threshold: float | None
+    test_time_augmentation: TestTimeAugmentation | None
+    keep_largest_component: bool | None
+    annotation_style: str | None
+
+
 class PredictionSettings(ParameterModel):
     """The parameters `prediction`.
 
-    None in one of the first four means the value of the weights. A training stores the first three with its weights,
-    and every table of scores names the second and the third.
+    None in one of the first four settings selects the network's own value. A training stores `threshold`,
+    `test_time_augmentation` and `keep_largest_component` with its weights. Every table of scores names them.
 
     Attributes:
         threshold: Pixels with a higher probability are lesion.

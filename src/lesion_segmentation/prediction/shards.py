@@ -38,7 +38,7 @@ def predict_shards(
     workers: int | None,
     scheduler: str | None,
 ) -> None:
-    """Predict all given files with Dask workers, as for `open_workers`, which write to a store that is claimed.
+    """Predict all given files with the Dask workers of `open_workers`, into a store that this process has claimed.
 
     Workers must be able to read the files under the same paths.
     """

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import itertools
+import json
 import os
 import secrets
 import socket
@@ -35,7 +36,7 @@ from lesion_segmentation.prediction.tables import (
     require_same_provenance,
 )
 
-TABLE, FAILURES = "predictions.csv", "failures.csv"
+TABLE, FAILURES, LEFT_OUT = "predictions.csv", "failures.csv", "left_out.csv"
 FAILURE_COLUMNS = ["image", "reason"]
 WORK_FOLDER = ".predictions"
 """Subfolder for the part files and, on local disks, for the lock and unfinished files."""
@@ -77,7 +78,7 @@ class PredictionStore:
         """Create the target, or check that its predictions have the same provenance.
 
         Args:
-            provenance: Everything that the masks depend on.
+            provenance: Everything that the masks depend on. A target with another one is refused.
             kinds: Kinds of files per image: mask, and optionally overlay and probability.
             images: Images to predict. An `InputError` is raised if a new target has files with the names of their
                 output files.
@@ -96,7 +97,7 @@ class PredictionStore:
                     self._remove_unfinished()
 
     def join(self, provenance: Mapping[str, Any], kinds: Sequence[str] = ("mask",)) -> None:
-        """Open a target that another process has claimed with the same provenance, in order to write to it."""
+        """Open a target that another process claimed. A missing target or another provenance raises an InputError."""
         try:
             with explain_storage_errors(self.target, FileNotFoundError):
                 record = (self._folder / PROVENANCE).read()
@@ -164,11 +165,15 @@ class PredictionStore:
                     self._export(FAILURES, FAILURE_COLUMNS, (rows[name] for name in failed))
                 if self._list_parts() == parts:
                     break
+            if images.left_out or (self._folder / LEFT_OUT).exists():
+                left_out = [{"image": name, "reason": reason} for name, reason in (images.left_out or {}).items()]
+                with explain_storage_errors(self.target):
+                    self._write(LEFT_OUT, encode_table(FAILURE_COLUMNS, left_out))
         selected = {image.name for image in images.files}
         return len(selected.intersection(finished)), len(selected.intersection(failed))
 
     def read_tables(self) -> PredictionTables:
-        """Read the exported tables."""
+        """Read the exported tables. Missing or damaged tables raise an InputError."""
         failures = pd.DataFrame(columns=FAILURE_COLUMNS)
         try:
             with explain_storage_errors(self.target, FileNotFoundError, ValueError):
@@ -212,7 +217,7 @@ class PredictionStore:
 
     def _export(self, name: str, columns: Sequence[str], rows: Iterable[Row]) -> None:
         with explain_storage_errors(self.target):
-            self._write(name, encode_table(columns, rows))
+            self._write(name, encode_table(columns, (json.loads(row.line) for row in rows)))
 
     def _write(self, name: str, content: bytes) -> None:
         if not self.is_local:

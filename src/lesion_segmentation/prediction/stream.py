@@ -14,9 +14,10 @@ from tqdm.auto import tqdm
 
 from lesion_segmentation.core.errors import InputError, first_line
 from lesion_segmentation.core.storage import StoragePath
+from lesion_segmentation.images.read import RgbImage
 from lesion_segmentation.prediction.description import describe_prediction
 from lesion_segmentation.prediction.input_images import ImageFile, read_input_image, require_side
-from lesion_segmentation.prediction.settings import PredictionSettings
+from lesion_segmentation.prediction.settings import NOT_FINITE, PredictionSettings
 from lesion_segmentation.prediction.store import PredictionStore
 
 if TYPE_CHECKING:
@@ -34,17 +35,17 @@ CONTOUR_COLOR = (0, 255, 0)
 
 @dataclass(frozen=True)
 class Predicted:
-    """Prediction for an image, uint8 (H, W, 3), and the seconds since the previous prediction or the start."""
+    """Prediction for an image, and the seconds since the previous prediction or the start."""
 
     file: ImageFile
-    image: np.ndarray
+    image: RgbImage
     prediction: "Prediction"
     seconds: float
 
 
 @dataclass(frozen=True)
 class Failure:
-    """An image file that could not be read, and the reason."""
+    """An image file that could not be read or predicted, and the reason."""
 
     file: ImageFile
     reason: str
@@ -56,7 +57,7 @@ def predict_files(predictor: "Predictor", files: Iterable[ImageFile]) -> Iterato
     Predictions have the order of the files. A Failure may come before the predictions of earlier files, because two
     batches are read ahead.
     """
-    waiting: deque[tuple[ImageFile, np.ndarray]] = deque()
+    waiting: deque[tuple[ImageFile, RgbImage]] = deque()
     failures: deque[Failure] = deque()
 
     def read() -> Iterator[np.ndarray]:
@@ -65,17 +66,20 @@ def predict_files(predictor: "Predictor", files: Iterable[ImageFile]) -> Iterato
         threads = REMOTE_THREADS if first and isinstance(first[0].path, StoragePath) else LOCAL_THREADS
         reading = partial(_read, input_size=predictor.metadata.input_size)
         for file, image in _map_in_threads(reading, chain(first, stream), threads, 2 * predictor.batch_size):
-            if isinstance(image, np.ndarray):
+            if isinstance(image, RgbImage):
                 waiting.append((file, image))
-                yield image
+                yield image.pixels
             else:
                 failures.append(Failure(file, image))
 
     last = time.perf_counter()
-    for prediction in predictor(read()):
+    for prediction in predictor.predict_each(read()):
         while failures:
             yield failures.popleft()
         file, image = waiting.popleft()
+        if prediction is None:
+            yield Failure(file, NOT_FINITE)
+            continue
         now = time.perf_counter()
         yield Predicted(file, image, prediction, now - last)
         last = now
@@ -117,10 +121,10 @@ def _write(
         return each.file, each.reason
     probability, mask = each.prediction
     try:
-        row = {**describe_prediction(probability, mask, each.image), "seconds": round(each.seconds, 4)}
+        row = {**describe_prediction(probability, mask, *each.image), "seconds": round(each.seconds, 4)}
         arrays = {"mask": np.where(mask, 255, 0).astype(np.uint8)}
         if settings.overlays:
-            arrays["overlay"] = draw_contour(each.image, mask)
+            arrays["overlay"] = draw_contour(each.image.pixels, mask)
         if settings.probabilities:
             arrays["probability"] = np.round(255 * probability).astype(np.uint8)
         store.write_images(each.file, arrays)
@@ -143,7 +147,7 @@ def draw_contour(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.where(border[..., None], np.array(CONTOUR_COLOR, dtype=np.uint8), image)
 
 
-def _read(file: ImageFile, input_size: tuple[int, int] | None) -> tuple[ImageFile, np.ndarray | str]:
+def _read(file: ImageFile, input_size: tuple[int, int] | None) -> tuple[ImageFile, RgbImage | str]:
     """Return the image, or the reason why it cannot be read."""
     try:
         image = read_input_image(file.path)
@@ -153,7 +157,7 @@ def _read(file: ImageFile, input_size: tuple[int, int] | None) -> tuple[ImageFil
     except MemoryError:
         return file, "it needs more memory than is free"
     except (ValueError, OSError) as error:
-        return file, str(error)
+        return file, getattr(error, "strerror", None) or str(error)
     return file, image
 
 

@@ -20,7 +20,7 @@ FORMAT_VERSION = 2
 
 @dataclass(frozen=True)
 class PredictionTables:
-    """The exported tables: one row per predicted image, with the COLUMNS of `description`, and one per failure."""
+    """Exported tables: `table` has the COLUMNS of `description`, and `failures` has the columns image and reason."""
 
     target: Location
     table: pd.DataFrame
@@ -71,18 +71,18 @@ def find_newest_rows(parts: Iterable[bytes]) -> dict[str, Row]:
     return rows
 
 
-def encode_table(columns: Sequence[str], rows: Iterable[Row]) -> bytes:
+def encode_table(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
     """Return these columns of the rows as CSV. File names that are no UTF-8 keep their bytes."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns, extrasaction="ignore")
     writer.writeheader()
-    writer.writerows(json.loads(row.line) for row in rows)
+    writer.writerows(rows)
     return text.getvalue().encode("utf-8", "surrogateescape")
 
 
 def parse_table(content: bytes) -> pd.DataFrame:
     """Read an exported table. Bytes that are no UTF-8 become replacement characters."""
-    texts = {"image": str, "flag": str, "reason": str}
+    texts = {"image": str, "flag": str, "color_profile": str, "reason": str}
     return pd.read_csv(io.BytesIO(content), dtype=texts, keep_default_na=False, encoding_errors="replace")
 
 

@@ -1,18 +1,21 @@
 """Evaluation of predicted masks against true masks, at the size of each image."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from PIL import Image
+from tqdm.auto import tqdm
 
 from lesion_segmentation.core.errors import InputError
-from lesion_segmentation.data.sources.folder import find_images, open_image
+from lesion_segmentation.core.user_tables import normalize_name
+from lesion_segmentation.data.sources.folder import BINARIZE, find_images
 from lesion_segmentation.evaluation.borders import DISTANCE_METRICS, score_distances
 from lesion_segmentation.evaluation.intervals import mean_with_interval
 from lesion_segmentation.evaluation.scores import CASE_METRICS, score_case
-from lesion_segmentation.images.read import to_mask
+from lesion_segmentation.images.read import open_image, to_mask
 from lesion_segmentation.prediction.input_images import ImageFile, remove_suffix
 from lesion_segmentation.prediction.tables import PredictionTables
 
@@ -20,15 +23,19 @@ SCORES, SUMMARY = "scores.csv", "score_summary.csv"
 
 
 def find_truth(folder: Path, images: Sequence[ImageFile]) -> dict[str, Path]:
-    """Return the file of the true mask by image name. Raise an InputError that lists the images without one."""
+    """Return the file of the true mask by image name. An InputError lists the images that have none of their own."""
     found = find_images(folder, masks=True)
-    if missing := [image.name for image in images if Path(image.stem).name not in found]:
-        raise InputError.from_problems(
-            f"{folder} lacks the masks of {len(missing)} of {len(images)} images",
-            missing,
-            "Name a mask like its image, with or without _mask, _segmentation or _lesion.",
-        )
-    return {image.name: found[Path(image.stem).name] for image in images}
+    truth = {image.name: found.get(normalize_name(Path(image.stem).name)) for image in images}
+    uses = Counter(truth.values())
+    problems = [
+        f"{name}: {f'{mask.name} is the mask of {uses[mask]} images' if mask else 'there is no mask'}"
+        for name, mask in truth.items()
+        if mask is None or uses[mask] > 1
+    ]
+    if problems:
+        remedy = "Name a mask like its image, with or without _mask, _segmentation or _lesion."
+        raise InputError.from_problems(f"{folder} lacks masks of the {len(images)} images", problems, remedy)
+    return {name: mask for name, mask in truth.items() if mask}
 
 
 def score_images(predictions: PredictionTables, truth: Mapping[str, Path]) -> pd.DataFrame:
@@ -40,7 +47,8 @@ def score_images(predictions: PredictionTables, truth: Mapping[str, Path]) -> pd
     """
     assert isinstance(predictions.target, Path)  # check_request refuses other storage
     rows, problems = [], []
-    for name in [name for name in predictions.table["image"] if name in truth]:
+    names = [name for name in predictions.table["image"] if name in truth]
+    for name in tqdm(names, unit="image", desc="scoring"):
         file = predictions.target / f"{remove_suffix(name)}_mask.png"
         if not file.is_file():
             problems.append(f"{name}: {file.name} has been removed")
@@ -57,7 +65,10 @@ def score_images(predictions: PredictionTables, truth: Mapping[str, Path]) -> pd
             continue
         rows.append({"image": name, **score_case(mask, true), **score_distances(mask, true)})
     if problems:
-        raise InputError.from_problems("Some true masks cannot be used", problems, "The predictions are finished.")
+        remedy = "The predictions are finished."
+        if any("grey values" in problem for problem in problems):
+            remedy += "\n" + BINARIZE.format(folder="<masks>")
+        raise InputError.from_problems("Some true masks cannot be used", problems, remedy)
     return pd.DataFrame(rows, columns=["image", *CASE_METRICS, *DISTANCE_METRICS])
 
 
@@ -69,3 +80,12 @@ def summarize_scores(scores: pd.DataFrame) -> pd.DataFrame:
         if len(scores)
     ]
     return pd.DataFrame(rows, columns=["metric", "n", "score", "low", "high"])
+
+
+def describe_scores(summary_file: Path) -> str:
+    """Return a line with the mean Dice, IoU and accuracy in percent, and their 95% CIs unless n is 1."""
+    summary, parts = pd.read_csv(summary_file), []
+    for row in summary[summary["metric"].isin(["dice", "iou", "accuracy"])].itertuples():
+        interval = "" if np.isnan(row.low) else f" (95% CI {100 * row.low:.2f} to {100 * row.high:.2f})"
+        parts.append(f"{row.metric} {100 * row.score:.2f}%{interval}")
+    return f"Mean scores, n = {summary['n'].max()}: {', '.join(parts)}" if parts else "No image was scored."

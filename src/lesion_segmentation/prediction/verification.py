@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 
 from lesion_segmentation.core.errors import InputError
-from lesion_segmentation.data.sources.folder import find_images, open_image
+from lesion_segmentation.data.sources.folder import find_images
 from lesion_segmentation.evaluation.scores import count_pixels, score_counts
-from lesion_segmentation.images.read import to_mask
+from lesion_segmentation.images.read import open_image, to_mask
 from lesion_segmentation.prediction.predictor import load_predictor
 from lesion_segmentation.prediction.settings import PredictionSettings
 
@@ -25,7 +25,8 @@ def verify(weights: Path, cases: Path, figures: Mapping[str, float], batch_size:
     Args:
         weights: The weights file.
         cases: A folder with images and masks, as `kedro import-ph2` writes it.
-        figures: The expected dice, iou and accuracy as fractions, and the number of cases.
+        figures: The expected dice, iou and accuracy as fractions, and the number of cases. Another number of cases
+            raises an InputError.
         batch_size: Number of images per forward pass.
 
     Returns:

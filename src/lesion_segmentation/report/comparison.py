@@ -16,7 +16,7 @@ def draw_changed_cases(
 ) -> Figure:
     """Draw the cases that gained most and those that lost most, with three contours on each image.
 
-    Images and masks are by case_id, the masks that baseline and candidate predicted by sample_id; changed_cases is the
+    `images` and `masks` are keyed by case_id, the predicted masks of the two runs by sample_id. `changed_cases` is the
     table of find_changed_cases.
 
     Raises:

@@ -9,6 +9,7 @@ import pandas as pd
 from markdown_it import MarkdownIt
 from plotly.offline import get_plotlyjs
 
+from lesion_segmentation.core.errors import pluralize
 from lesion_segmentation.evaluation.subgroups import TOO_FEW, describe_groups
 from lesion_segmentation.evaluation.tables import ENHANCEMENT, NETWORK
 from lesion_segmentation.report.case_views import choose_shown, view_cases
@@ -34,7 +35,7 @@ def build_page(
             images, masks and predicted_masks.
     """
     headline = find_headline(data["score_intervals"])
-    metadata = {**asdict(network.metadata), "seen": f"{len(network.metadata.seen)} images"}
+    metadata = {**asdict(network.metadata), "seen": pluralize(len(network.metadata.seen), "image")}
     # The page has a heading for the model card: its title is dropped, and its other headings are one level lower.
     card = model_card.partition("\n")[2].replace("\n## ", "\n### ")
     return render_template(

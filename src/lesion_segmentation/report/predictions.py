@@ -18,8 +18,8 @@ def draw_predictions(
     """Draw the two worst, two median and two best cases by Dice.
 
     These are test cases or, if none were scored, validation cases, or else training cases. Each row shows the image,
-    the ground truth, the predicted mask, and both contours on the image. The threshold is that of case_metrics or, for
-    the same cases, that of case_metrics_enhanced.
+    the ground truth, the predicted mask at the threshold of case_metrics, and both contours on the image. If
+    case_metrics_enhanced is given, the same cases are shown at its threshold. Arrays are keyed by sample_id.
     """
     chosen, selection = _choose_cases(images, case_metrics), "worst, median and best by Dice"
     if case_metrics_enhanced is not None:

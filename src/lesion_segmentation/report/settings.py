@@ -22,5 +22,5 @@ class ReportingSettings(ParameterModel):
 
     score_test: bool = True
     export: bool = False
-    register: str | None = Field(None, min_length=1)
+    register: str | None = Field(None, max_length=256, pattern=r"^\w[\w .-]*$")
     enhanced_threshold: float = Field(0.2, gt=0, lt=0.5)

@@ -3,15 +3,17 @@
 from pathlib import Path
 
 import swagger_ui_bundle  # type: ignore[import-untyped]
-from fastapi import FastAPI, Response
+from fastapi import Depends, FastAPI, Response
 from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import FileResponse
-from starlette.datastructures import MutableHeaders
+from fastapi.responses import FileResponse, JSONResponse
+from fastapi.security import HTTPBearer
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lesion_segmentation import __version__
 from lesion_segmentation.prediction import Predictor
+from lesion_segmentation.serving.limits import is_allowed
 from lesion_segmentation.serving.service import NOTICE, Metrics, Service, ServiceSettings
 
 PAGE = Path(__file__).parent / "page"
@@ -46,37 +48,57 @@ def create_app(predictor: Predictor, settings: ServiceSettings) -> FastAPI:
     service = Service(predictor, settings)
     app = FastAPI(
         title="Lesion segmentation", version=__version__, description=NOTICE, lifespan=service.run,
-        docs_url=None, redoc_url=None,
+        docs_url=None, redoc_url=None, servers=[{"url": "."}], root_path_in_servers=False,
     )  # fmt: skip
+    app.openapi_version = "3.0.3"  # the bundled Swagger UI cannot display 3.1
+    token = [Depends(HTTPBearer(auto_error=False))] if settings.token else None  # a field for it on the page /docs
     app.mount("/static", StaticFiles(directory=PAGE), name="static")
     app.mount("/swagger", StaticFiles(directory=swagger_ui_bundle.swagger_ui_path), name="swagger")
     app.add_api_route("/", _show_page, include_in_schema=False)
     app.add_api_route("/docs", _show_documentation, include_in_schema=False)
-    app.add_api_route("/predict", service.predict, methods=["POST"], openapi_extra=REQUEST_BODY)
+    app.add_api_route("/predict", service.predict, methods=["POST"], openapi_extra=REQUEST_BODY, dependencies=token)
     app.add_api_route("/health", service.health)
     app.add_api_route("/version", service.version)
     app.add_api_route("/metrics", service.show_metrics, include_in_schema=False)
-    app.add_middleware(_Middleware, metrics=service.metrics)
+    app.add_middleware(_Middleware, metrics=service.metrics, settings=settings)
     return app
 
 
 class _Middleware:
-    """Middleware that adds HEADERS to all responses and counts the responses of /predict by status."""
+    """Middleware that refuses foreign hosts, adds HEADERS to all responses and counts those of /predict by status.
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        self.app, self.metrics = app, metrics
+    It also accepts paths with and without the prefix of a proxy, and answers HEAD like GET, without a body.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, settings: ServiceSettings) -> None:
+        self.app, self.metrics, self.settings = app, metrics, settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        root, path = self.settings.root_path, scope["path"]
+        if not f"{path}/".startswith(f"{root}/"):
+            path = root + path
+
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
-                if scope["path"] == "/predict":
+                if "location" in headers:  # a slash too much or too few, relative to any prefix of a proxy
+                    name, (_, mark, query) = path.rstrip("/").rpartition("/")[2], headers["location"].partition("?")
+                    headers["location"] = (f"../{name}" if path.endswith("/") else f"{name}/") + mark + query
+                if path == f"{root}/predict":
                     self.metrics.answers.labels(str(message["status"])).inc()
             await send(message)
 
-        await self.app(scope, receive, send_with_headers)
+        app, host = self.app, Headers(scope=scope).get("host")  # HTTP/1.0 requires none
+        if host is not None and not is_allowed(host, self.settings.allowed_hosts):
+            sentence = f"The host is {host[:100]!r}, which is not allowed. Add its name to --allowed-hosts."
+            app = JSONResponse({"detail": sentence}, 400)
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]  # uvicorn still omits the body
+        await app({**scope, "root_path": root, "path": path, "method": method}, receive, send_with_headers)
 
 
 async def _show_page() -> FileResponse:
@@ -85,11 +107,12 @@ async def _show_page() -> FileResponse:
 
 async def _show_documentation() -> Response:
     response = get_swagger_ui_html(
-        openapi_url="/openapi.json",
+        openapi_url="openapi.json",
         title="Lesion segmentation",
-        swagger_js_url="/swagger/swagger-ui-bundle.js",
-        swagger_css_url="/swagger/swagger-ui.css",
-        swagger_favicon_url="/swagger/favicon-32x32.png",
+        swagger_js_url="swagger/swagger-ui-bundle.js",
+        swagger_css_url="swagger/swagger-ui.css",
+        swagger_favicon_url="swagger/favicon-32x32.png",
     )
-    response.headers["Content-Security-Policy"] = "default-src 'self' 'unsafe-inline'; img-src 'self' data:"
+    policy = "default-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
+    response.headers["Content-Security-Policy"] = policy
     return response

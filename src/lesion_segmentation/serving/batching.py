@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lesion_segmentation.prediction import Prediction, Predictor
+from lesion_segmentation.prediction.settings import NOT_FINITE
+from lesion_segmentation.serving.limits import Refusal
 
 
 @dataclass
@@ -64,13 +66,17 @@ class Batcher:
         if not images:
             return
         try:
-            call = asyncio.get_running_loop().run_in_executor(self._thread, lambda: list(self._predictor(images)))
-            predictions = await call
+            loop = asyncio.get_running_loop()
+            predictions = await loop.run_in_executor(self._thread, lambda: list(self._predictor.predict_each(images)))
         except Exception as error:
             for request in batch:
                 if not request.answer.done():
                     request.answer.set_exception(error)
             return
         for request, prediction in zip(batch, predictions, strict=True):
-            if not request.answer.done():
+            if request.answer.done():
+                continue
+            if prediction is None:
+                request.answer.set_exception(Refusal(500, f"The image cannot be predicted: {NOT_FINITE}."))
+            else:
                 request.answer.set_result(prediction)

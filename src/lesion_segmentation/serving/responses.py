@@ -2,21 +2,22 @@
 
 import base64
 import io
+import re
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from lesion_segmentation.images.masks import trace_contours
-from lesion_segmentation.images.read import ImageTooLarge, UnreadableImage, read_rgb
+from lesion_segmentation.images.read import ImageTooLarge, RgbImage, UnreadableImage, read_rgb
 from lesion_segmentation.prediction import Prediction
 from lesion_segmentation.prediction.description import describe_prediction
 from lesion_segmentation.prediction.input_images import require_side
 from lesion_segmentation.serving.limits import Refusal
 
 
-def decode(content: bytes, max_pixels: int, input_size: tuple[int, int] | None) -> np.ndarray:
-    """Decode an image as it is displayed, uint8 (H, W, 3), for a network with this input size.
+def decode(content: bytes, max_pixels: int, input_size: tuple[int, int] | None) -> RgbImage:
+    """Decode an image as it is displayed, in sRGB, for a network with this input size.
 
     Raises:
         Refusal: The content is no image (415), too large (413), damaged, too small or of an unsupported kind (422), or
@@ -36,8 +37,8 @@ def decode(content: bytes, max_pixels: int, input_size: tuple[int, int] | None) 
     return image
 
 
-def describe(image: np.ndarray, prediction: Prediction, with_probability: bool) -> dict[str, Any]:
-    """Describe the prediction for an image, uint8 (H, W, 3), as in predictions.csv, with contours and mask.
+def describe(image: RgbImage, prediction: Prediction, with_probability: bool) -> dict[str, Any]:
+    """Describe the prediction for an image as in predictions.csv, with contours and mask.
 
     Returns:
         The columns of `describe_prediction`, with None for empty values and `flag` as a list; `contour`, lists of
@@ -45,7 +46,7 @@ def describe(image: np.ndarray, prediction: Prediction, with_probability: bool) 
         which 255 is 1.
     """
     probability, mask = prediction
-    row = describe_prediction(probability, mask, image)
+    row = describe_prediction(probability, mask, *image)
     answer: dict[str, Any] = {name: None if value == "" else value for name, value in row.items()}
     answer["flag"] = row["flag"].split()
     answer["contour"] = [line.tolist() for line in trace_contours(mask)]
@@ -53,6 +54,19 @@ def describe(image: np.ndarray, prediction: Prediction, with_probability: bool) 
     if with_probability:
         answer["probability"] = base64.b64encode(to_png(np.round(255 * probability))).decode()
     return answer
+
+
+def prefers_png(accept: str) -> bool:
+    """Return whether a header Accept prefers image/png to application/json, by weight, then by precision."""
+    weights = {}
+    for item in accept.lower().split(","):
+        media_type, _, parameters = "".join(item.split()).partition(";")
+        weights[media_type] = float((re.findall(r"\bq=(1|0\.?\d*)", parameters) or [1])[0])
+
+    def rank(*ranges: str) -> tuple[float, int]:
+        return next(((weights[each], -index) for index, each in enumerate(ranges) if each in weights), (0.0, 0))
+
+    return rank("image/png", "image/*", "*/*") > rank("application/json", "application/*", "*/*")
 
 
 def to_png(grey: np.ndarray) -> bytes:

@@ -54,7 +54,13 @@ class TimeoutProtocol(H11Protocol):
 
 
 def serve(predictor: Predictor, settings: ServiceSettings, host: str, port: int) -> None:
-    """Serve until SIGTERM or Ctrl-C, then finish the requests that have arrived."""
+    """Serve until SIGTERM or Ctrl-C, then finish the requests that have arrived.
+
+    Without a token on a loopback address, only loopback names are allowed as hosts unless the settings name others.
+    """
+    is_loopback = host.startswith("127.") or host in ("localhost", "::1")
+    if is_loopback and settings.token is None and settings.allowed_hosts is None:
+        settings = settings.model_copy(update={"allowed_hosts": (host,)})
     logging.getLogger("uvicorn.error").addFilter(_remove_traceback)
     uvicorn.run(
         create_app(predictor, settings),

@@ -23,7 +23,7 @@ from lesion_segmentation.images.read import read_pixel_count
 from lesion_segmentation.prediction import Prediction, Predictor
 from lesion_segmentation.serving.batching import Batcher
 from lesion_segmentation.serving.limits import Capacity, Refusal, find_image, read_body
-from lesion_segmentation.serving.responses import decode, describe, to_png
+from lesion_segmentation.serving.responses import decode, describe, prefers_png, to_png
 
 logger = logging.getLogger(__name__)
 NOTICE = "For research. Not a medical device."
@@ -34,15 +34,22 @@ class ServiceSettings(ParameterModel):
 
     Attributes:
         token: Token that predictions require in the header `Authorization: Bearer <token>`; None requires none.
+        allowed_hosts: Names that the header `Host` may have besides those of loopback, such as `lab.example` or
+            `*.lab.example`; None or `*` allows any. Other requests are refused with status 400, since a foreign web
+            page could send them after it has pointed its own name to this machine (DNS rebinding).
+        root_path: Prefix of the paths behind a proxy, such as `/lesions`. The proxy may remove it.
         max_bytes: Maximum size of a request body. Larger bodies are refused with status 413.
         max_pixels: Maximum number of pixels of an image. Larger images are refused with status 413 before decoding.
+            All images in memory have at most twice as many, and a further one may take half of what is left of these.
         max_waiting: Maximum number of images in memory. Further images are refused with status 429.
         seconds: Time limit for the arrival of a body (status 408) and for its prediction (status 503).
         batch_size: Images per forward pass.
         connections: Maximum number of open connections. Further ones are refused with status 503.
     """
 
-    token: str | None = Field(None, min_length=1)
+    token: str | None = Field(None, pattern=r"^[!-~]([ -~]*[!-~])?$")  # what every client can send in a header
+    allowed_hosts: tuple[str, ...] | None = None
+    root_path: str = Field("", pattern="^(/.*[^/])?$")
     max_bytes: int = Field(25_000_000, ge=1)
     max_pixels: int = Field(50_000_000, ge=1)
     max_waiting: int = Field(64, ge=1)
@@ -68,7 +75,7 @@ class Service:
     def __init__(self, predictor: Predictor, settings: ServiceSettings) -> None:
         self.predictor, self.settings = predictor, settings
         self.batcher = Batcher(predictor)
-        self.images, self.pixels = Capacity(settings.max_waiting), Capacity(4 * settings.max_pixels)
+        self.images, self.pixels = Capacity(settings.max_waiting), Capacity(2 * settings.max_pixels)
         self.metrics = Metrics(self.images)
         self._threads = ThreadPoolExecutor(2, "images")
 
@@ -135,16 +142,19 @@ class Service:
         return Response(generate_latest(self.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     def _require_token(self, request: Request) -> None:
-        given = request.headers.get("authorization", "").removeprefix("Bearer ").encode()
-        if self.settings.token is not None and not hmac.compare_digest(given, self.settings.token.encode()):
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        credentials, token = f"{scheme.lower()} {given.strip()}", f"bearer {self.settings.token}"
+        if self.settings.token is not None and not hmac.compare_digest(credentials.encode(), token.encode()):
             raise Refusal(401, "The token is missing or wrong. Send the header Authorization: Bearer <token>.")
 
     async def _answer(self, request: Request, content: bytes, probability: bool) -> bytes | dict[str, Any]:
-        as_png = request.headers.get("accept", "").partition(";")[0].strip() == "image/png"
+        as_png = prefers_png(",".join(request.headers.getlist("accept")))
         in_thread = partial(asyncio.get_running_loop().run_in_executor, self._threads)
-        with self.pixels.hold(await in_thread(read_pixel_count, io.BytesIO(content))):
+        pixels = await asyncio.to_thread(read_pixel_count, io.BytesIO(content))  # not behind images that are decoded
+        pixels = 0 if pixels > self.settings.max_pixels else pixels  # `decode` refuses the image for good (413)
+        with self.pixels.hold(pixels, spare=pixels):
             image = await in_thread(decode, content, self.settings.max_pixels, self.predictor.metadata.input_size)
-            prediction = await _predict_until_disconnect(request, self.batcher.predict(image))
+            prediction = await _predict_until_disconnect(request, self.batcher.predict(image.pixels))
             if as_png:
                 return await in_thread(to_png, 255 * prediction.mask)
             return await in_thread(describe, image, prediction, probability)

@@ -30,7 +30,7 @@ class Hairs(RandomParameters):
     """Random parameters for N images with up to K hairs each.
 
     Attributes:
-        points: (N, K, 3, 2), ends and control point of a quadratic Bezier curve; x and y of the image are -1 to 1.
+        points: (N, K, 3, 2), ends and control point of a quadratic Bezier curve; in the image, x and y are -1 to 1.
         darkness: (N, K), opacity of the hair, 0 to 1; 0 if there is no hair.
         color: (N, 3, 1, 1), 0 to 1.
     """

@@ -24,7 +24,7 @@ epoch_observer: ContextVar[Callable[[EpochRow], None]] = ContextVar("epoch_obser
 
 @contextmanager
 def observe_epochs(observer: Callable[[EpochRow], None]) -> Iterator[None]:
-    """Report each epoch of the runs that start in this context to the observer."""
+    """Report each epoch of the runs that start in this context to the observer, which may raise StopTraining."""
     token = epoch_observer.set(observer)
     try:
         yield

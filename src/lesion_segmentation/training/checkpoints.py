@@ -42,11 +42,14 @@ class CheckpointFile:
     Args:
         path: The file, which need not exist.
         seconds_between: Minimum time between two checkpoints; with 0 one is due after each epoch.
+
+    Attributes:
+        epochs: Number of epochs in the checkpoint that this training wrote or resumed from, 0 if none.
     """
 
     def __init__(self, path: Path, seconds_between: float = 0.0) -> None:
         self.path, self.seconds_between = path, seconds_between
-        self._written = -math.inf
+        self._written, self.epochs = -math.inf, 0
 
     def is_due(self) -> bool:
         """Return whether the last checkpoint is old enough."""
@@ -58,6 +61,7 @@ class CheckpointFile:
         metadata = {name: getattr(checkpoint, name) for name in ("values", "history", "configuration", "run_id")}
         check = {"format_version": FORMAT_VERSION, "digest": _digest(metadata)}
         write_tensors(self.path, checkpoint.tensors, check | metadata)
+        self.epochs = len(checkpoint.history)
 
     def read(self, configuration: Mapping[str, Any]) -> Checkpoint | None:
         """Return the checkpoint, or None if no epoch has ended yet.
@@ -91,6 +95,7 @@ class CheckpointFile:
                 [f"{name}: {earlier} in the checkpoint, {now} now" for name, earlier, now in differences],
                 "Resume with the parameters of that run, or train from the start: leave out training.resume",
             )
+        self.epochs = len(checkpoint.history)
         return checkpoint
 
 

@@ -62,6 +62,9 @@ def prepare_network(
         settings: Architecture, options, scaling and seed are used.
         images: Training images, uint8 (H, W, 3), all of one size.
         initialization: Weights that replace the fresh ones, in the encoder or in the whole network.
+
+    Raises:
+        InputError: The architecture or an option is unknown, or the encoder weights do not fit.
     """
     encoder, earlier = initialization or Initialization()
     stream = iter(images)
@@ -108,7 +111,10 @@ def require_unseen(network: Network, scored_samples: pd.DataFrame) -> None:
 
 
 def list_seen(scored_samples: pd.DataFrame, earlier: Network | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """List what this training and the one that it is initialized from have seen: hashes, and sources without hashes."""
+    """List the images that this training and the one that it is initialized from have seen.
+
+    Returns the first HASH_LENGTH digits of the images' hashes, and the sources of images whose hashes are unknown.
+    """
     train = scored_samples.loc[scored_samples["subset"] == "train", "image_sha256"].str[:HASH_LENGTH]
     if earlier is None:
         return tuple(sorted(train)), ()

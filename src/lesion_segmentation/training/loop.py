@@ -11,7 +11,7 @@ import pandas as pd
 from lightning.fabric.plugins.environments import LightningEnvironment
 from tqdm.auto import tqdm
 
-from lesion_segmentation.core.errors import InputError, first_line
+from lesion_segmentation.core.errors import InputError, first_line, pluralize
 from lesion_segmentation.core.hardware import (
     Hardware,
     choose_hardware,
@@ -70,7 +70,8 @@ def fit(
     trainer = Trainer(fabric, network, settings, settings.epochs * _count_steps(train, settings))
     callbacks, configuration = callbacks or Callbacks(), _describe(settings, network.metadata, subsets)
     history = _resume(trainer, checkpoint_file if settings.resume else None, configuration, callbacks)
-    logger.info("Training on %s in %s: %d training and %d validation samples", *hardware, len(train), len(validation))
+    counts = f"{len(train)} training and {pluralize(len(validation), 'validation sample')}"
+    logger.info("Training on %s in %s: %s", *hardware, counts)
     for epoch in _epochs(history, settings.epochs):
         with explain_out_of_memory(settings.batch_size, "training.batch_size"):
             history.append(trainer.run_epoch(epoch, train, validation, subsets["train"]))
@@ -83,7 +84,7 @@ def fit(
 
 
 def make_fabric(hardware: Hardware) -> lightning.Fabric:
-    """Create a single-process Fabric. Without an explicit environment, Lightning waits for other ranks of Slurm."""
+    """Create a single-process Fabric. Without an environment, Lightning detects Slurm and waits for other ranks."""
     device, precision = hardware
     return lightning.Fabric(accelerator=device, devices=1, precision=precision, plugins=LightningEnvironment())
 

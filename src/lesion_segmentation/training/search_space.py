@@ -31,10 +31,10 @@ class SweepSettings(ParameterModel):
     Attributes:
         trials: Total number of trials, including those of earlier calls.
         objective: Score to maximize: `validation` is the Dice of the validation cases in the last epoch; `folds` is the
-            mean Dice of the held-out cases of folds 0 and 1, which takes two trainings per trial.
+            mean Dice of the held-out cases of folds 0 and 1 of five, which takes two trainings per trial.
         space: Values to search for each parameter, such as training.learning_rate.
         pruning: Whether a trial is stopped if its validation Dice is below the median of the others at that epoch.
-        storage: URL of Optuna's database, such as postgresql://user@host/name; by default a SQLite file.
+        storage: URL of Optuna's database, such as postgresql://user@host/name; by default SQLite in the study's folder.
         study: Name of the study and of its folder. Trials with other parameters need another name.
     """
 

@@ -8,7 +8,7 @@ import lightning
 import torch
 from torch import Generator, Tensor, nn
 
-from lesion_segmentation.core.errors import InputError
+from lesion_segmentation.core.errors import RecipeError, pluralize
 from lesion_segmentation.core.tensor_files import find_mismatches
 from lesion_segmentation.model import Network
 from lesion_segmentation.model.metadata import Scaling
@@ -77,7 +77,7 @@ class Trainer:
             for key in _OPTIMIZER_STATE[self.settings.optimizer]
         }
         if wrong := find_mismatches(expected, parts["optimizer"]):
-            raise ValueError(f"{len(wrong)} tensors do not match this training's optimizer, such as {wrong[0]}")
+            raise ValueError(f"{pluralize(len(wrong), 'wrong tensor')} for this optimizer, such as {wrong[0]}")
         state: dict[int, dict[str, Tensor]] = {}
         for name, tensor in parts["optimizer"].items():
             index, _, key = name.partition(".")
@@ -100,7 +100,7 @@ class Trainer:
             The row of the training history (`EpochRow`), with scores as fractions.
 
         Raises:
-            InputError: The loss of a batch is not finite; the message names those of its samples from `sample_ids`.
+            RecipeError: The loss of a batch is not finite. The message names the `sample_ids` of that batch.
         """
         start = time.perf_counter()
         learning_rate = self.optimizer.param_groups[0]["lr"]
@@ -180,7 +180,7 @@ class Trainer:
         """Refuse an averaged network that is not finite after the last update, since no loss is computed after it."""
         wrong = [name for name, tensor in self.averaged.network.state_dict().items() if not tensor.isfinite().all()]
         if wrong:
-            raise InputError(
+            raise RecipeError(
                 f"The training diverged in its last update: {len(wrong)} of the network's tensors are not finite "
                 f"({', '.join(wrong[:3])}, ...), and neither are those of the last checkpoint. Lower "
                 "training.learning_rate and train from the start."
@@ -198,7 +198,7 @@ class Trainer:
         first = int((~finite).nonzero()[0]) * self.settings.batch_size
         batch = ", ".join(sample_ids[i] for i in order[first : first + self.settings.batch_size].tolist())
         checkpoint = "the last checkpoint is kept" if epoch > 1 else "there is no checkpoint yet"
-        raise InputError(
+        raise RecipeError(
             f"The loss is no longer finite in epoch {epoch} (learning rate {learning_rate:.2g}), first on the batch of "
             f"{batch}; {checkpoint}. Lower training.learning_rate."
         )

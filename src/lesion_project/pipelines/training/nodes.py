@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from lesion_segmentation.core.display_names import name_source
+from lesion_segmentation.core.errors import pluralize
 from lesion_segmentation.data.cases import ImageSize
 from lesion_segmentation.data.splits import require_same_split
 from lesion_segmentation.prediction.settings import PredictionSettings
@@ -120,7 +121,7 @@ def calibrate_network(
         np.stack([logits[sample_id] for sample_id in chosen["sample_id"]], axis=1),
         np.stack([sample_masks[sample_id] for sample_id in chosen["sample_id"]]),
     )
-    logger.info("Fitted the temperature %.2f to %d validation cases", temperature, len(chosen))
+    logger.info("Fitted the temperature %.2f to %s", temperature, pluralize(len(chosen), "validation case"))
     network = copy(trained_network)
     network.metadata = replace(network.metadata, temperature=temperature)
     return network
@@ -150,7 +151,8 @@ def _log_expected_time(network: Any, settings: TrainingSettings, samples: pd.Dat
     images = int((samples["subset"] == "train").sum()) * settings.epochs
     height, width = network.metadata.input_size
     minutes = estimate_minutes(network, height, width, images, hardware.precision)
-    logger.info("Training on the CPU will take about %.0f minutes, estimated from a forward pass", minutes)
+    shown = f"about {pluralize(round(minutes), 'minute')}" if minutes >= 1 else "less than a minute"
+    logger.info("Training on the CPU will take %s, estimated from a forward pass", shown)
     if minutes > PATIENCE_MINUTES:
         logger.warning(
             "Training without a GPU will take about %.1f hours. For two cores, use kedro run --env cpu.", minutes / 60

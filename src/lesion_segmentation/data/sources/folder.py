@@ -1,47 +1,47 @@
 """The user's own data: images and masks in two folders, at any depth, and an optional table of annotations."""
 
+import logging
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
-from PIL import Image
 
-from lesion_segmentation.core.errors import InputError
-from lesion_segmentation.data.cases import DataSettings, ImageSize, read_cases
+from lesion_segmentation.core.errors import InputError, pluralize
+from lesion_segmentation.core.user_tables import normalize_name, read_user_table
+from lesion_segmentation.data.cases import DataSettings, ImageSize, collect_cases
 from lesion_segmentation.data.groups import join_near_duplicates
-from lesion_segmentation.data.leakage import LeakGuardSettings, list_near_duplicates
+from lesion_segmentation.data.leakage import LeakGuardSettings, find_near_duplicate_leaks, list_near_duplicates
+from lesion_segmentation.data.splits import SplitSettings, find_subset_problems, split_cases
 from lesion_segmentation.data.summary import describe_dataset
-from lesion_segmentation.images.read import SUFFIXES
+from lesion_segmentation.images.listing import list_image_files
+from lesion_segmentation.images.read import SUFFIXES, open_image
+
+logger = logging.getLogger(__name__)
 
 _MASK_SUFFIX = re.compile(r"_(mask|segmentation|lesion)$", re.IGNORECASE)
+_LAST_WORD = re.compile(r"[_-][A-Za-z]+\.\w+$")
 _REMEDY = "To list all problems of the data, use lesion-segmentation check-data <images> <masks> [<table>]."
+BINARIZE = """These lines of Python write black and white copies of masks with more grey values, such as JPEG:
+    from pathlib import Path; from PIL import Image, ImageOps; Path("binary_masks").mkdir()
+    for path in Path({folder!r}).rglob("*.*"):
+        ImageOps.autocontrast(Image.open(path).convert("L")).point(lambda grey: 255 * (grey > 127)).save(
+            f"binary_masks/{{path.stem}}.png")"""
 
 
-def find_images(folder: Path, masks: bool = False) -> dict[str, Path]:
-    """Return case_id to file. The case_id is the file name without its extension.
+def find_images(folder: Path, masks: bool = False, ignore: str = "") -> dict[str, Path]:
+    """Return case_id to file. The case_id is the normalized file name without its extension.
 
-    With `masks`, a final _mask, _segmentation or _lesion is removed from the name, too.
+    With `masks`, a final _mask, _segmentation or _lesion is removed from the name, too. Files whose name matches one of
+    the patterns in `ignore`, separated by blanks, are skipped. A folder without images, or with two files for one
+    case_id, raises an InputError.
     """
-    if not folder.is_dir():
-        raise InputError(
-            f"{folder} is not a folder, expected a folder of {'masks' if masks else 'images'}. Name another one with "
-            f"--params data.images=<folder>,data.masks=<folder>. {_REMEDY}"
-        )
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    found: dict[str, Path] = {}
-    problems = []
-    for path in files:
-        case_id = _MASK_SUFFIX.sub("", path.stem) if masks else path.stem
-        if case_id in found:
-            both = [str(each.relative_to(folder)) for each in (found[case_id], path)]
-            problems.append(f"{case_id}: there are two files, {both[0]} and {both[1]}")
-        found[case_id] = path
-    if not files:
-        problems.append(f"there is no image, expected files that end in {', '.join(SUFFIXES)}")
+    found, problems = _list_images(folder, masks, ignore)
     if problems:
-        raise InputError.from_problems(f"{folder} cannot be used", problems, _REMEDY)
+        raise InputError.from_problems(f"The {'masks' if masks else 'images'} cannot be used", problems, _REMEDY)
     return found
 
 
@@ -50,51 +50,111 @@ def read_table(path: Path | None, case_ids: Iterable[str]) -> pd.DataFrame:
 
     If the file or the columns are missing, diagnoses are empty and each case is a group of its own.
     """
-    if path is None:
-        table = pd.DataFrame({"case_id": list(case_ids)})
-    else:
-        try:
-            table = pd.read_csv(path, dtype=str, keep_default_na=False)
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path} is not a .csv file in UTF-8 ({error}). {_REMEDY}") from error
-        if "case_id" not in table:
-            raise InputError(f"{path} has no column case_id, but only {', '.join(table.columns)}. {_REMEDY}")
-        repeated = table["case_id"][table["case_id"].duplicated()]
-        if len(repeated):
-            raise InputError.from_problems(f"{path}", [f"{name}: it is listed twice" for name in repeated], _REMEDY)
-    for name, value in (("diagnosis", ""), ("group", table["case_id"])):
-        if name not in table:
-            table[name] = value
-    return table.assign(group=table["group"].where(table["group"] != "", table["case_id"]))
+    table, problems = _read_annotations(path, case_ids)
+    if problems:
+        raise InputError.from_problems(f"{path} cannot be used", problems, _REMEDY)
+    return table
 
 
-def check_data(images: Path, masks: Path, table: Path | None) -> str:
-    """Read and check a data set, and return a description of several lines."""
-    files = find_images(images)
-    raw_images, raw_masks = (
-        {case_id: partial(open_image, path) for case_id, path in found.items()}
-        for found in (files, find_images(masks, masks=True))
-    )
-    read = read_cases(raw_images, raw_masks, read_table(table, files), ImageSize(), DataSettings(name="checked"))
+def check_data(images: Path, masks: Path, table: Path | None, ignore: str = "") -> str:
+    """Read and check a data set, and return a description of several lines. An InputError lists all problems."""
+    files, problems = _list_images(images, False, ignore)
+    mask_files, mask_problems = _list_images(masks, True, ignore)
+    annotations, table_problems = _read_annotations(table, files | mask_files)
+    problems += mask_problems + [f"{table}: {problem}" for problem in table_problems]
+    raw, raw_masks = ({name: partial(open_image, path) for name, path in each.items()} for each in (files, mask_files))
+    read, case_problems = collect_cases(raw, raw_masks, annotations, ImageSize(), DataSettings(name="checked"))
     near_duplicates = list_near_duplicates(read.cases, read.perceptual_hashes, LeakGuardSettings())
-    summary = describe_dataset(read.cases, near_duplicates)
+    problems += case_problems if files and mask_files else []
+    if "subset" in annotations:
+        subsets = annotations[["case_id", "subset"]]
+        problems += [f"{table}: {problem}" for problem in find_subset_problems(annotations.set_index("case_id"))]
+        problems += [leak.description for leak in find_near_duplicate_leaks(subsets, subsets, near_duplicates)]
+    if problems:
+        advice = _advise(problems, files, mask_files, masks)
+        raise InputError.from_problems("The data set cannot be used", problems, advice)
+    return _describe(read.cases, near_duplicates)
+
+
+def _describe(cases: pd.DataFrame, near_duplicates: pd.DataFrame) -> str:
+    summary = describe_dataset(cases, near_duplicates)
+    protocol = "given" if "subset" in cases else "stratified"
+    try:
+        counts = split_cases(cases, SplitSettings(protocol=protocol), near_duplicates)["subset"].value_counts()
+        subsets = ", ".join(f"{name} {count}" for name, count in counts.items())
+    except InputError as error:
+        subsets = f"this split will fail: {error}"
+    except ImportError:
+        subsets = "not tried, since scikit-learn is not installed"
     facts = {
-        "groups": join_near_duplicates(read.cases.set_index("case_id"), near_duplicates)["group"].nunique(),
         "diagnoses": ", ".join(f"{name} {count}" for name, count in summary["diagnoses"].items()),
         "sizes": ", ".join(f"{size} ({count})" for size, count in summary["sizes"].items()),
         "lesion area": f"{summary['lesion_area']['min']:.1%} to {summary['lesion_area']['max']:.1%} of the image",
         "touch the border": summary["touches_border"],
-        "near-duplicates": f"{summary['near_duplicates']} pairs",
+        "near-duplicates": pluralize(summary["near_duplicates"], "pair"),
     }
     if nearest := summary["nearest_pair"]:
         bits = f"{nearest['differing_bits']} of {nearest['of_bits']} bits differ"
         facts["nearest pair"] = f"{' and '.join(nearest['cases'])}, {bits}"
-    lines = [f"No problems found: {summary['cases']} cases, {facts.pop('groups')} groups."]
-    return "\n".join([*lines, *(f"  {name:<18}{value}" for name, value in facts.items())])
+    facts[f"split.protocol={protocol}"] = subsets
+    groups = join_near_duplicates(cases.set_index("case_id"), near_duplicates)["group"].nunique()
+    lines = [f"No problems found: {pluralize(summary['cases'], 'case')}, {pluralize(groups, 'group')}."]
+    return "\n".join([*lines, *(f"  {name:<27}{value}" for name, value in facts.items())])
 
 
-def open_image(path: Path) -> Image.Image:
-    """Read and decode an image."""
-    with Image.open(path) as image:
-        image.load()
-        return image
+def _list_images(folder: Path, masks: bool, ignore: str) -> tuple[dict[str, Path], list[str]]:
+    """Return the files by case_id, and what is wrong with the folder."""
+    kind = "masks" if masks else "images"
+    if not folder.is_dir():
+        return {}, [f"{folder} is not a folder, expected a folder of {kind}"]
+    found: dict[str, Path] = {}
+    problems = []
+    files, left_out = list_image_files(folder)
+    if left_out:
+        shown = "; ".join(f"{name}: {reason}" for name, reason in [*left_out.items()][:5])
+        logger.warning("%s of %s left out, such as %s", pluralize(len(left_out), "file"), folder, shown)
+    for path in files:
+        if any(fnmatch(path.name, pattern) for pattern in ignore.split()):
+            continue
+        case_id = normalize_name(_MASK_SUFFIX.sub("", path.stem) if masks else path.stem)
+        first = found.setdefault(case_id, path)
+        if first != path:
+            both = [str(each.relative_to(folder)) for each in (first, path)]
+            if normalize_name(first.stem) == normalize_name(path.stem) and first.stem != path.stem:
+                both = [ascii(both[0]), f"{both[1]!a}, which differ only in Unicode normalization"]
+            problems.append(f"{case_id}: there are two {kind}, {both[0]} and {both[1]}")
+    if not found:
+        problems.append(f"{folder} contains no image, expected files that end in {', '.join(SUFFIXES)}")
+    return found, problems
+
+
+def _read_annotations(path: Path | None, case_ids: Iterable[str]) -> tuple[pd.DataFrame, list[str]]:
+    """Return the table of annotations and what is wrong with it. An unusable file is treated like a missing one."""
+    table, problems = pd.DataFrame({"case_id": list(case_ids)}, dtype=str), []
+    if path is not None:
+        try:
+            given = read_user_table(path, ("case_id", "diagnosis", "group", "subset"))
+            if "case_id" not in given:
+                problems.append(f"it has no column case_id, but only {', '.join(given.columns)}")
+            else:
+                repeated = given["case_id"].duplicated()
+                problems += [f"{case_id or 'no case_id'}: it is listed twice" for case_id in given["case_id"][repeated]]
+                table = given[~repeated]
+        except InputError as error:
+            problems += error.problems or [str(error)]
+    table = table.assign(**{name: "" for name in ("diagnosis", "group") if name not in table})
+    return table.assign(group=table["group"].where(table["group"] != "", table["case_id"])), problems
+
+
+def _advise(problems: Iterable[str], files: Mapping[str, Path], mask_files: Mapping[str, Path], masks: Path) -> str:
+    """Return remedies that fit the problems."""
+    advice = ["Nothing was written. Correct these files and run check-data again."]
+    both = [*files.items(), *mask_files.items()]
+    unpaired = [path.name for case_id, path in both if (case_id in files) != (case_id in mask_files)]
+    for ending, count in Counter(found[0] for name in unpaired if (found := _LAST_WORD.search(name))).items():
+        if count > 2:
+            option = f"--ignore '*{ending}' (in kedro run: --params data.ignore='*{ending}')"
+            advice.append(f"{count} files without a mask or an image end in {ending}. To leave them out, use {option}.")
+    if any("grey values" in problem for problem in problems):
+        advice.append(BINARIZE.format(folder=str(masks)))
+    return "\n".join(advice)

@@ -16,7 +16,7 @@ let version = { threshold: 0.5, keep_largest_component: false };
 let running = Promise.resolve();
 let thresholdMoved = false;  // until then the page shows the masks of the server
 
-fetch("/version").then((response) => response.json()).then((found) => {
+fetch("version").then((response) => response.json()).then((found) => {
   version = found;
   find("threshold").value = found.threshold;
   find("shown").textContent = found.threshold.toFixed(2);
@@ -39,10 +39,11 @@ async function predict(file) {
   form.append("file", file);
   const token = find("token").value;
   try {
-    const response = await fetch("/predict?probability=true", {
+    const response = await fetch("predict?probability=true", {
       method: "POST", body: form, headers: token ? { Authorization: `Bearer ${token}` } : {},
     });
-    const answer = await response.json();
+    const notJson = { detail: `The server or its proxy answered with status ${response.status}.` };
+    const answer = await response.json().catch(() => notJson);
     if (!response.ok) { showStatus(`${name}: ${answer.detail}`); return; }
     const [image, probability, serverMask] = await Promise.all([
       readImage(file), readGrey(answer.probability, answer), readGrey(answer.mask, answer)]);
