@@ -54,7 +54,7 @@ class Fault(NamedTuple):
 # fmt: off
 FAULTS = (
     Fault("sweep-removes-files-of-live-writers", "lesion_segmentation/core/atomic_files.py",
-          "return found is not None and not is_alive(int(found[1]))", "return found is not None"),
+          "if found and not is_alive(int(found[1])):", "if found:"),
     Fault("fingerprint-ignores-modification", "lesion_segmentation/core/storage.py",
           'zlib.crc32(" ".join(marks).encode())', "0"),
     Fault("every-worker-gets-the-first-gpu", "lesion_segmentation/core/workers.py",

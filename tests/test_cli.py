@@ -30,5 +30,5 @@ def test_missing_copy_of_ph2_is_reported_without_a_traceback(tmp_path):
 def test_invalid_parameters_are_reported_without_a_traceback(command):
     result = CliRunner().invoke(cli, [command, "--params", "training.validation_scores=[legacy"])
     assert result.exit_code == 2
-    assert "'training.validation_scores=[legacy' cannot be parsed" in result.output
+    assert "'training.validation_scores=[legacy' cannot be read" in result.output
     assert isinstance(result.exception, SystemExit)

@@ -11,7 +11,7 @@ from typing import Any
 import click
 from kedro.config import MissingConfigException
 from kedro.framework.cli.project import run as kedro_run
-from kedro.framework.cli.utils import KedroCliError, _split_params
+from kedro.framework.cli.utils import KedroCliError, _config_file_callback, _split_load_versions, _split_params
 from kedro.io import DatasetError
 from kedro.utils import find_kedro_project
 from kedro.validation.exceptions import ParameterValidationError
@@ -46,13 +46,15 @@ def _plain_errors(function: Callable[..., Any]) -> Callable[..., Any]:
         except (KedroCliError, MissingConfigException, ParameterValidationError) as error:
             raise InputError(str(error)) from error
         except DatasetError as error:
-            raise find_input_error(error) or error from None
+            if (cause := find_input_error(error)) is None:
+                raise
+            raise cause from None
 
     return plain_errors(unwrapping)
 
 
 def _explain_errors(read: Callable[..., Any], expected: str) -> Callable[..., Any]:
-    """Make a function of Kedro's that reads an option report a value that it cannot read without a traceback."""
+    """Make a function of Kedro's that reads an option report an unreadable value without a traceback."""
 
     def reading(context: click.Context, option: click.Parameter, value: Any) -> Any:
         try:
@@ -65,21 +67,16 @@ def _explain_errors(read: Callable[..., Any], expected: str) -> Callable[..., An
     return reading
 
 
-_EXPECTED = {
-    "params": "name=value,name=value. Put values that contain commas into a file, such as conf/<env>/parameters.yml",
-    "runner_params": "name=value,name=value",
-    "load_versions": "dataset:version,dataset:version",
-    "config": "a YAML file with the section `run`, whose keys are options such as pipelines, tags and params",
-}
-
-
 def _split_patterns(context: click.Context, option: click.Parameter, value: Any) -> Any:
     """Split --params with a pattern such as data.ignore=*_superpixels.png, which would be an alias in YAML."""
     quoted = re.sub(r"=(\*[^,]*)", r"='\1'", value) if isinstance(value, str) else value
     return _split_params(context, option, quoted)
 
 
-_read_params = _explain_errors(_split_patterns, _EXPECTED["params"])
+_read_params = _explain_errors(
+    _split_patterns,
+    "name=value,name=value. Put values that contain commas into a file, such as conf/<env>/parameters.yml",
+)
 
 
 @click.group(name="lesion_segmentation")
@@ -91,19 +88,11 @@ def _run(**options: Any) -> Any:
     """Run like Kedro, after checking that the environment, the runner and all selected names exist."""
     from kedro.framework.project import pipelines
 
-    context = click.get_current_context()
-    for option in context.command.params:
-        given = context.get_parameter_source(option.name or "") is click.core.ParameterSource.COMMANDLINE
-        if given and options[option.name or ""] in ("", [], None):
-            raise InputError(f"{option.opts[0]} is empty. Give it a value, or omit it.")
     source = options.get("conf_source") or (find_kedro_project(Path.cwd()) or Path.cwd()) / "conf"
-    if not Path(source).is_file() and "://" not in str(source):  # Kedro also reads archives and object stores
-        check_environment(Path(source), options.get("env") or os.environ.get("KEDRO_ENV"))
+    check_environment(Path(source), options.get("env") or os.environ.get("KEDRO_ENV"))
     check_runner(options.get("runner") or "SequentialRunner", options.get("runner_params") or {})
-    checked = check_selection(options, dict(pipelines))
-    checked["node_names"] = list(dict.fromkeys(checked["node_names"]))  # Kedro refuses a node that is named twice
     try:
-        return _KEDRO_RUN(**checked)
+        return _KEDRO_RUN(**check_selection(options, dict(pipelines)))
     except ValueError as error:
         if "contains no nodes" not in str(error):
             raise
@@ -115,10 +104,14 @@ assert run.callback is not None
 _KEDRO_RUN = run.callback
 run.callback = _plain_errors(_run)
 run.params = [copy.copy(option) for option in run.params]
+_READERS = {
+    "load_versions": _explain_errors(_split_load_versions, "dataset:version,dataset:version"),
+    "params": _read_params,
+    "runner_params": _explain_errors(_split_params, "name=value,name=value"),
+    "config": _explain_errors(_config_file_callback, "a YAML file whose section `run` has options such as pipelines"),
+}
 for option in run.params:
-    if option.name in _EXPECTED and option.callback is not None:
-        read = _split_patterns if option.name == "params" else option.callback
-        option.callback = _explain_errors(read, _EXPECTED[option.name])
+    option.callback = _READERS.get(option.name or "", option.callback)
 for command in (run, check_data_command, audit_command, export_command, serve_command):
     cli.add_command(command)
 
@@ -208,7 +201,7 @@ def predict_command(source: str, target: str, **options: Any) -> None:
     images, _ = check_request(**arguments, shard=options["shard"], truth=options["truth"])
     arguments |= {name: options[name] for name in ("shard", "truth", "weights", "workers", "scheduler")}
     counts = run_prediction(_find_project(), options["env"], arguments, images, settings)
-    report_counts(*counts, len(images.left_out or {}), arguments["target"], options["truth"])
+    report_counts(*counts, len(images.left_out), arguments["target"], options["truth"])
 
 
 def _find_weights(env: str | None, name: str) -> Any:
@@ -223,9 +216,7 @@ def sweep_command(project: Path, env: str | None, **options: Any) -> None:
     """Search the space `sweep.space` for a training recipe. Finished trials are not repeated."""
     from lesion_project.experiments.sweep import run_sweep
 
-    click.echo(
-        run_sweep(project, env, **options).drop(columns="reason", errors="ignore").head(5).to_string(index=False)
-    )
+    click.echo(run_sweep(project, env, **options).drop(columns="reason").head(5).to_string(index=False))
 
 
 @cli.command("verify")

@@ -26,8 +26,9 @@ class ProjectConfigLoader(OmegaConfigLoader):
     ) -> None:
         default = "data" if env is None or env in OWN_DATA else f"data/{env}"
         given = {"data_root": default, **(runtime_params or {})}
-        if isinstance(given["data_root"], str | int | float):  # a check of the parameters refuses all other types
-            given["data_root"] = str(expand_home(given["data_root"]))
+        if given["data_root"] in (None, ""):
+            raise InputError("data_root is empty. Give the folder of the outputs, or omit it.")
+        given["data_root"] = str(expand_home(given["data_root"]))
         super().__init__(conf_source, env, given, **options)
 
     def __getitem__(self, key: str) -> Any:

@@ -1,10 +1,7 @@
 """Parameter models by their names in conf, and the parameters that only the command line sets."""
 
-from typing import Any, Literal
+from pydantic import BaseModel
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from lesion_segmentation.core.parameter_model import ParameterModel
 from lesion_segmentation.data.cases import DataSettings, ImageSize
 from lesion_segmentation.data.leakage import LeakGuardSettings
 from lesion_segmentation.data.samples import AugmentationSettings
@@ -26,25 +23,10 @@ SETTINGS: dict[str, type[BaseModel]] = {
     "sweep": SweepSettings,
 }
 
-
-class RuntimeParameters(ParameterModel):
-    """Parameters of the command line: the folder of the outputs, the MLflow experiment and the runs to compare.
-
-    `kedro cross-validate` also sets the parent run of a fold and the run that the pooled scores are logged to, and
-    `kedro predict` its arguments, which are not logged.
-    """
-
-    model_config = ConfigDict(coerce_numbers_to_str=True)
-
-    data_root: str = Field(min_length=1)
-    experiment: str = Field("ph2-segnet", min_length=1)
-    comparison: dict[Literal["baseline", "candidate"], str] | None = None
-    parent_run: str | None = None
-    tracked_run: str | None = None
-    predict_arguments: dict[str, Any] | None = None
-
-
-RUNTIME_PARAMETERS = tuple(RuntimeParameters.model_fields)
+RUNTIME_PARAMETERS = ("data_root", "experiment", "comparison", "parent_run", "tracked_run", "predict_arguments")
+"""Parameters outside the models: the folder of the outputs, the MLflow experiment and the runs to compare; for `kedro
+cross-validate`, the parent run of a fold and the run that the pooled scores are logged to; for `kedro predict`, its
+arguments, which are not logged."""
 WITHOUT_EFFECT = (
     "data_root", "experiment", "training.resume", "training.device", "prediction.device", "prediction.batch_size",
     "prediction.overlays", "prediction.probabilities",

@@ -7,41 +7,30 @@ tag beside a known one.
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
+from inspect import signature
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from lesion_segmentation.core.errors import InputError, first_line
+from lesion_segmentation.core.errors import InputError
 
 RUNNERS = ("SequentialRunner", "ThreadRunner", "ParallelRunner")
+"""Runners of Kedro. A hook refuses the last one with the reason."""
 
 
 def check_environment(conf: Path, env: str | None) -> None:
     """Raise an `InputError` if an environment is not the name of a folder in `conf`, such as a path to elsewhere."""
-    if not (conf / "base").is_dir():
-        raise InputError(f"{conf} has no folder base. Expected a folder of configuration such as conf of this project.")
-    if env is not None:
+    if env is not None and conf.is_dir():  # Kedro also reads archives and object stores
         _require_known("environment", [env], [path.name for path in conf.iterdir() if path.is_dir()])
 
 
 def check_runner(name: str, params: Mapping[str, Any]) -> None:
-    """Raise an `InputError` for an unknown runner, or for parameters that it does not accept."""
-    from kedro.runner import AbstractRunner
-    from kedro.utils import load_obj
+    """Raise an `InputError` for an unknown runner of Kedro's, or for parameters that it does not have."""
+    from kedro import runner
 
-    if "." not in name:
+    if "." not in name:  # else it is the path of a class of the user's own
         _require_known("runner", [name], RUNNERS)
-    if name == "ParallelRunner":
-        return  # a hook refuses it with the reason, and creating it starts a process
-    try:
-        runner = load_obj(name, "kedro.runner")(**params)
-        if not (isinstance(runner, AbstractRunner) and isinstance(params.get("is_async", False), bool)):
-            raise TypeError("it is not a runner, or is_async is neither true nor false")
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise InputError(
-            f"The runner {name} cannot be created with the parameters {dict(params)} ({first_line(error)}). "
-            "Expected SequentialRunner or ThreadRunner, with is_async=true or, for ThreadRunner, max_workers=<number>."
-        ) from error
+        _require_known(f"parameter of {name}", params, signature(getattr(runner, name)).parameters)
 
 
 def check_selection(options: Mapping[str, Any], pipelines: Mapping[str, Any]) -> dict[str, Any]:
@@ -61,7 +50,6 @@ def check_selection(options: Mapping[str, Any], pipelines: Mapping[str, Any]) ->
     inputs, outputs = ({name for node in nodes for name in getattr(node, kind)} for kind in ("inputs", "outputs"))
     _require_known("node input", _split(options.get("from_inputs")), inputs)
     _require_known("node output", _split(options.get("to_outputs")), outputs)
-    _require_known("dataset", options.get("load_versions") or (), inputs | outputs)
     return checked
 
 

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import click
 
@@ -95,7 +94,6 @@ def given_settings(options: dict[str, Any]) -> dict[str, Any]:
     given = {name: options[name] for name in names if options[name] is not None and options[name] is not False}
     given |= {"test_time_augmentation": "none"} if options["no_tta"] else {}
     if problems := find_problems("", PredictionSettings, given):
-        problems = [each.lstrip(".") for each in problems]
         raise InputError.from_problems("Some options are invalid", problems, "Correct them and run the command again.")
     return given
 
@@ -156,7 +154,7 @@ def predict_untracked(
     counts = predict_selected(network, images, store, settings, workers, scheduler)
     if truths and isinstance(target, Path):
         write_scores(store.read_tables(), truths, target)
-    report_counts(*counts, len(images.left_out or {}), target, options["truth"])
+    report_counts(*counts, len(images.left_out), target, options["truth"])
 
 
 @main.command("serve")
@@ -192,7 +190,9 @@ def serve_command(weights: Path, host: str, port: int, annotation_style: str | N
         )
     if (hosts := given["allowed_hosts"]) is not None:
         given["allowed_hosts"] = tuple(name.strip() for name in hosts.split(","))
-    given["root_path"] = f"/{urlsplit(given['root_path']).path.strip('/')}".rstrip("/")
+    given["root_path"] = f"/{given['root_path'].strip('/')}".rstrip("/")
+    if problems := find_problems("", ServiceSettings, given):
+        raise InputError.from_problems("Some options are invalid", problems, "Correct them and run the command again.")
     settings = ServiceSettings(**given)
     options = PredictionSettings(device=device, annotation_style=annotation_style, batch_size=settings.batch_size)
     predictor = load_predictor(weights, options)

@@ -13,7 +13,7 @@ from kedro.io import DatasetError
 from matplotlib.figure import Figure as MatplotlibFigure
 
 from lesion_project.datasets import CaseArrays, Figure, NetworkDataset, Record, Table
-from lesion_segmentation.core.atomic_files import atomic_write, existing_parent, process_mark
+from lesion_segmentation.core.atomic_files import atomic_write, existing_parent
 from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.model import SegNet
 
@@ -126,16 +126,14 @@ def test_concurrent_writers_use_separate_temporary_files(tmp_path):
 
 def test_temporary_files_of_dead_but_not_of_live_writers_are_removed(tmp_path):
     dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
-    machine = process_mark().partition("-")[0]
-    left = tmp_path / f".table.{machine}-{int(dead.stdout)}-3.partial.csv"
-    living = tmp_path / f".table.{machine}-{os.getppid()}-0.partial.csv"
-    another = tmp_path / f".other.{machine}-{int(dead.stdout)}-0.partial.csv"
-    remote = tmp_path / f".table.0123abcd-{int(dead.stdout)}-0.partial.csv"  # a process of another machine may be alive
-    for file in (left, living, another, remote):
+    left = tmp_path / f".table.{int(dead.stdout)}-3.partial.csv"
+    living = tmp_path / f".table.{os.getppid()}-0.partial.csv"
+    another = tmp_path / f".other.{int(dead.stdout)}-0.partial.csv"
+    for file in (left, living, another):
         file.touch()
     with atomic_write(tmp_path / "table.csv") as path:
         path.write_text("new")
-    assert {file.name for file in tmp_path.iterdir()} == {"table.csv", living.name, another.name, remote.name}
+    assert {file.name for file in tmp_path.iterdir()} == {"table.csv", living.name, another.name}
 
 
 @pytest.mark.parametrize("name", ["001", "NA", "nan", "1e5", "True", "-0", "", "12345e6789012345"])

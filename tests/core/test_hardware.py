@@ -1,8 +1,10 @@
 """Restoring the number of threads."""
 
+import pytest
 import torch
 
-from lesion_segmentation.core.hardware import use_threads
+from lesion_segmentation.core.errors import InputError
+from lesion_segmentation.core.hardware import choose_hardware, use_threads
 
 
 def test_use_threads_restores_the_first_count():
@@ -12,3 +14,8 @@ def test_use_threads_restores_the_first_count():
     assert torch.get_num_threads() == before + 2
     use_threads(None)
     assert torch.get_num_threads() == before
+
+
+def test_unknown_device_is_refused_with_a_sentence():
+    with pytest.raises(InputError, match="device is 'foo', expected auto, cpu, cuda"):
+        choose_hardware("foo")

@@ -148,9 +148,9 @@ def test_grey_values_whose_range_pillow_misreads_are_refused():
     deep = np.array([[0, 257 * 100, 65_535]], np.uint16)
     assert read(tiff(deep)).pixels[0, :, 0].tolist() == [0, 100, 255]
     for content in (tiff(deep, photometric=0), tiff(deep, bits=12)):
-        with pytest.raises(ValueError, match="12 bits or white is 0"):
+        with pytest.raises(ValueError, match="12 bits or a sign, or 0 is white"):
             read(content)
-    with pytest.raises(ValueError, match="without a sign"):
+    with pytest.raises(ValueError, match="12 bits or a sign, or 0 is white"):
         read(tiff(np.array([[1, 200]], np.uint8), sample_format=2))
 
 

@@ -92,7 +92,7 @@ def test_missing_keys_have_defaults_and_unknown_keys_are_named(network, tmp_path
 def test_values_that_are_not_finite_are_refused_and_named(network, tmp_path, name, value):
     network.state_dict()[name].view(-1)[0] = value
     save_network(network, tmp_path / "network.safetensors")
-    with pytest.raises(InputError, match=f"not finite in 1 of its tensors, such as {name}"):
+    with pytest.raises(InputError, match=f"1 tensor with values that are not finite, such as {name}"):
         load_network(tmp_path / "network.safetensors")
 
 

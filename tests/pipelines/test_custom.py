@@ -137,7 +137,7 @@ def test_duplicate_file_names_are_refused_at_any_depth(own, tmp_path):
         Image.new("RGB", (40, 40)).save(tmp_path / part / "one.png")
     done = CliRunner().invoke(cli, ["check-data", str(tmp_path), str(own / "masks")])
     assert done.exit_code == 1
-    assert "one: there are two images, a/one.png and b/one.png" in done.output
+    assert "one: there are two images, 'a/one.png' and 'b/one.png'" in done.output
 
 
 def test_other_pixels_with_ids_of_ph2_are_not_named_ph2():
@@ -199,7 +199,7 @@ def test_check_data_reports_faults_of_files_table_subsets_and_groups_together(sm
     code, output = check("table.csv")
     assert code == 1
     for words in (
-        "c02: there are two images, c02.jpg and c02.png", "table.csv: c01: it is listed twice",
+        "c02: there are two images, 'c02.jpg' and 'c02.png'", "table.csv: c01: it is listed twice",
         "c04: the image cannot be read", "c05: there is an image but no mask", "c50: there is a mask but no image",
         "c09: not found in the table", "c99: it is in the table, but there is neither an image nor a mask",
         "c00: the subset is 'Test', expected train, validation, test", "c01: the subset is 'val'",
@@ -286,4 +286,4 @@ def test_linked_folders_are_read_and_other_files_are_named(small, tmp_path_facto
     code, output = check()
     assert code == 0, output
     assert "12 cases" in output
-    assert "1 file of images left out, such as c99.heic: its name ends in .heic, expected .jpg" in caplog.text
+    assert "1 file of images left out, such as c99.heic: its name does not end in .jpg" in caplog.text

@@ -91,13 +91,6 @@ def test_threshold_outside_0_to_1_is_refused(network, threshold):
         Predictor(network, threshold=threshold)
 
 
-@pytest.mark.parametrize("device", ["foo", "meta", "cpux", "", "cuda:999"])
-def test_unusable_device_is_refused_with_a_sentence(network, monkeypatch, device):
-    monkeypatch.undo()  # use the real hardware
-    with pytest.raises(InputError, match=f"device is '?{device}.*, (which PyTorch cannot use|but PyTorch finds no)"):
-        Predictor(network, device=device)
-
-
 def test_defaults_are_those_of_the_settings(network):
     assert Predictor(network).batch_size == PredictionSettings().batch_size
 
@@ -113,7 +106,7 @@ def test_single_image_is_predicted_as_in_a_list(network, pixels, tmp_path):
 
 def test_missing_and_unreadable_files_are_named(network, tmp_path):
     predictor = Predictor(network)
-    with pytest.raises(InputError, match=r"nowhere\.png cannot be used: it does not exist"):
+    with pytest.raises(InputError, match=r"nowhere\.png cannot be used: it cannot be opened .No such file"):
         predictor(tmp_path / "nowhere.png")
     with pytest.raises(InputError, match="it cannot be opened"):
         predictor(tmp_path)
@@ -130,10 +123,11 @@ def test_image_with_nan_fails_alone(pixels):
 
 
 @pytest.mark.parametrize(("name", "value"), [("head.0.weight", float("nan")), ("encoder.0.0.1.running_var", -1.0)])
-def test_network_in_memory_with_unusable_values_is_refused(network, name, value):
+def test_network_in_memory_with_unusable_values_predicts_nothing(network, pixels, name, value):
     network.state_dict()[name].view(-1)[0] = value  # a negative variance becomes NaN in a batch norm
+    predictor = Predictor(network)
     with pytest.raises(InputError, match="values that are not finite"):
-        Predictor(network)
+        predictor(pixels[0])
 
 
 def test_any_module_predicts_like_a_network(network, pixels):
@@ -149,8 +143,8 @@ def test_any_module_predicts_like_a_network(network, pixels):
 @pytest.mark.parametrize(
     ("module", "changes", "words"),
     [
-        (nn.Conv2d(3, 2, 1), {}, r"Conv2d returns \(., 2, 64, 96\) for images .*, expected logits \(., 1, 64, 96\)"),
-        (nn.Sequential(nn.Conv2d(3, 1, 1), nn.MaxPool2d(2)), {}, r"Sequential returns \(., 1, 32, 48\)"),
+        (nn.Conv2d(3, 2, 1), {}, r"Conv2d returns .*\[., 2, 64, 96\].*, expected logits of shape \(., 1, 64, 96\)"),
+        (nn.Sequential(nn.Conv2d(3, 1, 1), nn.MaxPool2d(2)), {}, r"Sequential returns .*\[., 1, 32, 48\]"),
         (nn.Conv2d(3, 1, 1), {"input_std": (0.229, 0.224, 0.225)}, "Multiply input_mean and _std by 255"),
         (nn.Conv2d(3, 1, 1), {"input_std": (0.0, 1.0, 1.0)}, "input_std.0 is 0"),
         (nn.Conv2d(3, 1, 1), {"input_size": (16, 16)}, "input_size.0 is 16"),

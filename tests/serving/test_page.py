@@ -60,9 +60,8 @@ def test_bad_file_is_reported_and_the_next_one_is_predicted(serve, files, tmp_pa
 @pytest.mark.parametrize("path", ["/docs", "/lesions/docs"])
 def test_documentation_sends_requests_at_the_root_and_behind_a_prefix(serve, path, tmp_path):
     with browse(tmp_path) as page:
-        page.open(f"http://127.0.0.1:{serve(root_path='/lesions', token='x')}{path}")
+        page.open(f"http://127.0.0.1:{serve(root_path='/lesions')}{path}")
         page.wait("document.querySelectorAll('.opblock').length === 3")
-        assert page.evaluate("document.querySelector('.authorize') !== null")
         for button in (".opblock-get .opblock-summary-control", ".try-out__btn", ".execute"):
             page.wait(f"document.querySelector('{button}') !== null")
             page.evaluate(f"document.querySelector('{button}').click()")

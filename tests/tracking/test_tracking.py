@@ -118,8 +118,8 @@ def test_files_made_with_other_parameters_are_reported_once(run, project, caplog
     changed = {"image_size.resizing": "linear", "training.device": "cpu", "reporting.register": None}
     run(params=changed, namespaces=["reporting.scores"])
     (message,) = [record.message for record in caplog.records if "other parameters" in record.message]
-    assert f"of the run {first.info.run_id}" in message
-    assert "other parameters: image_size.resizing was cubic, and is linear now. Run the steps" in message
+    assert f"The run {first.info.run_id} made" in message
+    assert "with other parameters: image_size.resizing was cubic, and is linear now. Run the steps" in message
 
 
 @pytest.mark.after_a_run

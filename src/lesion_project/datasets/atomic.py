@@ -56,11 +56,7 @@ def file_of(catalog: DataCatalog, name: str) -> Path | None:
 
 
 class RecordedArguments:
-    """Mixin for dataset types that may inherit their constructor.
-
-    Kedro replaces constructors by wrappers that record their arguments for `DataCatalog.to_config`, but a wrapper of
-    an inherited wrapper records no names.
-    """
+    """Mixin for inherited constructors: Kedro's wrapper of its own wrapper would not record the arguments by name."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         cls.__init__ = inspect.unwrap(cls.__init__)  # type: ignore[method-assign]

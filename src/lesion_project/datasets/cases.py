@@ -25,7 +25,7 @@ class OwnCases(ReadOnlyDataset):
         part: `images` and `masks` load as `Images`, `table` as a table with one row per case.
         images, masks: Folders, which are searched at any depth.
         table: An optional .csv file.
-        ignore: Patterns of file names, separated by blanks, that are skipped.
+        ignore: Patterns of the names of files to skip, separated by blanks.
         leave_out: Name of a list of cases in this package, such as isic2018_reserved, that are left out.
     """
 

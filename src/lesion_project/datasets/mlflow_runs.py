@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from kedro.io import AbstractDataset, DatasetError
+from kedro.io import AbstractDataset
 
 from lesion_project.datasets.atomic import Metadata, ReadOnlyDataset
 from lesion_segmentation.core.atomic_files import expand_home
@@ -26,7 +26,8 @@ class RunArtifact(ReadOnlyDataset):
         self, runs: Mapping[str, str] | None, role: str, artifact: str, dataset: str, metadata: Metadata = None
     ) -> None:
         super().__init__(metadata)
-        self._run, self._parameter = (runs or {}).get(role), f"comparison.{role}"
+        self._run = runs.get(role) if isinstance(runs, Mapping) else None
+        self._parameter = f"comparison.{role}"
         self._artifact, self._dataset = artifact, dataset
 
     def load(self) -> Any:
@@ -43,11 +44,7 @@ class RunArtifact(ReadOnlyDataset):
             return dict(loaded) if isinstance(loaded, Mapping) else loaded  # read before the folder is removed
 
     def _exists(self) -> bool:
-        try:
-            self.load()
-        except DatasetError:
-            return False
-        return True
+        return self._run is not None
 
 
 class TrainedNetworks(ReadOnlyDataset):

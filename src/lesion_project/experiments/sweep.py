@@ -4,7 +4,6 @@ import logging
 import shutil
 import warnings
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -72,7 +71,7 @@ def run_sweep(
     study = _reach_study(sweep)
     require_same_settings(study, experiment.settings(), settings)
     with experiment.open_parent("sweep", {}) as parent:
-        while missing := settings.trials - _count_done(study):
+        while (missing := settings.trials - _count_done(study)) > 0:
             first = len(study.trials)
             work = {f"sample {index}": (sweep, index, parent.run_id) for index in range(first, first + missing)}
             for _, number in share_work(run_one, run_one_on_worker, work, workers, scheduler):
@@ -98,28 +97,18 @@ def run_one_on_worker(sweep: Sweep, index: int, parent_run: str) -> int:
 
 def run_one(sweep: Sweep, index: int, parent_run: str) -> int:
     """Sample one trial with Optuna, run it, and return its number."""
-    import optuna
-    from optuna.storages._heartbeat import get_heartbeat_thread
-    from optuna.trial import TrialState
+    numbers: list[int] = []
 
-    study = _open_study(sweep, index)
-    optuna.storages.fail_stale_trials(study)
-    sampled, value, state = study.ask(), None, TrialState.FAIL
-    with suppress(
-        optuna.exceptions.UpdateFinishedTrialError
-    ):  # this process was suspended, and another worker repeats the trial
-        try:
-            with get_heartbeat_thread(sampled._trial_id, study._storage):
-                value = _evaluate(sweep, parent_run, sampled)
-            state = TrialState.COMPLETE
-        except optuna.TrialPruned:
-            state = TrialState.PRUNED
-        except RecipeError as error:
-            state = TrialState.PRUNED
-            sampled.set_user_attr(REASON, shorten(str(error), 200, placeholder=" ..."))
-        finally:
-            study.tell(sampled, value, state, skip_if_finished=True)
-    return int(sampled.number)
+    def evaluate(sampled: Any) -> float:
+        numbers.append(sampled.number)
+        return _evaluate(sweep, parent_run, sampled)
+
+    try:
+        _open_study(sweep, index).optimize(evaluate, n_trials=1)
+    except ValueError as error:
+        if str(error) != "Cannot tell a FAIL trial.":  # another worker repeats it, since this process was suspended
+            raise
+    return numbers[0]
 
 
 def _evaluate(sweep: Sweep, parent_run: str, sampled: Any) -> float:
@@ -136,19 +125,23 @@ def _evaluate(sweep: Sweep, parent_run: str, sampled: Any) -> float:
             with observe_epochs(partial(_report, sampled, len(runs) == 1)):
                 if not finished:
                     sweep.experiment.run(trial, parent_run, OUTPUTS[sweep.settings.objective])
+            _require_own(sampled)
         except StopTraining as stop:
             raise TrialPruned(str(stop)) from stop
-        except InputError as error:  # every trial would have an error that names no searched parameter
-            if any(name in str(error) for name in sweep.settings.space):
-                raise RecipeError(str(error)) from error
-            raise
+        except InputError as error:
+            if not isinstance(error, RecipeError) and not any(name in str(error) for name in sweep.settings.space):
+                raise  # every trial would have an error that names no searched parameter
+            sampled.set_user_attr(REASON, shorten(str(error), 200, placeholder=" ..."))
+            raise TrialPruned(str(error)) from error
         values.append(_read_value(sweep.settings.objective, trial))
     return sum(values) / len(values)
 
 
 def _copy_checkpoints(root: Path, sampled: Any) -> None:
     """Let a trial resume in a folder of its own where earlier attempts stopped, whose workers may still write."""
-    for number in sampled.study.trials[sampled.number].system_attrs.get("retry_history", []):
+    from optuna.storages import RetryHeartbeatStaleTrialCallback
+
+    for number in RetryHeartbeatStaleTrialCallback.retry_history(sampled.study.trials[sampled.number]):
         folder = root / f"trial_{number:04}"
         for file in folder.rglob("training_checkpoint.safetensors"):
             with atomic_write(root / f"trial_{sampled.number:04}" / file.relative_to(folder)) as path:
@@ -179,10 +172,15 @@ def _read_value(objective: str, trial: Trial) -> float:
     return float(cases.loc[cases["subset"] == "test", "dice"].mean())
 
 
-def _report(sampled: Any, is_scored: bool, row: EpochRow) -> None:
-    """Report the score of an epoch to Optuna, and stop a trial that is pruned or that another worker repeats."""
+def _require_own(sampled: Any) -> None:
+    """Stop a trial that another worker repeats, because this process was suspended."""
     if sampled.study.trials[sampled.number].state.is_finished():
         raise StopTraining("another worker repeats this trial")
+
+
+def _report(sampled: Any, is_scored: bool, row: EpochRow) -> None:
+    """Report the score of an epoch to Optuna, and stop a trial that is pruned or that another worker repeats."""
+    _require_own(sampled)
     if is_scored and SCORE in row:
         sampled.report(row[SCORE], int(row["epoch"]))
         if sampled.should_prune():
@@ -192,10 +190,9 @@ def _report(sampled: Any, is_scored: bool, row: EpochRow) -> None:
 def _require_optuna() -> None:
     with explain_missing_extras():
         import optuna
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    # Optuna has marked heartbeats and retries as experimental since 2021, and recommends Study.optimize for them.
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # an error that ends the search is raised, too
+    # Optuna has marked heartbeats and retries as experimental since 2021.
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-    warnings.filterwarnings("ignore", "Heartbeat of storage", UserWarning)
 
 
 def _reach_study(sweep: Sweep) -> Any:
@@ -240,7 +237,7 @@ def _count_done(study: Any) -> int:
 def list_trials(study: Any) -> pd.DataFrame:
     """Return a row per trial with number, state, value, parameters and reason of failure: complete ones, best first."""
     rows = [
-        {"number": trial.number, "state": trial.state.name.lower(), "value": trial.value}
+        {"number": trial.number, "state": trial.state.name.lower().replace("fail", "interrupted"), "value": trial.value}
         | trial.params
         | {REASON: trial.user_attrs.get(REASON)}
         for trial in study.trials

@@ -100,8 +100,8 @@ class Experiment:
         described = describe_run(command, given, parameters, self.project)
         experiment = resolve_experiment(self._mlflow, self.params)
         parent = TrackedRun(uri, experiment, self.project / "mlruns", described)
-        explain = "Interrupted. Finished trials are kept. Run the same command again for the others.".strip
-        signals = SignalGuard(partial(parent.end, "KILLED"), explain)
+        kept = "Interrupted. Finished trials are kept. Run the same command again for the others."
+        signals = SignalGuard(partial(parent.end, "KILLED"), lambda: kept)
         try:
             parent.log_parameters(parameters)
             yield parent

@@ -12,11 +12,10 @@ from kedro.io import AbstractDataset, DataCatalog, DatasetError, MemoryDataset
 from kedro.pipeline import Pipeline
 
 from lesion_project.datasets.atomic import file_of
-from lesion_project.datasets.mlflow_runs import RunArtifact, TrainedNetworks
-from lesion_project.parameters import RUNTIME_PARAMETERS, SETTINGS, RuntimeParameters
-from lesion_project.tracking.store import probe, resolve_uri
+from lesion_project.parameters import RUNTIME_PARAMETERS, SETTINGS
+from lesion_project.tracking.store import resolve_uri
 from lesion_segmentation.core.atomic_files import existing_parent
-from lesion_segmentation.core.errors import InputError, find_input_error, first_line
+from lesion_segmentation.core.errors import InputError, find_input_error
 from lesion_segmentation.core.parameter_model import find_problems
 from lesion_segmentation.core.recorded_settings import RENAMED_KEYS
 from lesion_segmentation.data.annotations import parse_annotations
@@ -26,7 +25,6 @@ from lesion_segmentation.training.settings import TrainingSettings
 
 RAW = ("ph2_images", "ph2_masks", "ph2_annotations")
 _OWN_TYPES = "lesion_project.datasets."
-MAX_NAME_BYTES = 255
 MIN_FREE_MIB = 300
 """Free disk space, in MiB, that a run requires.
 
@@ -51,7 +49,7 @@ class InputHooks:
         self._config = context.config_loader
         self._parameters = context.config_loader["parameters"]
         self._project = Path(context.project_path)
-        _refuse_ineffective_parameters(self._parameters, context.config_loader)
+        _refuse_ineffective_parameters(self._parameters, context.config_loader.runtime_params or {})
         check_parameters(self._parameters)
 
     @hook_impl
@@ -79,7 +77,7 @@ class InputHooks:
             )
         versions = run_params.get("load_versions") or ()
         if unversioned := [name for name in versions if getattr(catalog.get(name), "_version", None) is None]:
-            raise InputError(f"--load-versions names {', '.join(unversioned)}, which keep no versions. Leave them out.")
+            raise InputError(f"--load-versions names {', '.join(unversioned)}, which keep no versions. Omit them.")
         known = (*SETTINGS, *RUNTIME_PARAMETERS)
         unknown = [name for name in self._parameters if name not in {*known, *_list_pipeline_parameters()}]
         if unknown:
@@ -91,20 +89,17 @@ class InputHooks:
                 "Import it with: make ph2 FROM=<folder or zip of PH2> (the README says where to get PH2),\n"
                 "or run on synthetic cases: kedro run --env demo"
             )
-        tracking_uri = resolve_uri(self._config["mlflow"], self._project)
-        types = {type(catalog.get(name)) for name in pipeline.inputs()}
-        if RunArtifact in types:
-            probe(tracking_uri)
-        if types & {RunArtifact, TrainedNetworks}:
-            import mlflow
-
-            mlflow.set_tracking_uri(tracking_uri)  # networks and tables of earlier runs are read from this run's store
         _require_inputs(pipeline, catalog, run_params)
+        tracking_uri = resolve_uri(self._config["mlflow"], self._project)
         files = [file_of(catalog, name) for name in pipeline.all_outputs()]
         store = {self._project} if tracking_uri.startswith("sqlite:") else set()  # a server has its own disk
         _check_folders({path.parent for path in files if path is not None} | store)
         _check_hardware(pipeline.inputs(), self._parameters)
         _check_export(pipeline, self._parameters)
+        if "trained_networks" in pipeline.inputs():
+            import mlflow
+
+            mlflow.set_tracking_uri(tracking_uri)  # networks of earlier runs are read from this run's store
         if "params:training" in pipeline.inputs():
             settings = TrainingSettings(**self._parameters["training"])
             _check_network(settings, ImageSize(**self._parameters["image_size"]), catalog)
@@ -120,8 +115,6 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
     renamed = [name for name in parameters if name in RENAMED_KEYS and name not in SETTINGS]
     problems = [f"{name} was renamed. Use {RENAMED_KEYS[name]}." for name in renamed]
     problems += [problem for name, group in SETTINGS.items() for problem in find_problems(name, group, given[name])]
-    runtime = {name: parameters[name] for name in RUNTIME_PARAMETERS if name in parameters}
-    problems += find_problems("", RuntimeParameters, runtime)
     if problems:
         raise InputError.from_problems("Invalid parameters", problems, "See conf/base for all parameters.")
 
@@ -141,7 +134,7 @@ def _require_inputs(pipeline: Pipeline, catalog: DataCatalog, run_params: Mappin
         remedy = f"Start there: --from-nodes={nodes[0].name}" if nodes else "Select that node, too."
         raise InputError(f"{in_memory[0]} is kept in memory only, and the node that makes it is not selected. {remedy}")
     if missing and not run_params.get("only_missing_outputs"):
-        makers = [name for name in list(pipelines)[1:] if pipelines[name].all_outputs() & set(missing)]
+        makers = [name for name in pipelines if name != "__default__" and pipelines[name].all_outputs() & set(missing)]
         env = f" --env {run_params['env']}" if run_params["env"] else ""
         remedy = f"Run what makes them: kedro run{env} --pipelines={','.join(makers)}" if makers else "Add them first."
         problems = dict.fromkeys(_explain_missing(catalog, name) for name in missing)
@@ -154,27 +147,22 @@ def _is_missing(catalog: DataCatalog, name: str) -> bool:
 
 
 def _explain_missing(catalog: DataCatalog, name: str) -> str:
-    """Return which file is missing, or why a dataset cannot be loaded."""
+    """Return which file is missing, or why a dataset without a file cannot be loaded."""
     if file := file_of(catalog, name):
         return f"{name}: {file} does not exist."
     try:
         catalog.load(name)
     except DatasetError as error:
-        return str(find_input_error(error) or f"{name}: {first_line(error.__cause__ or error)}.")
+        return str(find_input_error(error) or error)
     return f"{name} does not exist."
 
 
-def _refuse_ineffective_parameters(parameters: Mapping[str, Any], loader: Any) -> None:
-    """Refuse parameters in a file that only have an effect on the command line: the catalog reads them from there.
-
-    Values that the catalog has by default are accepted, since they are recorded with each run.
-    """
-    runtime = loader.runtime_params or {}
+def _refuse_ineffective_parameters(parameters: Mapping[str, Any], runtime: Mapping[str, Any]) -> None:
+    """Refuse parameters in a file that only have an effect on the command line: the catalog reads them from there."""
     idle = [name for name in RUNTIME_PARAMETERS if name in parameters and name not in runtime]
     given, on_command_line = parameters.get("data") or {}, runtime.get("data") or {}
     by_catalog = ("images", "masks", "table", "leave_out", "ignore")
-    in_file = [name for name in by_catalog if given.get(name) and name not in on_command_line]
-    idle += [f"data.{name}" for name in in_file if repr(given[name]) not in repr(loader["catalog"])]
+    idle += [f"data.{name}" for name in by_catalog if given.get(name) and name not in on_command_line]
     if idle:
         raise InputError(
             f"{', '.join(idle)} in a parameters file has no effect. Remove it there, and set it on the command line: "
@@ -200,8 +188,6 @@ def _check_folders(folders: set[Path]) -> None:
             problems.append(f"{folder}: {parent} is a file, but a folder is needed")
         elif not os.access(parent, os.W_OK | os.X_OK):
             problems.append(f"{folder}: no permission to write in {parent}")
-        elif max(len(os.fsencode(part)) for part in folder.parts) > MAX_NAME_BYTES:
-            problems.append(f"{str(folder)[:100]}...: a name is longer than {MAX_NAME_BYTES} bytes")
         elif free < MIN_FREE_MIB:
             problems.append(f"{folder}: {free:.0f} MiB free, but {MIN_FREE_MIB} MiB are needed")
     if problems:

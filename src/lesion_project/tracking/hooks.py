@@ -33,11 +33,6 @@ from lesion_segmentation.training.callbacks import Callbacks, EpochRow, StopTrai
 
 logger = logging.getLogger(__name__)
 
-OTHER_PARAMETERS = (
-    "%s is of the run %s, which had other parameters: %s. Run the steps that make it again, or set these parameters to "
-    "their earlier values."
-)
-
 
 class TrackingHooks:
     """Starts an MLflow run with each Kedro run, logs what the catalog marks, and sets the final status."""
@@ -147,13 +142,18 @@ class TrackingHooks:
         """Log which cases, split and network the run used, and warn about files made with other parameters."""
         self._log_use_of(dataset_name, data)
         path = file_of(self._catalog, dataset_name)
-        maker = read_provenance(path.parent).get(path.name, "") if path else ""
-        if self._run is None or path is None or maker == self._run.run_id:
+        if self._run is None or path is None:
+            return
+        maker = read_provenance(path.parent).get(path.name)
+        if maker is None or maker == self._run.run_id:
             return
         found = find_other_parameters(self._run.client, maker, dataset_name, self._config["parameters"])
         if changes := [change for change in found if change not in self._changes]:
             self._changes.update(changes)
-            logger.warning(OTHER_PARAMETERS, path.name, maker, "; ".join(changes))
+            logger.warning(
+                "The run %s made %s with other parameters: %s. Run the steps that make it again, or restore them.",
+                maker, path.name, "; ".join(changes),
+            )  # fmt: skip
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:

@@ -34,15 +34,12 @@ def read_provenance(folder: Path) -> dict[str, str]:
 
 
 def find_other_parameters(client: Any, run_id: str, dataset_name: str, parameters: Mapping[str, Any]) -> list[str]:
-    """Describe the parameters of this run that differ from those of the run that wrote a dataset.
-
-    Only parameters of the nodes that lead to the dataset are compared, and only if that run recorded them.
-    """
+    """Describe how the parameters of the nodes that lead to a dataset differ from those of the run that wrote it."""
     from kedro.framework.project import pipelines
     from mlflow.exceptions import MlflowException
 
     whole = pipelines["__default__"]
-    if not run_id or dataset_name not in whole.all_outputs():
+    if dataset_name not in whole.all_outputs():
         return []
     inputs = whole.to_outputs(dataset_name).inputs()
     idle = (*WITHOUT_EFFECT, "reporting.export", "reporting.register")

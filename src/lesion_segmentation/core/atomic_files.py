@@ -5,9 +5,7 @@ import itertools
 import os
 import re
 import shutil
-import socket
 import sys
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -30,9 +28,9 @@ def atomic_write(path: Path, beside: Path | None = None) -> Iterator[Path]:
         path: The final file.
         beside: Path of the temporary file, on the same file system. If the process is killed, the caller has to remove
             this file. By default, it is a unique path in the same folder, and the next call for `path` removes the
-            files of killed processes of the same machine.
+            files of killed processes.
     """
-    temporary = beside or path.with_name(f".{path.stem}.{process_mark()}{next(_COUNTER)}.partial{path.suffix}")
+    temporary = beside or path.with_name(f".{path.stem}.{os.getpid()}-{next(_COUNTER)}.partial{path.suffix}")
     _UNFINISHED.add(temporary)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,18 +53,6 @@ def discard_unfinished() -> None:
         _remove(temporary)
 
 
-def process_mark() -> str:
-    """Return a mark for the names of temporary files: this machine, as eight digits, and the id of this process."""
-    return f"{zlib.crc32(socket.gethostname().encode()):08x}-{os.getpid()}-"
-
-
-def is_abandoned(name: str, prefix: str) -> bool:
-    """Return whether the prefix is followed by the mark of a process of this machine that no longer runs."""
-    machine = process_mark().partition("-")[0]
-    found = re.match(rf"{re.escape(prefix)}{machine}-(\d+)-", name)
-    return found is not None and not is_alive(int(found[1]))
-
-
 def is_alive(pid: int) -> bool:
     """Return whether a process with this id is running on this machine."""
     try:
@@ -77,7 +63,7 @@ def is_alive(pid: int) -> bool:
 
 
 def expand_home(path: object) -> Path:
-    """Return the path with a leading ~ replaced by the home folder. An unknown user name raises an InputError."""
+    """Return the path with a leading ~ replaced by the home folder."""
     try:
         return Path(str(path)).expanduser()
     except RuntimeError as error:
@@ -106,8 +92,10 @@ def _remove(temporary: Path) -> None:
 
 def _sweep(path: Path) -> None:
     """Remove the temporary files that killed processes left when writing this file."""
+    pattern = re.compile(rf"\.{re.escape(path.stem)}\.(\d+)-\d+\.partial{re.escape(path.suffix)}")
     for left in path.parent.glob(".*.partial*"):
-        if left.name.endswith(f".partial{path.suffix}") and is_abandoned(left.name, f".{path.stem}."):
+        found = pattern.fullmatch(left.name)
+        if found and not is_alive(int(found[1])):
             _remove(left)
 
 

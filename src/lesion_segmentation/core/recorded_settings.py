@@ -43,8 +43,7 @@ def find_differences(
 ) -> list[tuple[str, Any, Any]]:
     """Return (name, earlier value, current value) of each setting that differs, sorted by name.
 
-    If one side lacks a setting, because the file is older than the setting, the value is taken from `defaults`. If
-    that lacks it too, the value is MISSING.
+    If one side lacks a setting, as older files do, its value is taken from `defaults`, else it is MISSING.
     """
     names = sorted({*earlier, *now})
     assumed = {**dict.fromkeys(names, MISSING), **defaults}

@@ -146,10 +146,7 @@ def hide_passwords(text: str) -> str:
 
 @contextmanager
 def explain_storage_errors(location: object, *passed: type[Exception]) -> Iterator[None]:
-    """Turn any error of a file system, except the types in `passed`, into an InputError.
-
-    All exceptions are caught, because each driver raises its own types.
-    """
+    """Turn any error of a file system, except the types in `passed`, into an InputError. Each driver has its own."""
     try:
         yield
     except Exception as error:

@@ -3,7 +3,7 @@
 import csv
 import io
 import unicodedata
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 
@@ -28,40 +28,20 @@ def read_user_table(path: Path, known: Collection[str]) -> pd.DataFrame:
     Raises:
         InputError: The file is not such a table; `problems` lists the rows and columns concerned.
     """
-    text = _read_text(path)
-    separator = max(",;\t", key=text.lstrip().partition("\n")[0].count)
-    lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    rows: list[list[str]] = []
-    ragged, problems = defaultdict(list), []
     try:
-        for line in lines:
-            cells = [normalize_name(cell) for cell in line]
-            if any(cells) and (not rows or len(cells) == len(rows[0])):
-                rows.append(cells)
-            elif any(cells):
-                ragged[len(cells)].append(lines.line_num)
-    except csv.Error as error:
-        problems.append(f"line {lines.line_num} cannot be parsed ({first_line(error)})")
-    header = [name.lower() if name.lower() in known else name for name in rows[0]] if rows else []
-    problems += [] if header else ["it is empty"]
+        text = path.read_text(encoding="utf-8-sig")
+        separator = max(",;\t", key=text.lstrip().partition("\n")[0].count)
+        lines = csv.reader(io.StringIO(text), delimiter=separator, strict=True)
+        rows = [(lines.line_num, [normalize_name(cell) for cell in line]) for line in lines if "".join(line).strip()]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError.from_problems(f"{path} cannot be read", [first_line(error)], _REMEDY) from error
+    header = [name.lower() if name.lower() in known else name for name in rows[0][1]] if rows else []
+    problems = [] if header else ["it is empty"]
     problems += [f"{count} columns are named {name!r}" for name, count in Counter(header).items() if name and count > 1]
-    for count, numbers in ragged.items():
-        more = f" and {len(numbers) - 5} more" if len(numbers) > 5 else ""
-        listed = f"line{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers[:5]))}{more}"
-        problems.append(f"{listed}: the number of cells is {count}, expected {len(header)} as in the header")
+    ragged = [(number, len(row)) for number, row in rows if len(row) != len(header)]
+    expected = f"expected {len(header)} as in the header"
+    problems += [f"line {number}: the number of cells is {count}, {expected}" for number, count in ragged[:5]]
+    problems += [f"... and {len(ragged) - 5} more lines with another number of cells"] if len(ragged) > 5 else []
     if problems:
         raise InputError.from_problems(f"{path} cannot be read", problems, _REMEDY)
-    return pd.DataFrame(rows[1:], columns=header, dtype=str).drop(columns="", errors="ignore")
-
-
-def _read_text(path: Path) -> str:
-    if not path.is_file():  # a named pipe would block
-        raise InputError(f"{path} is not a regular file. Expected a CSV file.")
-    try:
-        content = path.read_bytes()
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        place = f"byte 0x{content[error.start]:02x} in line {content.count(bytes([10]), 0, error.start) + 1}"
-        raise InputError(f"{path} is not a CSV file in UTF-8 ({place}). {_REMEDY}") from error
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({first_line(error)}). Get permission to read it.") from error
+    return pd.DataFrame([row for _, row in rows[1:]], columns=header, dtype=str).drop(columns="", errors="ignore")

@@ -76,10 +76,6 @@ def map_over(client: Any, function: Callable[..., Any], work: Mapping[str, Seque
         client: The client of `open_workers`.
         function: A function that the workers can import.
         work: The arguments of `function` for each task, by the name of the task.
-
-    Raises:
-        InputError: A task raised one, more than MAX_DEATHS workers died during one task, or the cluster has other
-            packages or files than this machine.
     """
     from distributed import KilledWorker, as_completed
 

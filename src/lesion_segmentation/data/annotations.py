@@ -4,7 +4,7 @@ import re
 
 import pandas as pd
 
-from lesion_segmentation.core.errors import InputError
+from lesion_segmentation.core.errors import InputError, pluralize
 
 _PRESENCE = {"A": "absent", "AT": "atypical", "P": "present", "T": "typical"}
 _DIAGNOSIS = {"0": "common nevus", "1": "atypical nevus", "2": "melanoma"}
@@ -37,7 +37,7 @@ def parse_annotations(text: str) -> pd.DataFrame:
     """Parse PH2's annotation table and translate its codes to words.
 
     Cells may be empty: 159 cases of PH2 have no histological diagnosis, and in a copy without annotations, all cells
-    except case_id are empty. One InputError lists all problems of the file.
+    except case_id are empty.
 
     Returns:
         One row per case, in the order of the file, with the columns ANNOTATION_COLUMNS, all of them text. Several
@@ -70,9 +70,7 @@ def format_annotations(codes: pd.DataFrame) -> str:
 def _parse_line(line: str, problems: list[str]) -> list[str] | None:
     cells = [cell.strip() for cell in re.split(r"\|\|?", line.strip().removeprefix("||").removesuffix("||"))]
     if len(cells) != len(ANNOTATION_COLUMNS):
-        problems.append(
-            f"{line.strip()[:40]}...: the number of cells is {len(cells)}, expected {len(ANNOTATION_COLUMNS)}"
-        )
+        problems.append(f"{line.strip()[:40]}...: {pluralize(len(cells), 'cell')}, expected {len(ANNOTATION_COLUMNS)}")
         return None
     return [_decode(cells[0], column, cell, problems) for column, cell in zip(ANNOTATION_COLUMNS, cells, strict=True)]
 

@@ -161,8 +161,7 @@ def resize_masks(native_masks: Mapping[str, np.ndarray], image_size: ImageSize) 
         if mask.any() and not resized[case_id].any():
             lost.append(case_id)
     if lost:
-        lost_lesions = pluralize(len(lost), "lesion")
-        logger.warning("%s lost at %d x %d, such as the one of %s", lost_lesions, width, height, lost[0])
+        logger.warning("%s lost at %d x %d, such as in %s", pluralize(len(lost), "lesion"), width, height, lost[0])
     return resized
 
 

@@ -8,8 +8,6 @@ from lesion_segmentation.core.errors import InputError, pluralize
 
 logger = logging.getLogger(__name__)
 
-_REMEDY = "Use more cases or another split.protocol."
-
 
 def join_near_duplicates(table: pd.DataFrame, near_duplicates: pd.DataFrame) -> pd.DataFrame:
     """Return the cases (indexed by case_id) with the groups merged that contain near-duplicates of each other.
@@ -44,12 +42,12 @@ def draw_cases(table: pd.DataFrame, count: int, seed: int, stratify: bool) -> li
     if count == 0:
         return []
     groups = _list_groups(table)
-    strata = _get_strata(groups, table, needed=2) if stratify else None
+    strata = _get_strata(table, needed=2) if stratify else None
     size = count if len(groups) == len(table) else max(1, round(count / len(table) * len(groups)))
     try:
         _, chosen = train_test_split(list(groups.index), test_size=size, random_state=seed, stratify=strata)
     except ValueError as error:
-        raise InputError(f"{len(table)} cases cannot be split: {error}. {_explain_groups(table)}{_REMEDY}") from error
+        raise InputError(f"{len(table)} cases cannot be split: {error}. {_explain_groups(table)}") from error
     return _list_members(table, list(chosen))
 
 
@@ -59,11 +57,9 @@ def draw_fold(table: pd.DataFrame, folds: int, fold: int, seed: int) -> list[str
 
     groups = _list_groups(table)
     if len(groups) < folds:
-        explanation = _explain_groups(table)
-        raise InputError(
-            f"The cases form {pluralize(len(groups), 'group')}, too few for {folds} folds. {explanation}{_REMEDY}"
-        )
-    strata = _get_strata(groups, table, needed=folds)
+        found = pluralize(len(groups), "group")
+        raise InputError(f"The cases form {found}, too few for {folds} folds. {_explain_groups(table)}")
+    strata = _get_strata(table, needed=folds)
     splitter = KFold if strata is None else StratifiedKFold
     splits = splitter(n_splits=folds, shuffle=True, random_state=seed).split(groups, strata)
     _, test = list(splits)[fold]
@@ -84,36 +80,37 @@ def _list_members(table: pd.DataFrame, chosen: list[str]) -> list[str]:
     return list(table.index[table["group"].isin(chosen)])
 
 
-def _get_strata(groups: pd.DataFrame, table: pd.DataFrame, needed: int) -> pd.Series | None:
+def _get_strata(table: pd.DataFrame, needed: int) -> pd.Series | None:
     """Return the diagnoses, each of which at least `needed` groups must have, or None if no case has a diagnosis."""
-    diagnoses = groups["diagnosis"].fillna("")
+    diagnoses = _list_groups(table)["diagnosis"].fillna("")
     if (diagnoses == "").all():
         logger.warning("No case has a diagnosis, so the split is not stratified.")
         return None
     if (diagnoses == "").any():
         raise InputError(
-            f"{(diagnoses == '').sum()} of {len(groups)} cases or groups have no diagnosis, such as "
+            f"{(diagnoses == '').sum()} of {len(diagnoses)} cases or groups have no diagnosis, such as "
             f"{diagnoses.index[diagnoses == ''][0]}, but this split.protocol stratifies by diagnosis. Complete the "
             "diagnoses (those of PH2 are in PH2_dataset.txt of its official layout) or choose another split.protocol."
         )
     rare = diagnoses.value_counts()[lambda counts: counts < needed]
     if len(rare):
-        kind = "cases" if len(groups) == len(table) else "groups of cases"
+        kind = "cases" if len(diagnoses) == len(table) else "groups of cases"
         raise InputError(
             f"The split is stratified by diagnosis and needs at least {needed} {kind} of each, but there is only "
-            f"{', '.join(f'{count} of {name}' for name, count in rare.items())}. {_explain_groups(table)}{_REMEDY}"
+            f"{', '.join(f'{count} of {name}' for name, count in rare.items())}. {_explain_groups(table)}"
         )
     return diagnoses
 
 
 def _explain_groups(table: pd.DataFrame) -> str:
-    """Return the number of groups of each diagnosis and why they are few, or nothing if each case is its own group."""
+    """Return the number of groups of each diagnosis, why they are few, and how to have more."""
+    remedy = "Use more cases or another split.protocol."
     if "group" not in table or table["group"].is_unique:
-        return ""
+        return remedy
     found = table.groupby("diagnosis")["group"].agg(["size", "nunique"])
     counts = ", ".join(f"{name or 'none'} {size} in {groups}" for name, size, groups in found.itertuples())
     text = f"All cases of a group are assigned to one subset (cases and groups of each diagnosis: {counts}). "
     if "near_duplicate" in table:
         text += f"{table['near_duplicate'].sum()} of {len(table)} images are near-duplicates of others, which merges "
         text += "their groups. A smaller leak_guard.max_distance merges fewer. "
-    return text
+    return text + remedy

@@ -1,7 +1,4 @@
-"""Search for near-duplicates, and the leak guard.
-
-The guard refuses samples if a case or near-duplicates of it are in more than one subset.
-"""
+"""Search for near-duplicates, and the leak guard, which refuses a case or its near-duplicates in several subsets."""
 
 import logging
 from collections import defaultdict

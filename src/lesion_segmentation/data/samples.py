@@ -76,8 +76,6 @@ def make_samples(
 def list_scored(guarded_samples: pd.DataFrame, split: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
     """List the samples to score: each case once, and the copies too if the protocol assigns samples.
 
-    If the leak guard compared the samples with another split, an InputError is raised.
-
     Returns:
         Columns sample_id, case_id, subset, split_hash, protocol, source, image_sha256, data_hash.
     """

@@ -43,9 +43,6 @@ def audit_table(table: pd.DataFrame) -> pd.DataFrame:
         allows the row, or the one in its column averaging does not; "undecided" if only rounding or a mixture of
         averagings (precision and recall by one, the other scores by another) explains it, or if there is nothing to
         check.
-
-    Raises:
-        InputError: There is no score, or a cell is not one.
     """
     problems = [] if len(table) else ["it has no rows"]
     if not set(AUDITED) & set(table.columns):

@@ -61,7 +61,7 @@ def _distances(prediction: np.ndarray, mask: np.ndarray, diagonal: float) -> tup
         return distance, distance
     pair = (prediction[None, None].astype(np.float32), mask[None, None].astype(np.float32))
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "monai.*always_return_as_numpy", FutureWarning)  # MONAI 1.5 calls itself so
+        warnings.filterwarnings("ignore", "monai.*always_return_as_numpy", FutureWarning)  # by calls within MONAI 1.5
         hd95 = compute_hausdorff_distance(*pair, include_background=True, percentile=95)
         asd = compute_average_surface_distance(*pair, include_background=True, symmetric=True)
     return float(hd95), float(asd)

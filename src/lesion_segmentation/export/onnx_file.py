@@ -60,8 +60,8 @@ def make_onnx(network: Network, annotation_style: str | None = None) -> bytes:
     sides = {axis: torch.export.Dim(name, min=1, max=65_536) for axis, name in enumerate("NHW")}
     end_to_end, example = _EndToEnd(network, head).eval(), torch.zeros(2, 70, 90, 3, dtype=torch.uint8)
     with torch.inference_mode():
-        logits = end_to_end.network(end_to_end.scaling(torch.zeros(1, 3, *metadata.input_size)))
-    if logits.isnan().any():
+        _, probabilities = end_to_end(example)
+    if probabilities.isnan().any():
         raise InputError(f"{network.title} returns values that are not finite, so it is not exported. Train it again.")
     try:
         with warnings.catch_warnings():

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 import numpy as np
-from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 from lesion_segmentation.core.errors import first_line
-from lesion_segmentation.images.color_profiles import MAX_PROFILE_BYTES, find_transform
+from lesion_segmentation.images.color_profiles import find_transform
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
@@ -27,11 +29,10 @@ MAX_PIXELS = 100_000_000
 _8_BIT_MODES = ("1", "L", "RGB", "P", "YCbCr")
 _16_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _ALPHA_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
-_TRANSPOSITIONS = dict(enumerate(map(Image.Transpose, (0, 3, 1, 5, 4, 6, 2)), 2))
-"""Transposition that turns an image upright, by its orientation in EXIF."""
 _PNG = b"\x89PNG\r\n\x1a\n"
-_OPTIONAL_CHUNKS = (b"tRNS", b"acTL", b"fcTL", b"fdAT", b"eXIf")
+_OPTIONAL_CHUNKS = (b"tRNS", b"acTL", b"fcTL", b"eXIf")
 """Optional chunks of a PNG file that are read. All others, such as texts, are skipped, since they may be damaged."""
+_MAX_PROFILE_BYTES = 4 * 1024**2
 
 
 class UnreadableImage(ValueError):
@@ -71,13 +72,12 @@ def read_rgb(source: Path | IO[bytes], max_pixels: int) -> RgbImage:
 def open_image(source: Path | IO[bytes], max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Open and decode an untrusted file, an MPO file as its first image. Damaged side information is ignored.
 
-    The messages of the first three errors complete a sentence that names the file.
+    The messages of a ValueError complete a sentence that names the file.
 
     Raises:
         UnreadableImage: The file has none of FORMATS.
         ImageTooLarge: The header names more than `max_pixels` pixels.
-        ValueError: The file is damaged, has several pages, or has grey values of a range that Pillow does not know.
-        FileNotFoundError, PermissionError: The file does not exist or may not be read.
+        ValueError: The file cannot be opened, is damaged, has several pages, or has grey values that Pillow misreads.
         MemoryError: The memory is not sufficient.
     """
     try:
@@ -88,20 +88,21 @@ def open_image(source: Path | IO[bytes], max_pixels: int = MAX_PIXELS) -> Image.
             pages = getattr(image, "n_frames", 1)
             if pages > 1 and image.format != "MPO":
                 raise ValueError(f"it has {pages} pages, expected one")
-            _scale_transparency(image)
+            _correct_transparency(image)
+            if isinstance(image, TiffImageFile):
+                _refuse_misread_tiff(image)
             image.load()
             return image
     except Image.DecompressionBombError as error:
         raise ImageTooLarge(f"it has too many pixels, expected at most {max_pixels:,}") from error
     except UnidentifiedImageError as error:
         raise UnreadableImage(f"it is not a readable image, expected {', '.join(FORMATS)}") from error
-    except (ValueError, MemoryError, FileNotFoundError, PermissionError):
+    except (ValueError, MemoryError):
         raise
     except Exception as error:  # Pillow's decoders raise almost any type for damaged files
-        cause = getattr(error, "strerror", None)  # of the operating system, such as: No such file or directory
-        raise ValueError(
-            f"it {f'cannot be opened ({cause})' if cause else f'is damaged ({first_line(error)})'}"
-        ) from error
+        if isinstance(error, OSError) and error.strerror:
+            raise ValueError(f"it cannot be opened ({error.strerror})") from error
+        raise ValueError(f"it is damaged ({first_line(error)})") from error
 
 
 def to_rgb(image: Image.Image) -> np.ndarray:
@@ -123,15 +124,10 @@ def convert_to_srgb(image: Image.Image) -> RgbImage:
     rgb = upright.convert("RGB")
     if "icc_profile" not in image.info:
         return RgbImage(np.asarray(rgb), "")
-    profile = image.info["icc_profile"]  # None or of another type if it is damaged
-    transform, note = find_transform(profile[:MAX_PROFILE_BYTES] if isinstance(profile, bytes) else b"")
-    pixels = np.asarray(rgb)
-    if transform is None:
-        return RgbImage(pixels, note)
-    given = rgb.convert(transform.input_mode)
-    if transform.input_mode == "L" and not np.array_equal(np.asarray(given.convert("RGB")), pixels):
-        return RgbImage(pixels, "ignored: it is for grey images")
-    return RgbImage(np.asarray(transform.apply(given)), note)
+    transform, note = find_transform(image.info["icc_profile"], is_grey=image.getbands()[0] in "1LI")
+    if transform is not None:
+        rgb = transform.apply(rgb.convert(transform.input_mode))
+    return RgbImage(np.asarray(rgb), note)
 
 
 def to_mask(image: Image.Image) -> np.ndarray:
@@ -162,7 +158,7 @@ def pixel_hash(pixels: np.ndarray) -> str:
     return digest.hexdigest()
 
 
-def _open(source: Path | IO[bytes]) -> Image.Image:
+def _open(source: Path | IO[bytes]) -> ImageFile:
     """Open an untrusted file without decoding it. Only the needed chunks of a PNG file are read."""
     Image.init()  # otherwise Pillow knows only some of FORMATS
     profile = None
@@ -180,45 +176,49 @@ def _open(source: Path | IO[bytes]) -> Image.Image:
 
 
 def _select_chunks(chunks: io.BytesIO) -> tuple[io.BytesIO, bytes | None]:
-    """Return a PNG file with the chunks that are needed, except the colour profile, and the profile.
-
-    A profile that cannot be decompressed is empty.
-    """
+    """Return a PNG file of the needed chunks, and its colour profile, which is empty if it cannot be decompressed."""
     kept, profile, name = [_PNG], None, b""
     while name != b"IEND" and len(head := chunks.read(8)) == 8:
         name, body = head[4:], chunks.read(int.from_bytes(head[:4]) + 4)  # with the checksum
-        is_intact = name != b"eXIf" or zlib.crc32(name + body[:-4]) == int.from_bytes(body[-4:])
         if name == b"iCCP":
             try:
-                profile = zlib.decompressobj().decompress(body.partition(b"\0")[2][1:], MAX_PROFILE_BYTES)
+                profile = zlib.decompressobj().decompress(body.partition(b"\0")[2][1:], _MAX_PROFILE_BYTES)
             except zlib.error:
                 profile = b""
-        elif (not name[:1].islower() or name in _OPTIONAL_CHUNKS) and is_intact:
+        elif name == b"eXIf" and zlib.crc32(name + body[:-4]) != int.from_bytes(body[-4:]):
+            continue
+        elif name[:1].isupper() or name in _OPTIONAL_CHUNKS:
             kept += [head, body]
     return io.BytesIO(b"".join(kept)), profile
 
 
-def _scale_transparency(image: Image.Image) -> None:
-    """Give the transparent colour of a PNG file the bits that Pillow's pixels have. Refuse what Pillow misreads.
+def _correct_transparency(image: ImageFile) -> None:
+    """Give the transparent colour of a PNG file the range of Pillow's pixels, which have 8 bits instead of 2, 4 or 16.
 
-    The transparent colour of RGB with 16 bits is compared by its upper 8 bits, since Pillow drops the others.
+    Pillow drops the lower 8 bits of RGB with 16 bits, so two colours that differ only in these are taken as equal.
     """
-    raw_mode = image.tile[0].args if isinstance(image, ImageFile.ImageFile) and image.tile else None
-    key = image.info.get("transparency")
-    if isinstance(key, int):
-        image.info["transparency"] = key * {"L;2": 85, "L;4": 17}.get(str(raw_mode), 1)
+    key, raw_mode = image.info.get("transparency"), image.tile[0].args if image.tile else None
+    if isinstance(key, int) and raw_mode in ("L;2", "L;4"):
+        image.info["transparency"] = key * (85 if raw_mode == "L;2" else 17)
     elif isinstance(key, tuple) and raw_mode == "RGB;16B":
         image.info["transparency"] = tuple(value >> 8 for value in key)
-    tags = image.tag_v2 if isinstance(image, TiffImagePlugin.TiffImageFile) else {}
-    if tags and image.mode == "I;16" and (tags.get(258), tags.get(262, 1)) != ((16,), 1):
-        raise ValueError("its grey values have 12 bits or white is 0; expected 8 or 16 bits, of which black is 0")
-    if image.mode == "L" and tags.get(339) == (2,):
-        raise ValueError("its grey values are -128 to 127; expected 8 or 16 bits without a sign")
+
+
+def _refuse_misread_tiff(image: TiffImageFile) -> None:
+    bits, white_is_0, has_sign = image.tag_v2.get(258), image.tag_v2.get(262) == 0, image.tag_v2.get(339) == (2,)
+    if (image.mode == "I;16" and (bits != (16,) or white_is_0)) or (image.mode == "L" and has_sign):
+        raise ValueError("its grey values have 12 bits or a sign, or 0 is white; expected 8 or 16 bits, and 0 is black")
 
 
 def _turn_upright(image: Image.Image) -> Image.Image:
+    """Rotate and mirror an image as EXIF says. Pillow's own function fails if any other tag of EXIF is damaged."""
+    turn = Image.Transpose
+    methods = {
+        2: turn.FLIP_LEFT_RIGHT, 3: turn.ROTATE_180, 4: turn.FLIP_TOP_BOTTOM, 5: turn.TRANSPOSE, 6: turn.ROTATE_270,
+        7: turn.TRANSVERSE, 8: turn.ROTATE_90,
+    }  # fmt: skip
     try:
-        method = _TRANSPOSITIONS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+        method = methods.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # EXIF is damaged
         method = None
     return image if method is None else image.transpose(method)
@@ -228,7 +228,7 @@ def _drop_opaque_alpha(image: Image.Image) -> Image.Image:
     """Drop a fully opaque alpha channel, and refuse other transparency and modes whose meaning is ambiguous."""
     key = image.info.get("transparency")
     if image.mode in _ALPHA_MODES or (image.mode == "P" and key is not None):
-        full = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+        full = image.convert("RGBA")
         if full.getchannel("A").getextrema() != (255, 255):
             raise ValueError("it has transparent pixels")
         return full.convert("RGB")

@@ -186,16 +186,6 @@ class Network(nn.Module):
             raise ValueError(f"{pluralize(len(wrong), 'wrong tensor')} for this network, such as {wrong[0]}")
         self.load_state_dict(tensors, strict=False, assign=assign)
 
-    def require_finite(self) -> None:
-        """Raise an InputError if a weight or a running statistic is NaN or infinite."""
-        # A finite sum proves that all values are finite. It is faster than a test of each value and needs no memory.
-        state = self.own_state().items()
-        if wrong := [name for name, x in state if not (x.sum().isfinite() or x.isfinite().all())]:
-            raise InputError(
-                f"The network has values that are not finite in {len(wrong)} of its tensors, such as {wrong[0]}. "
-                "Use other weights."
-            )
-
     def published_names(self) -> dict[str, str]:
         """Return the published name of each tensor of the encoder; empty if there are no pretrained weights for it."""
         return {}

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +10,7 @@ import torch
 from pydantic import BaseModel, ValidationError
 from torch import Tensor, nn
 
-from lesion_segmentation.core.errors import InputError
+from lesion_segmentation.core.errors import InputError, pluralize
 from lesion_segmentation.core.parameter_model import describe_errors
 from lesion_segmentation.core.tensor_files import read_tensors, write_tensors
 from lesion_segmentation.model.metadata import Network, NetworkMetadata
@@ -20,7 +19,7 @@ from lesion_segmentation.model.segnet import SegNet, SegNetOptions
 from lesion_segmentation.model.segnet_skip import SegNetSkip, SegNetSkipOptions
 from lesion_segmentation.model.unet_lite import UNetLite, UNetLiteOptions
 
-MAX_MODULES, MAX_PARAMETERS = 20_000, 2_000_000_000
+MAX_MODULES, MAX_PARAMETERS = 20_000, 500_000_000
 
 
 class Architecture(NamedTuple):
@@ -67,12 +66,13 @@ def build_network(metadata: NetworkMetadata) -> Network:
 @contextmanager
 def _limit_size() -> Iterator[None]:
     """Stop building a network in this context when it exceeds MAX_MODULES or MAX_PARAMETERS."""
-    modules, parameters = count(1), 0
+    modules = parameters = 0
 
     def add(_: Any, __: str, added: Any) -> None:
-        nonlocal parameters
+        nonlocal modules, parameters
+        modules += isinstance(added, nn.Module)
         parameters += added.numel() if isinstance(added, Tensor) else 0
-        if parameters > MAX_PARAMETERS or (isinstance(added, nn.Module) and next(modules) > MAX_MODULES):
+        if modules > MAX_MODULES or parameters > MAX_PARAMETERS:
             raise InputError(f"The network has over {MAX_MODULES:,} modules or {MAX_PARAMETERS:,} parameters.")
 
     hooks = nn.modules.module
@@ -99,7 +99,8 @@ def load_network(path: str | Path) -> Network:
         # Weights may be saved in half precision, but networks compute in float32 unless autocast changes it.
         half = {name: tensor.float() for name, tensor in tensors.items() if tensor.dtype == torch.float16}
         network.load_own_state(tensors | half, assign=True)
-        network.require_finite()
+        if wrong := [name for name, tensor in tensors.items() if not tensor.isfinite().all()]:
+            raise ValueError(f"{pluralize(len(wrong), 'tensor')} with values that are not finite, such as {wrong[0]}")
     except (InputError, RuntimeError, ValueError) as error:
         raise InputError(
             f"{path} is not a network of this project, or damaged ({error}). "

@@ -7,14 +7,15 @@ file. Selecting a shard raises one if the shard is not K/N with K from 1 to N.
 import io
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.core.storage import Location, StoragePath, fingerprint
-from lesion_segmentation.images.listing import explain_suffix, is_hidden, list_image_files
+from lesion_segmentation.images.listing import WRONG_SUFFIX, has_image_suffix, is_hidden, list_image_files
 from lesion_segmentation.images.read import MAX_PIXELS, SUFFIXES, RgbImage, read_rgb
 
 
@@ -56,15 +57,14 @@ class SelectedImages(NamedTuple):
 
     files: list[ImageFile]
     listed: list[ImageFile]
-    left_out: dict[str, str] | None = None
+    left_out: Mapping[str, str] = MappingProxyType({})
 
 
 def select_images(source: Location, shard: str | None = None) -> SelectedImages:
     """List the input images and select one shard of them, or all for None."""
     images, left_out = _list_storage(source) if isinstance(source, StoragePath) else _list_folder(source)
     if not images:
-        others = "".join(f" {name} was left out: {reason}." for name, reason in [*left_out.items()][:3])
-        raise InputError(f"{source} contains no image. Expected files with the suffixes {', '.join(SUFFIXES)}.{others}")
+        raise InputError(f"{source} contains no image. Expected files with the suffixes {', '.join(SUFFIXES)}.")
     by_stem = defaultdict(list)
     for image in images:
         by_stem[image.stem].append(image.name)
@@ -87,8 +87,7 @@ def _list_folder(source: Path) -> tuple[list[ImageFile], dict[str, str]]:
     if source.is_file():
         return [ImageFile.from_path(source, source.name)], {}
     if not source.is_dir():
-        problem = "is not a regular file" if source.exists() else "does not exist"
-        raise InputError(f"{source} {problem}. Expected an image or a folder with images.")
+        raise InputError(f"{source} does not exist, or is no regular file. Expected an image or a folder with images.")
     files, left_out = list_image_files(source)
     return [ImageFile.from_path(path, path.relative_to(source).as_posix()) for path in files], left_out
 
@@ -100,13 +99,12 @@ def _list_storage(source: StoragePath) -> tuple[list[ImageFile], dict[str, str]]
         raise InputError(f"{source} does not exist or is empty. Expected an image or a folder with images.")
     if set(found) == {""}:
         return [ImageFile(source, source.name, fingerprint(found[""]))], {}
-    unusable = [name for name in sorted(found) if {"", ".", ".."} & set(name.split("/"))]
-    if problems := [name for name in unusable if not explain_suffix(name)]:
+    names = sorted(found)
+    if problems := [name for name in names if has_image_suffix(name) and {"", ".", ".."} & set(name.split("/"))]:
         raise InputError.from_problems(f"{source}: these names are not valid file paths", problems, "Rename them.")
-    shown = [name for name in sorted(found) if not any(map(is_hidden, name.split("/")))]
-    left_out = {name: reason for name in shown if (reason := explain_suffix(name))}
-    images = [ImageFile(source / name, name, fingerprint(found[name])) for name in shown if name not in left_out]
-    return images, left_out
+    names = [name for name in names if not any(map(is_hidden, name.split("/")))]
+    images = [ImageFile(source / name, name, fingerprint(found[name])) for name in names if has_image_suffix(name)]
+    return images, {name: WRONG_SUFFIX for name in names if not has_image_suffix(name)}
 
 
 def take_shard(images: Sequence[ImageFile], shard: str | None) -> list[ImageFile]:
@@ -123,8 +121,7 @@ def read_input_image(path: Location) -> RgbImage:
     """Read an image as it is displayed, in sRGB.
 
     Raises:
-        ValueError: The file is not an image, is damaged or unsupported, has more than MAX_PIXELS pixels, or is a local
-            file that cannot be opened.
+        ValueError: The file cannot be read; `read_rgb` describes why.
         FileNotFoundError, PermissionError: A remote file does not exist or may not be read.
         MemoryError: The memory is not sufficient.
     """

@@ -4,7 +4,6 @@ import copy
 from itertools import pairwise
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -45,18 +44,14 @@ class ModuleNetwork(Network):
 
     def forward(self, x: Tensor) -> Tensor:
         logits = self.module(x)
-        found, expected = getattr(logits, "shape", type(logits).__name__), (len(x), 1, *x.shape[2:])
+        found, expected = getattr(logits, "shape", type(logits)), (len(x), 1, *x.shape[2:])
         if found != expected:
-            found = tuple(found) if isinstance(found, torch.Size) else found
-            raise InputError(f"{self.title} returns {found} for images {tuple(x.shape)}, expected logits {expected}.")
+            raise InputError(f"{self.title} returns {found} for {x.shape}, expected logits of shape {expected}.")
         return logits
 
 
 def fuse_batch_norms(network: Network) -> Network:
-    """Return a copy in evaluation mode that computes the same function without the batch norms behind convolutions.
-
-    Networks with weights that are not finite are refused by an InputError.
-    """
+    """Return a copy in evaluation mode that computes the same function without the batch norms behind convolutions."""
     fused = copy.deepcopy(network).eval()
     for block in [each for each in fused.modules() if isinstance(each, nn.Sequential)]:
         if type(block).forward is not nn.Sequential.forward:  # a user's class may do something between two layers
@@ -65,5 +60,4 @@ def fuse_batch_norms(network: Network) -> Network:
             if isinstance(layer, nn.Conv2d) and isinstance(following, nn.BatchNorm2d) and following.track_running_stats:
                 block[index] = fuse_conv_bn_eval(layer, following)
                 block[index + 1] = nn.Identity()
-    fused.require_finite()
     return fused

@@ -1,6 +1,5 @@
 """Predict lesion masks for images of any size."""
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, islice
 from os import PathLike
@@ -15,7 +14,6 @@ from torch import Tensor, nn
 from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.core.hardware import choose_hardware, explain_out_of_memory, keep_freed_memory
 from lesion_segmentation.core.parameter_model import describe_errors
-from lesion_segmentation.core.storage import find_location
 from lesion_segmentation.images.masks import binarize
 from lesion_segmentation.images.resize import Framing, Resizing, resize_image, restore_probability
 from lesion_segmentation.model import Network, NetworkMetadata, load_network
@@ -57,8 +55,7 @@ class Predictor:
         **options: Any of the `MaskOptions`.
 
     Raises:
-        InputError: A value is invalid, there is no such device, or the network has no such annotation style, or has
-            weights that are not finite.
+        InputError: A value is invalid, a GPU is requested but missing, or the network has no such annotation style.
         TypeError: An option is unknown.
     """
 
@@ -75,8 +72,7 @@ class Predictor:
         try:
             settings = PredictionSettings(precision=precision, batch_size=batch_size, **options)
         except ValidationError as error:
-            title = "The arguments of the Predictor are invalid"
-            raise InputError.from_problems(title, describe_errors(error), "Correct them.") from error
+            raise InputError(f"Predictor cannot be created: {'; '.join(describe_errors(error))}.") from error
         self.metadata = network.metadata
         values = settings.resolve(network.metadata)
         self.threshold: float = values["threshold"]
@@ -109,8 +105,10 @@ class Predictor:
         Images are resized to the input size (height and width) and scaled as the `NetworkMetadata` say, from pixels of
         0 to 255. The other arguments are those of `Predictor`. An InputError is raised if the module does not fit.
         """
-        given = NetworkMetadata(type(module).__name__, {}, input_size, resizing, framing)
-        metadata = NetworkMetadata.from_dict({**given.to_dict(), "input_mean": input_mean, "input_std": input_std})
+        given = NetworkMetadata(
+            type(module).__name__, {}, input_size, resizing, framing, input_mean=input_mean, input_std=input_std
+        )
+        metadata = NetworkMetadata.from_dict(given.to_dict())
         if max(metadata.input_std) < 1:
             raise InputError(f"input_std is {input_std}, but pixels are 0 to 255. Multiply input_mean and _std by 255.")
         predictor = cls(ModuleNetwork(module, metadata), **arguments)
@@ -196,7 +194,7 @@ def predict(
         raise ValueError(f"images are {images.dtype} {images.shape}, expected uint8 (N, H, W, 3)")
     device = device or str(next(network.parameters()).device)
     predictor = Predictor(network, device, precision, batch_size, test_time_augmentation=test_time_augmentation)
-    maps = [prediction.probability for prediction in predictor(list(images))]
+    maps = [prediction.probability for prediction in predictor(images)]
     return np.stack(maps) if maps else np.zeros(images.shape[:3], dtype=np.float32)
 
 
@@ -225,12 +223,9 @@ def make_predictor(network: Network, settings: PredictionSettings) -> Predictor:
 def _read(image: Image) -> np.ndarray:
     if not isinstance(image, np.ndarray):
         try:
-            return read_input_image(find_location(os.fspath(image))).pixels
-        except InputError:
-            raise
-        except (ValueError, OSError) as error:
-            reason = "it does not exist" if isinstance(error, FileNotFoundError) else error
-            raise InputError(f"{image} cannot be used: {reason}. Expected an image file.") from error
+            return read_input_image(Path(image)).pixels
+        except ValueError as error:
+            raise InputError(f"{image} cannot be used: {error}. Expected an image file.") from error
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"an image is {image.dtype} {image.shape}, expected uint8 (H, W, 3)")
     return image

@@ -34,16 +34,16 @@ def check_request(
         InputError: There are no images, two would get the same mask file, the target lies in the source or mixes with
             the true masks, or true masks are missing.
     """
-    if is_within(target, source) and not (isinstance(source, Path) and source.is_file()):
+    is_folder = not (isinstance(source, Path) and source.is_file())
+    if is_folder and is_within(target, source):
         raise InputError(f"{target} lies in {source}, so its masks would be taken for images. Choose another folder.")
     if truth is not None and not isinstance(target, Path):
         raise InputError(f"--truth needs OUT on this machine, but OUT is {target}. Omit --truth or use a local folder.")
     if truth is not None and (is_within(target, truth) or is_within(truth, target)):
         raise InputError(f"Predictions in {target} would mix with the true masks in {truth}. Choose another folder.")
     images = select_images(source, shard)
-    inside = source.parent if isinstance(source, Path) and source.is_file() else source
-    folders = {image.path.parent for image in images.listed if isinstance(image.path, Path)}
-    if any(is_within(folder, target) and not is_within(folder, inside) for folder in folders):
+    folders = {image.path.parent for image in images.listed if is_folder and isinstance(image.path, Path)}
+    if any(is_within(folder, target) and not is_within(folder, source) for folder in folders):
         raise InputError(f"A link in {source} leads to {target}, so its masks would be taken for images. Remove it.")
     if truth is None:
         return images, {}
@@ -79,10 +79,8 @@ def predict_selected(
         predict_shards(network, remaining, store, settings, workers, scheduler)
     finished, failed = store.finish(images)
     if lost := len(images.files) - finished - failed:
-        raise InputError(
-            f"{pluralize(lost, 'image is', 'images are')} in no table of {store.target}. Another process may have "
-            "changed it. Predict again."
-        )
+        lost_images = pluralize(lost, "image is", "images are")
+        raise InputError(f"{lost_images} in no table of {store.target}. Another process changed it. Predict again.")
     return finished, failed
 
 

@@ -166,7 +166,7 @@ class PredictionStore:
                 if self._list_parts() == parts:
                     break
             if images.left_out or (self._folder / LEFT_OUT).exists():
-                left_out = [{"image": name, "reason": reason} for name, reason in (images.left_out or {}).items()]
+                left_out = [{"image": name, "reason": reason} for name, reason in images.left_out.items()]
                 with explain_storage_errors(self.target):
                     self._write(LEFT_OUT, encode_table(FAILURE_COLUMNS, left_out))
         selected = {image.name for image in images.files}

@@ -157,7 +157,7 @@ def _read(file: ImageFile, input_size: tuple[int, int] | None) -> tuple[ImageFil
     except MemoryError:
         return file, "it needs more memory than is free"
     except (ValueError, OSError) as error:
-        return file, getattr(error, "strerror", None) or str(error)
+        return file, str(error)
     return file, image
 
 

@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 
 from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.core.user_tables import normalize_name
-from lesion_segmentation.data.sources.folder import BINARIZE, find_images
+from lesion_segmentation.data.sources.folder import find_images
 from lesion_segmentation.evaluation.borders import DISTANCE_METRICS, score_distances
 from lesion_segmentation.evaluation.intervals import mean_with_interval
 from lesion_segmentation.evaluation.scores import CASE_METRICS, score_case
@@ -23,18 +23,15 @@ SCORES, SUMMARY = "scores.csv", "score_summary.csv"
 
 
 def find_truth(folder: Path, images: Sequence[ImageFile]) -> dict[str, Path]:
-    """Return the file of the true mask by image name. An InputError lists the images that have none of their own."""
+    """Return the file of the true mask by image name. An InputError lists missing masks and those of several images."""
     found = find_images(folder, masks=True)
     truth = {image.name: found.get(normalize_name(Path(image.stem).name)) for image in images}
-    uses = Counter(truth.values())
-    problems = [
-        f"{name}: {f'{mask.name} is the mask of {uses[mask]} images' if mask else 'there is no mask'}"
-        for name, mask in truth.items()
-        if mask is None or uses[mask] > 1
-    ]
+    uses = Counter(mask for mask in truth.values() if mask)
+    problems = [f"{name}: there is no mask" for name, mask in truth.items() if not mask]
+    problems += [f"{mask.name} is the mask of {count} images" for mask, count in uses.items() if count > 1]
     if problems:
         remedy = "Name a mask like its image, with or without _mask, _segmentation or _lesion."
-        raise InputError.from_problems(f"{folder} lacks masks of the {len(images)} images", problems, remedy)
+        raise InputError.from_problems(f"The true masks in {folder} cannot be used", problems, remedy)
     return {name: mask for name, mask in truth.items() if mask}
 
 
@@ -65,10 +62,7 @@ def score_images(predictions: PredictionTables, truth: Mapping[str, Path]) -> pd
             continue
         rows.append({"image": name, **score_case(mask, true), **score_distances(mask, true)})
     if problems:
-        remedy = "The predictions are finished."
-        if any("grey values" in problem for problem in problems):
-            remedy += "\n" + BINARIZE.format(folder="<masks>")
-        raise InputError.from_problems("Some true masks cannot be used", problems, remedy)
+        raise InputError.from_problems("Some true masks cannot be used", problems, "The predictions are finished.")
     return pd.DataFrame(rows, columns=["image", *CASE_METRICS, *DISTANCE_METRICS])
 
 
@@ -83,9 +77,7 @@ def summarize_scores(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def describe_scores(summary_file: Path) -> str:
-    """Return a line with the mean Dice, IoU and accuracy in percent, and their 95% CIs unless n is 1."""
-    summary, parts = pd.read_csv(summary_file), []
-    for row in summary[summary["metric"].isin(["dice", "iou", "accuracy"])].itertuples():
-        interval = "" if np.isnan(row.low) else f" (95% CI {100 * row.low:.2f} to {100 * row.high:.2f})"
-        parts.append(f"{row.metric} {100 * row.score:.2f}%{interval}")
-    return f"Mean scores, n = {summary['n'].max()}: {', '.join(parts)}" if parts else "No image was scored."
+    """Return a line with the mean Dice, IoU and accuracy in percent."""
+    scores = pd.read_csv(summary_file).set_index("metric")["score"].filter(["dice", "iou", "accuracy"])
+    means = ", ".join(f"{metric} {100 * score:.2f}%" for metric, score in scores.items())
+    return f"Mean scores: {means or 'none, since no image was scored'}"

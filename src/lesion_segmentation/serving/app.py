@@ -3,20 +3,20 @@
 from pathlib import Path
 
 import swagger_ui_bundle  # type: ignore[import-untyped]
-from fastapi import Depends, FastAPI, Response
+from fastapi import FastAPI, Response
 from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import FileResponse, JSONResponse
-from fastapi.security import HTTPBearer
-from starlette.datastructures import Headers, MutableHeaders
+from fastapi.responses import FileResponse
+from starlette.datastructures import MutableHeaders
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lesion_segmentation import __version__
 from lesion_segmentation.prediction import Predictor
-from lesion_segmentation.serving.limits import is_allowed
 from lesion_segmentation.serving.service import NOTICE, Metrics, Service, ServiceSettings
 
 PAGE = Path(__file__).parent / "page"
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; style-src 'self' 'unsafe-inline'; "
     "frame-ancestors 'none'",
@@ -51,54 +51,48 @@ def create_app(predictor: Predictor, settings: ServiceSettings) -> FastAPI:
         docs_url=None, redoc_url=None, servers=[{"url": "."}], root_path_in_servers=False,
     )  # fmt: skip
     app.openapi_version = "3.0.3"  # the bundled Swagger UI cannot display 3.1
-    token = [Depends(HTTPBearer(auto_error=False))] if settings.token else None  # a field for it on the page /docs
     app.mount("/static", StaticFiles(directory=PAGE), name="static")
     app.mount("/swagger", StaticFiles(directory=swagger_ui_bundle.swagger_ui_path), name="swagger")
     app.add_api_route("/", _show_page, include_in_schema=False)
     app.add_api_route("/docs", _show_documentation, include_in_schema=False)
-    app.add_api_route("/predict", service.predict, methods=["POST"], openapi_extra=REQUEST_BODY, dependencies=token)
+    app.add_api_route("/predict", service.predict, methods=["POST"], openapi_extra=REQUEST_BODY)
     app.add_api_route("/health", service.health)
     app.add_api_route("/version", service.version)
     app.add_api_route("/metrics", service.show_metrics, include_in_schema=False)
-    app.add_middleware(_Middleware, metrics=service.metrics, settings=settings)
+    if settings.allowed_hosts is not None:
+        hosts = [*LOOPBACK, *settings.allowed_hosts]
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
+    app.add_middleware(_Middleware, metrics=service.metrics, root_path=settings.root_path)
     return app
 
 
 class _Middleware:
-    """Middleware that refuses foreign hosts, adds HEADERS to all responses and counts those of /predict by status.
+    """Middleware that adds HEADERS to all responses and counts the responses of /predict by status.
 
-    It also accepts paths with and without the prefix of a proxy, and answers HEAD like GET, without a body.
+    It also accepts paths with and without the prefix `root_path`, and answers HEAD like GET, without a body.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, settings: ServiceSettings) -> None:
-        self.app, self.metrics, self.settings = app, metrics, settings
+    def __init__(self, app: ASGIApp, metrics: Metrics, root_path: str) -> None:
+        self.app, self.metrics, self.root_path = app, metrics, root_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        root, path = self.settings.root_path, scope["path"]
-        if not f"{path}/".startswith(f"{root}/"):
-            path = root + path
+        root, path = self.root_path, scope["path"]
+        path = path if f"{path}/".startswith(f"{root}/") else root + path
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]  # uvicorn still omits the body
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
-                if "location" in headers:  # a slash too much or too few, relative to any prefix of a proxy
-                    name, (_, mark, query) = path.rstrip("/").rpartition("/")[2], headers["location"].partition("?")
-                    headers["location"] = (f"../{name}" if path.endswith("/") else f"{name}/") + mark + query
                 if path == f"{root}/predict":
                     self.metrics.answers.labels(str(message["status"])).inc()
             await send(message)
 
-        app, host = self.app, Headers(scope=scope).get("host")  # HTTP/1.0 requires none
-        if host is not None and not is_allowed(host, self.settings.allowed_hosts):
-            sentence = f"The host is {host[:100]!r}, which is not allowed. Add its name to --allowed-hosts."
-            app = JSONResponse({"detail": sentence}, 400)
-        method = "GET" if scope["method"] == "HEAD" else scope["method"]  # uvicorn still omits the body
-        await app({**scope, "root_path": root, "path": path, "method": method}, receive, send_with_headers)
+        await self.app({**scope, "root_path": root, "path": path, "method": method}, receive, send_with_headers)
 
 
 async def _show_page() -> FileResponse:
@@ -113,6 +107,5 @@ async def _show_documentation() -> Response:
         swagger_css_url="swagger/swagger-ui.css",
         swagger_favicon_url="swagger/favicon-32x32.png",
     )
-    policy = "default-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
-    response.headers["Content-Security-Policy"] = policy
+    response.headers["Content-Security-Policy"] = "default-src 'self' 'unsafe-inline'; img-src 'self' data:"
     return response

@@ -9,14 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from lesion_segmentation.prediction import Prediction, Predictor
-from lesion_segmentation.prediction.settings import NOT_FINITE
-from lesion_segmentation.serving.limits import Refusal
 
 
 @dataclass
 class _Request:
     image: np.ndarray | None
-    answer: "asyncio.Future[Prediction]"
+    answer: "asyncio.Future[Prediction | None]"
 
 
 class Batcher:
@@ -42,8 +40,8 @@ class Batcher:
             await self._worker
         self._thread.shutdown()
 
-    async def predict(self, image: np.ndarray) -> Prediction:
-        """Predict an image, uint8 (H, W, 3). If the call is cancelled in the queue, the image is not predicted."""
+    async def predict(self, image: np.ndarray) -> Prediction | None:
+        """Predict an image as `Predictor.predict_each` does. If the call is cancelled in the queue, it is skipped."""
         request = _Request(image, asyncio.get_running_loop().create_future())
         del image
         self._queue.put_nowait(request)
@@ -74,9 +72,5 @@ class Batcher:
                     request.answer.set_exception(error)
             return
         for request, prediction in zip(batch, predictions, strict=True):
-            if request.answer.done():
-                continue
-            if prediction is None:
-                request.answer.set_exception(Refusal(500, f"The image cannot be predicted: {NOT_FINITE}."))
-            else:
+            if not request.answer.done():
                 request.answer.set_result(prediction)

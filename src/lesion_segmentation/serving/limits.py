@@ -1,14 +1,12 @@
 """Limits on requests: the size and duration of a body, and the number of images and pixels in memory."""
 
 import asyncio
-import re
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 
 from fastapi import HTTPException, Request
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
-from starlette.requests import ClientDisconnect
 
 
 class Refusal(HTTPException):
@@ -23,18 +21,6 @@ class Refusal(HTTPException):
         super().__init__(status, detail, headers)
 
 
-LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
-
-
-def is_allowed(host: str, allowed: Sequence[str] | None) -> bool:
-    """Return whether a header Host, with or without a port, names loopback or an item of `allowed_hosts`."""
-    name = re.sub(r":\d*$", "", host.lower())
-    if allowed is None or name in LOOPBACK:
-        return True
-    names = [each.lower() for each in allowed]
-    return any(each in (name, "*") or (each.startswith("*.") and name.endswith(each[1:])) for each in names)
-
-
 class Capacity:
     """Counter of what is in memory, such as images or their pixels, with a maximum."""
 
@@ -42,9 +28,9 @@ class Capacity:
         self.used, self._maximum = 0, maximum
 
     @contextmanager
-    def hold(self, amount: int = 1, spare: int = 0) -> Iterator[None]:
-        """Count `amount` more, or refuse it (429) if less than `spare` remained free beside what is in memory."""
-        if self.used and self.used + amount + spare > self._maximum:
+    def hold(self, amount: int = 1) -> Iterator[None]:
+        """Count `amount` more, or refuse it (429). If nothing else is in memory, the amount may exceed the maximum."""
+        if self.used and self.used + amount > self._maximum:
             raise Refusal(429, "Too many images, or too large ones, are being processed. Try again later.")
         self.used += amount
         try:
@@ -57,7 +43,7 @@ async def read_body(request: Request, max_bytes: int, seconds: float) -> bytes:
     """Return the body of a request, whose headers may announce a wrong size.
 
     Raises:
-        Refusal: The body is larger than `max_bytes` (413), takes longer than `seconds` (408), or is broken off (499).
+        Refusal: The body is larger than `max_bytes` (413) or does not arrive within `seconds` (408).
     """
     too_large = Refusal(413, f"The body is larger than {max_bytes:,} bytes. Send a smaller image.")
     announced = request.headers.get("content-length", "")
@@ -70,8 +56,6 @@ async def read_body(request: Request, max_bytes: int, seconds: float) -> bytes:
                 body += chunk
                 if len(body) > max_bytes:
                     raise too_large
-    except ClientDisconnect:
-        raise Refusal(499, "The client has disconnected.") from None
     except TimeoutError:
         raise Refusal(408, f"The body did not arrive within {seconds:g} seconds. Try again.") from None
     return bytes(body)

@@ -57,16 +57,10 @@ def describe(image: RgbImage, prediction: Prediction, with_probability: bool) ->
 
 
 def prefers_png(accept: str) -> bool:
-    """Return whether a header Accept prefers image/png to application/json, by weight, then by precision."""
-    weights = {}
-    for item in accept.lower().split(","):
-        media_type, _, parameters = "".join(item.split()).partition(";")
-        weights[media_type] = float((re.findall(r"\bq=(1|0\.?\d*)", parameters) or [1])[0])
-
-    def rank(*ranges: str) -> tuple[float, int]:
-        return next(((weights[each], -index) for index, each in enumerate(ranges) if each in weights), (0.0, 0))
-
-    return rank("image/png", "image/*", "*/*") > rank("application/json", "application/*", "*/*")
+    """Return whether a header Accept names image/png with a higher weight than application/json."""
+    found = re.findall(r"(image/png|application/json)\s*(?:;\s*q=([01]\.?\d*))?", accept.lower())
+    weights = {media_type: float(weight or 1) for media_type, weight in found}
+    return weights.get("image/png", 0) > weights.get("application/json", 0)
 
 
 def to_png(grey: np.ndarray) -> bytes:

@@ -56,7 +56,7 @@ class TimeoutProtocol(H11Protocol):
 def serve(predictor: Predictor, settings: ServiceSettings, host: str, port: int) -> None:
     """Serve until SIGTERM or Ctrl-C, then finish the requests that have arrived.
 
-    Without a token on a loopback address, only loopback names are allowed as hosts unless the settings name others.
+    On a loopback address without a token, only loopback names are answered by default.
     """
     is_loopback = host.startswith("127.") or host in ("localhost", "::1")
     if is_loopback and settings.token is None and settings.allowed_hosts is None:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
@@ -21,6 +21,7 @@ from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.core.parameter_model import ParameterModel
 from lesion_segmentation.images.read import read_pixel_count
 from lesion_segmentation.prediction import Prediction, Predictor
+from lesion_segmentation.prediction.settings import NOT_FINITE
 from lesion_segmentation.serving.batching import Batcher
 from lesion_segmentation.serving.limits import Capacity, Refusal, find_image, read_body
 from lesion_segmentation.serving.responses import decode, describe, prefers_png, to_png
@@ -34,13 +35,12 @@ class ServiceSettings(ParameterModel):
 
     Attributes:
         token: Token that predictions require in the header `Authorization: Bearer <token>`; None requires none.
-        allowed_hosts: Names that the header `Host` may have besides those of loopback, such as `lab.example` or
-            `*.lab.example`; None or `*` allows any. Other requests are refused with status 400, since a foreign web
-            page could send them after it has pointed its own name to this machine (DNS rebinding).
-        root_path: Prefix of the paths behind a proxy, such as `/lesions`. The proxy may remove it.
+        allowed_hosts: Names in the header `Host` that are answered besides those of loopback, such as `lab.example` or
+            `*.lab.example`; None or `*` allows any. Others are refused with status 400, against DNS rebinding.
+        root_path: Prefix of the paths behind a proxy that does not remove it, such as `/lesions`.
         max_bytes: Maximum size of a request body. Larger bodies are refused with status 413.
         max_pixels: Maximum number of pixels of an image. Larger images are refused with status 413 before decoding.
-            All images in memory have at most twice as many, and a further one may take half of what is left of these.
+            While all images in memory have twice as many, further ones are refused with status 429.
         max_waiting: Maximum number of images in memory. Further images are refused with status 429.
         seconds: Time limit for the arrival of a body (status 408) and for its prediction (status 503).
         batch_size: Images per forward pass.
@@ -48,7 +48,7 @@ class ServiceSettings(ParameterModel):
     """
 
     token: str | None = Field(None, pattern=r"^[!-~]([ -~]*[!-~])?$")  # what every client can send in a header
-    allowed_hosts: tuple[str, ...] | None = None
+    allowed_hosts: tuple[Annotated[str, Field(pattern=r"^(\*|(\*\.)?[^*]+)$")], ...] | None = None
     root_path: str = Field("", pattern="^(/.*[^/])?$")
     max_bytes: int = Field(25_000_000, ge=1)
     max_pixels: int = Field(50_000_000, ge=1)
@@ -151,8 +151,7 @@ class Service:
         as_png = prefers_png(",".join(request.headers.getlist("accept")))
         in_thread = partial(asyncio.get_running_loop().run_in_executor, self._threads)
         pixels = await asyncio.to_thread(read_pixel_count, io.BytesIO(content))  # not behind images that are decoded
-        pixels = 0 if pixels > self.settings.max_pixels else pixels  # `decode` refuses the image for good (413)
-        with self.pixels.hold(pixels, spare=pixels):
+        with self.pixels.hold(pixels):
             image = await in_thread(decode, content, self.settings.max_pixels, self.predictor.metadata.input_size)
             prediction = await _predict_until_disconnect(request, self.batcher.predict(image.pixels))
             if as_png:
@@ -160,14 +159,16 @@ class Service:
             return await in_thread(describe, image, prediction, probability)
 
 
-async def _predict_until_disconnect(request: Request, prediction: Coroutine[Any, Any, Prediction]) -> Prediction:
-    """Await the prediction, but cancel it and refuse the request (499) if the client disconnects."""
-    task = asyncio.create_task(prediction)
+async def _predict_until_disconnect(request: Request, coroutine: Coroutine[Any, Any, Prediction | None]) -> Prediction:
+    """Await a prediction, but cancel it and refuse the request (499) if the client disconnects."""
+    task = asyncio.create_task(coroutine)
     try:
         while not task.done():
             await asyncio.wait({task}, timeout=0.25)
             if not task.done() and await request.is_disconnected():
                 raise Refusal(499, "The client has disconnected.")
-        return task.result()
+        if (prediction := task.result()) is None:
+            raise Refusal(500, f"The image cannot be predicted: {NOT_FINITE}.")
+        return prediction
     finally:
         task.cancel()

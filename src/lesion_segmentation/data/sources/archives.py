@@ -1,6 +1,8 @@
 """Sources that are a folder or a zip file, and temporary folders that a killed process does not leave for long."""
 
 import lzma
+import os
+import re
 import shutil
 import tempfile
 import zipfile
@@ -9,13 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lesion_segmentation.core.atomic_files import is_abandoned, process_mark
+from lesion_segmentation.core.atomic_files import is_alive
 from lesion_segmentation.core.errors import InputError
 
 MAX_UNPACKED_BYTES = 4 * 1024**3
 MAX_ENTRIES = 100_000
 _UNPACK_ERRORS = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError, OSError)
 """Errors of `zipfile` for a damaged file, or, with RuntimeError, an encrypted one."""
+_TEMPORARY = re.compile(r"\.ph2-(\d+)-.*")
 
 
 @contextmanager
@@ -41,9 +44,10 @@ def open_source(source: Path, parent: Path) -> Iterator[Path]:
 def temporary_folder(parent: Path) -> Iterator[Path]:
     """Remove the temporary folders that killed processes left in `parent`, and yield a new one, removed at the end."""
     for left in parent.glob(".ph2-*"):
-        if is_abandoned(left.name, ".ph2-"):
+        found = _TEMPORARY.fullmatch(left.name)
+        if found and not is_alive(int(found[1])):
             shutil.rmtree(left, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".ph2-{process_mark()}", dir=parent))
+    folder = Path(tempfile.mkdtemp(prefix=f".ph2-{os.getpid()}-", dir=parent))
     try:
         folder.chmod(0o755)
         yield folder

@@ -119,10 +119,8 @@ def _list_images(folder: Path, masks: bool, ignore: str) -> tuple[dict[str, Path
         case_id = normalize_name(_MASK_SUFFIX.sub("", path.stem) if masks else path.stem)
         first = found.setdefault(case_id, path)
         if first != path:
-            both = [str(each.relative_to(folder)) for each in (first, path)]
-            if normalize_name(first.stem) == normalize_name(path.stem) and first.stem != path.stem:
-                both = [ascii(both[0]), f"{both[1]!a}, which differ only in Unicode normalization"]
-            problems.append(f"{case_id}: there are two {kind}, {both[0]} and {both[1]}")
+            both = " and ".join(ascii(str(each.relative_to(folder))) for each in (first, path))  # shows Unicode's form
+            problems.append(f"{case_id}: there are two {kind}, {both}")
     if not found:
         problems.append(f"{folder} contains no image, expected files that end in {', '.join(SUFFIXES)}")
     return found, problems
@@ -130,19 +128,16 @@ def _list_images(folder: Path, masks: bool, ignore: str) -> tuple[dict[str, Path
 
 def _read_annotations(path: Path | None, case_ids: Iterable[str]) -> tuple[pd.DataFrame, list[str]]:
     """Return the table of annotations and what is wrong with it. An unusable file is treated like a missing one."""
-    table, problems = pd.DataFrame({"case_id": list(case_ids)}, dtype=str), []
-    if path is not None:
-        try:
-            given = read_user_table(path, ("case_id", "diagnosis", "group", "subset"))
-            if "case_id" not in given:
-                problems.append(f"it has no column case_id, but only {', '.join(given.columns)}")
-            else:
-                repeated = given["case_id"].duplicated()
-                problems += [f"{case_id or 'no case_id'}: it is listed twice" for case_id in given["case_id"][repeated]]
-                table = given[~repeated]
-        except InputError as error:
-            problems += error.problems or [str(error)]
-    table = table.assign(**{name: "" for name in ("diagnosis", "group") if name not in table})
+    default, problems = pd.DataFrame({"case_id": list(case_ids)}, dtype=str), []
+    try:
+        table = default if path is None else read_user_table(path, ("case_id", "diagnosis", "group", "subset"))
+    except InputError as error:
+        table, problems = default, list(error.problems)
+    if "case_id" not in table:
+        table, problems = default, [f"it has no column case_id, but only {', '.join(table.columns)}"]
+    repeated = table["case_id"].duplicated()
+    problems += [f"{case_id or 'no case_id'}: it is listed twice" for case_id in table["case_id"][repeated]]
+    table = table[~repeated].assign(**{name: "" for name in ("diagnosis", "group") if name not in table})
     return table.assign(group=table["group"].where(table["group"] != "", table["case_id"])), problems
 
 
@@ -150,8 +145,8 @@ def _advise(problems: Iterable[str], files: Mapping[str, Path], mask_files: Mapp
     """Return remedies that fit the problems."""
     advice = ["Nothing was written. Correct these files and run check-data again."]
     both = [*files.items(), *mask_files.items()]
-    unpaired = [path.name for case_id, path in both if (case_id in files) != (case_id in mask_files)]
-    for ending, count in Counter(found[0] for name in unpaired if (found := _LAST_WORD.search(name))).items():
+    unpaired = (_LAST_WORD.search(path.name) for name, path in both if (name in files) != (name in mask_files))
+    for ending, count in Counter(found[0] for found in unpaired if found).items():
         if count > 2:
             option = f"--ignore '*{ending}' (in kedro run: --params data.ignore='*{ending}')"
             advice.append(f"{count} files without a mask or an image end in {ending}. To leave them out, use {option}.")
