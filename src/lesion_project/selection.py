@@ -25,12 +25,18 @@ def check_environment(conf: Path, env: str | None) -> None:
 
 
 def check_runner(name: str, params: Mapping[str, Any]) -> None:
-    """Raise an `InputError` for an unknown runner of Kedro's, or for parameters that it does not have."""
-    from kedro import runner
+    """Raise an `InputError` for a runner that does not exist, or for parameters that it does not have."""
+    from kedro.utils import load_obj
 
     if "." not in name:  # else it is the path of a class of the user's own
         _require_known("runner", [name], RUNNERS)
-        _require_known(f"parameter of {name}", params, signature(getattr(runner, name)).parameters)
+    try:
+        runner = load_obj(name, "kedro.runner")
+    except (ImportError, AttributeError) as error:
+        raise InputError(
+            f"The runner {name!r} cannot be imported: {error}. Check the name or omit --runner."
+        ) from error
+    _require_known(f"parameter of {name}", params, signature(runner).parameters)
 
 
 def check_selection(options: Mapping[str, Any], pipelines: Mapping[str, Any]) -> dict[str, Any]:

@@ -36,6 +36,7 @@ def call(project: Path, *arguments: str) -> Result:
         (("--namespaces", "reporting.tabels"), "Unknown namespace 'reporting.tabels'. Did you mean 'reporting.tables'"),
         (("--from-inputs", "sample_image"), "Unknown node input 'sample_image'. Did you mean 'sample_images'"),
         (("--to-outputs", "ph2_images"), "Unknown node output 'ph2_images'. Did you mean 'images'"),
+        (("--runner", "a.b.C"), "The runner 'a.b.C' cannot be imported: No module named"),
         (("--runner", "threadrunner"), "Unknown runner 'threadrunner'. Did you mean 'ThreadRunner'?"),
         (
             ("--runner", "ThreadRunner", "--runner-params", "max_worker=3"),

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -56,36 +57,41 @@ def make_onnx(network: Network, annotation_style: str | None = None) -> bytes:
             f"{' or '.join(KERNELS)}. Train with image_size.resizing=cubic, the default."
         )
     head = network.find_annotation_style(annotation_style)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    sides = {axis: torch.export.Dim(name, min=1, max=65_536) for axis, name in enumerate("NHW")}
     end_to_end, example = _EndToEnd(network, head).eval(), torch.zeros(2, 70, 90, 3, dtype=torch.uint8)
     with torch.inference_mode():
         _, probabilities = end_to_end(example)
     if probabilities.isnan().any():
         raise InputError(f"{network.title} returns values that are not finite, so it is not exported. Train it again.")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            program = torch.onnx.export(
-                end_to_end,
-                (example,),
-                dynamo=True,
-                opset_version=OPSET,
-                input_names=["images"],
-                output_names=["masks", "probabilities"],
-                dynamic_shapes={"images": sides},
-                verbose=False,
-            )
+        model = _export(end_to_end, example)
     except Exception as error:  # the exporter raises many kinds
         raise InputError(f"{network.title} cannot be exported to ONNX: {first_line(error)}") from error
-    assert program is not None
-    model = program.model_proto
     model.producer_name, model.producer_version = "lesion-segmentation", __version__
     style = {"annotation_style": network.annotation_styles[head]} if network.annotation_styles else {}
     for name, value in {**describe(metadata), **style}.items():
         model.metadata_props.add(key=name, value=value)
     content: bytes = model.SerializeToString()
     return content
+
+
+def _export(module: nn.Module, example: Tensor) -> Any:
+    """Return the ONNX model of a module for images of any number and size."""
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    sides = {axis: torch.export.Dim(name, min=1, max=65_536) for axis, name in enumerate("NHW")}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            module,
+            (example,),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=["images"],
+            output_names=["masks", "probabilities"],
+            dynamic_shapes={"images": sides},
+            verbose=False,
+        )
+    assert program is not None
+    return program.model_proto
 
 
 def describe(metadata: NetworkMetadata) -> dict[str, str]:
