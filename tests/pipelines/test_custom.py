@@ -1,5 +1,6 @@
 """A user's own images in all pipelines, and everything that may be wrong with them."""
 
+import os
 import unicodedata
 from pathlib import Path
 
@@ -237,6 +238,17 @@ def test_names_match_in_any_unicode_form_and_equal_names_are_refused(small):
     photograph(30).save(small / "images" / f"{composed}.png")
     output = check("table.csv")[1]
     assert r"there are two images, 'Gro\u0308\xdfe.png' and 'Gr\xf6\xdfe.png'" in output
+
+
+def test_name_that_is_not_utf_8_is_reported_with_the_other_problems(small):
+    try:
+        os.rename("images/c01.png", b"images/c\xe9.png")
+    except OSError:
+        pytest.skip("this file system only takes names in UTF-8")
+    code, output = check("table.csv")
+    assert code == 1
+    assert r"'c\udce9.png': the name is not valid UTF-8" in output
+    assert "c01: there is a mask but no image" in output
 
 
 def test_ignore_skips_files_whose_ending_check_data_names(small):

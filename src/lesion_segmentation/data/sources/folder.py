@@ -117,6 +117,9 @@ def _list_images(folder: Path, masks: bool, ignore: str) -> tuple[dict[str, Path
         if any(fnmatch(path.name, pattern) for pattern in ignore.split()):
             continue
         case_id = normalize_name(_MASK_SUFFIX.sub("", path.stem) if masks else path.stem)
+        if not case_id.isascii() and case_id.encode(errors="replace").decode() != case_id:
+            problems.append(f"{path.name!a}: the name is not valid UTF-8, rename the file")
+            continue
         first = found.setdefault(case_id, path)
         if first != path:
             both = " and ".join(ascii(str(each.relative_to(folder))) for each in (first, path))  # shows Unicode's form
