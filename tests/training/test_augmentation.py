@@ -72,6 +72,12 @@ def test_rotation_keeps_the_area_in_images_that_are_not_square():
     assert torch.allclose(turned.sum(dim=(1, 2, 3)), masks.sum(dim=(1, 2, 3)), rtol=0.02)
 
 
+def test_shift_is_a_share_of_each_side():
+    parameters = sample_augmentation(500, 40, 120, OnlineAugmentationSettings(**(STILL | {"shift": 0.1})), generator())
+    pixels = parameters.theta[:, :, 2] * torch.tensor([119, 39]) / 2  # normalized coordinates are -1 to 1
+    assert pixels.abs().amax(dim=0).numpy() == pytest.approx([12, 4], rel=0.02)
+
+
 def test_elastic_deformation_bends_within_its_limit():
     _, columns = torch.meshgrid(torch.arange(61.0), torch.arange(81.0), indexing="ij")
     images = columns[None, None].repeat(8, 3, 1, 1)
