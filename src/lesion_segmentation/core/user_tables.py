@@ -28,6 +28,8 @@ def read_user_table(path: Path, known: Collection[str]) -> pd.DataFrame:
     Raises:
         InputError: The file is not such a table; `problems` lists the rows and columns concerned.
     """
+    if path.exists() and not path.is_file():  # a named pipe would block
+        raise InputError(f"{path} is not a regular file, expected a CSV file.")
     try:
         text = path.read_text(encoding="utf-8-sig")
         separator = max(",;\t", key=text.lstrip().partition("\n")[0].count)
