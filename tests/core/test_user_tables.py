@@ -59,5 +59,5 @@ def test_files_that_are_no_text_are_refused(tmp_path):
     with pytest.raises(InputError, match="can't decode byte 0xf6"):
         read_user_table(write(tmp_path, "case_id\nGröße\n".encode("latin-1")), KNOWN)
     for name in ("absent", "."):
-        with pytest.raises(InputError, match="cannot be read|is not a regular file"):
+        with pytest.raises(InputError, match=r"cannot be read|is not a regular file"):
             read_user_table(tmp_path / name, KNOWN)
