@@ -93,6 +93,12 @@ def test_resume_without_checkpoint_starts_afresh_and_checkpoint_without_resume_i
     assert all(torch.equal(tensor, one.state_dict()[name]) for name, tensor in two.state_dict().items())
 
 
+def test_last_epoch_is_written_although_no_checkpoint_is_due(data, tmp_path):
+    file = CheckpointFile(tmp_path / "checkpoint.safetensors", seconds_between=3600)
+    fit(data, TrainingSettings(**QUICK), checkpoint_file=file)
+    assert file.epochs == QUICK["epochs"]
+
+
 def test_checkpoint_of_another_configuration_is_refused_with_the_differences(data, tmp_path):
     file = CheckpointFile(tmp_path / "checkpoint.safetensors")
     fit(data, TrainingSettings(**QUICK), checkpoint_file=file)
