@@ -85,7 +85,7 @@ def test_s3_equals_local_folder_and_resumes(many_images, alone, bucket):
     source, target = put(many_images[0], bucket), f"s3://{bucket}/out"
     output = predict(source, target, many_images[1])
     assert f"40 images are finished: s3://{bucket}/out/predictions.csv" in output
-    assert f"1 images could not be predicted: s3://{bucket}/out/failures.csv" in output
+    assert f"1 image could not be predicted: s3://{bucket}/out/failures.csv" in output
     require_same(target, alone)
     folder = find_location(target)
     header, *rows = (folder / "predictions.csv").read().decode().splitlines()
@@ -140,7 +140,7 @@ def test_workers_of_scheduler_write_to_local_folder(many_images, alone, tmp_path
     target = tmp_path / "out"
     with distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
         output = predict(many_images[0], target, many_images[1], "--scheduler", cluster.scheduler_address)
-    assert f"1 images could not be predicted: {target / 'failures.csv'}" in output
+    assert f"1 image could not be predicted: {target / 'failures.csv'}" in output
     require_same(target, alone)
     assert len(parts_of(target)) == 3
     assert not list(target.rglob("*unfinished*"))
