@@ -250,7 +250,7 @@ def test_paper_architecture_has_64_layers_for_any_trained_network(finished):
 
 
 def test_batch_larger_than_the_training_set_is_refused_before_any_work(run, project):
-    with pytest.raises(InputError, match="batch_size is 13, but there are only 12 training samples"):
+    with pytest.raises(InputError, match="batch_size is 13, but the training set has only 12 samples"):
         run(params={"training.batch_size": 13})
     with pytest.raises(InputError, match="test cases are missing"):
         run(params={"split.protocol": "paper"})

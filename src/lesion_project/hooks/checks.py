@@ -15,7 +15,7 @@ from lesion_project.datasets.atomic import file_of
 from lesion_project.parameters import RUNTIME_PARAMETERS, SETTINGS
 from lesion_project.tracking.store import resolve_uri
 from lesion_segmentation.core.atomic_files import existing_parent
-from lesion_segmentation.core.errors import InputError, find_input_error
+from lesion_segmentation.core.errors import InputError, find_input_error, pluralize
 from lesion_segmentation.core.parameter_model import find_problems
 from lesion_segmentation.core.recorded_settings import RENAMED_KEYS
 from lesion_segmentation.data.annotations import parse_annotations
@@ -257,5 +257,6 @@ def _check_batch(catalog: DataCatalog, parameters: Mapping[str, Any]) -> None:
     batch_size = parameters["training"]["batch_size"]
     if batch_size > seen:
         raise InputError(
-            f"training.batch_size is {batch_size}, but there are only {seen} training samples. Use at most {seen}."
+            f"training.batch_size is {batch_size}, but the training set has only {pluralize(seen, 'sample')}. "
+            f"Use at most {seen}."
         )

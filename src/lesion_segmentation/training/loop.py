@@ -92,8 +92,8 @@ def make_fabric(hardware: Hardware) -> lightning.Fabric:
 def _prepare_process(settings: TrainingSettings, samples: int) -> Hardware:
     if settings.batch_size > samples:
         raise InputError(
-            f"training.batch_size is {settings.batch_size}, but there are only {samples} training samples. "
-            f"Use at most {samples}."
+            f"training.batch_size is {settings.batch_size}, but the training set has only "
+            f"{pluralize(samples, 'sample')}. Use at most {samples}."
         )
     keep_freed_memory()
     use_threads(settings.threads)
