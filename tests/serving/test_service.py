@@ -123,9 +123,10 @@ def bad_requests():
         "too many pixels": (large, "image/png", 413, "2000 x 2000 pixels, expected at most 3,000,000"),
         "too many bytes": (b"x" * 2_000_001, "image/png", 413, "larger than 2,000,000 bytes"),
         "form without a file": (b'--xyz\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--xyz--\r\n',
-                                "multipart/form-data; boundary=xyz", 422, "no file"),
+                                "multipart/form-data; boundary=xyz", 422, "no complete file"),
+        "form with an empty file": (*form(b""), 422, "no complete file"),
         "form without a boundary": (b"x", "multipart/form-data", 422, "cannot be parsed"),
-        "empty": (b"", "image/png", 415, "not a readable image"),
+        "empty": (b"", "image/png", 422, "The body is empty"),
     }  # fmt: skip
 
 
@@ -239,6 +240,26 @@ def test_full_queue_is_refused_and_disconnected_client_is_dropped(serve):
     first.join()
     assert post(port, encode())[0] == 200  # queued behind the dropped image
     assert blocked.seen == [1, 1, 1, 1]
+
+
+def test_aborted_upload_is_no_failure_of_the_server(serve):
+    port = serve(BlockedPredictor())
+    with socket.create_connection(("127.0.0.1", port)) as leaving:
+        leaving.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 9\r\n\r\nabc")
+    for _ in range(200):
+        if 'status="499"' in (metrics := get(port, "/metrics")[1]):
+            break
+        time.sleep(0.05)
+    assert 'lesion_answers_total{status="499"} 1.0' in metrics
+    assert 'status="500"' not in metrics
+
+
+def test_file_of_a_form_is_found_beside_a_text_of_the_same_name(serve):
+    port = serve()
+    body, content_type = form(encode())
+    text = b'--xyz\r\nContent-Disposition: form-data; name="file"\r\n\r\ntext\r\n'
+    assert post(port, text + body, content_type)[0] == 200
+    assert post(port, body.replace(b"--xyz--", text + b"--xyz--"), content_type)[0] == 200
 
 
 def test_large_images_are_refused_while_small_ones_are_admitted(serve):
@@ -442,7 +463,9 @@ def test_paths_work_with_and_without_the_prefix_of_a_proxy(serve):
     ("", False), ("*/*", False), ("application/json, image/png", False), ("image/png;q=0.5, application/json", False),
     ("image/png;q=0", False), ("text/html", False), ("application/json, text/plain, */*", False),
     ("image/png", True), ("image/png, */*;q=0.1", True), ("application/json;q=0.5, IMAGE/PNG", True),
-    ("image/png, */*", True), ("image/png ; q=0.9 , application/json ; q=0.8", True),
+    ("image/png, */*", True), ("image/png;q=0.1, */*", False),
+    ("image/png;level=1;q=0.2, application/json;q=0.5", False),
+    ("image/pngx", False), ('text/plain;x="image/png"', False), ("image/png ; q=0.9 , application/json ; q=0.8", True),
 ])  # fmt: skip
 def test_weights_of_accept_choose_between_png_and_json(accept, expected):
     assert prefers_png(accept) is expected

@@ -65,9 +65,12 @@ async def find_image(request: Request, body: bytes) -> bytes:
     """Return the image in a body: the whole body, or the first file of a form.
 
     Raises:
-        Refusal: The body is neither an image nor a form (415), or the form is damaged or contains no file (422).
+        Refusal: The body is neither an image nor a form (415), the form is damaged or contains no file (422), or the
+            body is empty (422).
     """
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if not body:
+        raise Refusal(422, "The body is empty. Send an image as image/... or a form as multipart/form-data.")
     if content_type.startswith("image/") or content_type == "application/octet-stream":
         return body
     if content_type != "multipart/form-data":
@@ -82,10 +85,10 @@ async def find_image(request: Request, body: bytes) -> bytes:
         form = await parser.parse()
     except (MultiPartException, KeyError, ValueError) as error:
         raise Refusal(422, f"The form cannot be parsed: {error}") from error
-    for value in form.values():
-        if isinstance(value, UploadFile):
-            return await value.read()
-    raise Refusal(422, "The form contains no file. Send the image in the field `file`.")
+    for _, value in form.multi_items():
+        if isinstance(value, UploadFile) and (content := await value.read()):
+            return content
+    raise Refusal(422, "The form contains no complete file. Send the image in the field `file`.")
 
 
 async def _stream(body: bytes) -> AsyncGenerator[bytes, None]:

@@ -57,10 +57,14 @@ def describe(image: RgbImage, prediction: Prediction, with_probability: bool) ->
 
 
 def prefers_png(accept: str) -> bool:
-    """Return whether a header Accept names image/png with a higher weight than application/json."""
-    found = re.findall(r"(image/png|application/json)\s*(?:;\s*q=([01]\.?\d*))?", accept.lower())
-    weights = {media_type: float(weight or 1) for media_type, weight in found}
-    return weights.get("image/png", 0) > weights.get("application/json", 0)
+    """Return whether a header Accept weights image/png higher than application/json, or as high as any type."""
+    weights: dict[str, float] = {}
+    for media_range in accept.lower().replace(" ", "").split(","):
+        media_type, *parameters = media_range.split(";")
+        found = [re.fullmatch(r"q=([01](?:\.\d*)?)", parameter) for parameter in parameters]
+        weights[media_type] = next((float(weight[1]) for weight in found if weight), 1.0)
+    png = weights.get("image/png", 0.0)
+    return png > weights.get("application/json", 0.0) and png >= weights.get("*/*", 0.0)
 
 
 def to_png(grey: np.ndarray) -> bytes:

@@ -15,6 +15,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from pydantic import Field
+from starlette.requests import ClientDisconnect
 
 from lesion_segmentation import __version__
 from lesion_segmentation.core.errors import InputError
@@ -102,6 +103,8 @@ class Service:
                     answer = await self._answer(request, content, probability)
         except Refusal:
             raise
+        except ClientDisconnect:
+            raise Refusal(499, "The client has disconnected.") from None
         except TimeoutError:
             raise Refusal(503, "The prediction took too long. Try again later.") from None
         except InputError as error:  # the memory is not sufficient
