@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from browser import CHROMIUM, browse
 
 from lesion_segmentation.report.case_views import draw_path
 from lesion_segmentation.report.model_card import find_headline
@@ -72,7 +73,7 @@ def test_every_number_equals_its_csv_and_page_is_self_contained(reporting):
         value = tables[attributes["data-csv"]].loc[int(attributes["data-row"]), attributes["data-column"]]
         assert shown == format_expected(value, attributes["data-kind"]), attributes
     in_gallery = [attributes for attributes, _ in page.found if attributes["data-csv"] == "case_metrics"]
-    assert len(in_gallery) == 2 * len(tables["case_metrics"]) + 3  # and three buttons
+    assert len(in_gallery) == 2 * (len(tables["case_metrics"]) + 3)  # the worst, median and best are shown twice
     assert len([a for a, _ in page.found if a["data-csv"] == "table_ii_beside_paper"]) == 8 * 18
     assert [address for address in page.addresses if not address.startswith(("#", "data:"))] == []
     assert "Synthetic cases, not photographs" in text
@@ -157,3 +158,56 @@ def test_script_finds_its_elements_on_the_page(reporting):
     (names,) = re.findall(r"for \(const name of (\[.+?\])\)", script)
     wanted = {*re.findall(r'byId\("(.+?)"\)', script), *(f"v-{name}" for name in json.loads(names))}
     assert {"viewer-image", "v-contours"} <= wanted <= page.ids
+
+
+def test_images_come_first_and_tables_are_folded(reporting):
+    text = (reporting / "report.html").read_text()
+    assert re.findall(r'<(?:section|details) id="(\w+)"', text) == [
+        "scores", "cases", "curves", "tables", "table", "paper", "groups", "audit", "data", "settings", "card",
+    ]  # fmt: skip
+    assert not re.findall(r"<details[^>]* open", text)
+    assert re.findall(r"<h1>(.+?)</h1>", text) == ["SegNet with skips at width 0.0625"]
+    large = text[text.index('<ul class="cases large">') : text.index('<ul id="gallery"')]
+    table = pd.read_csv(reporting / "case_metrics.csv").query("subset == 'test'").sort_values("dice", kind="stable")
+    ranked = list(table["sample_id"])
+    expected = list(zip(("Worst", "Median", "Best"), (ranked[0], ranked[len(ranked) // 2], ranked[-1]), strict=True))
+    assert re.findall(r"<span>(\w+): (\w+) ", large) == expected
+
+
+def test_table_beside_the_papers_has_only_comparable_rows(reporting):
+    text = (reporting / "report.html").read_text()
+    own, beside = text[text.index('id="table"') :].split('id="paper"')
+    averages = [re.findall("<td>(per image|pooled|legacy)</td>", part.split("</table>")[0]) for part in (own, beside)]
+    assert averages == [["per image", "pooled"] * 6, ["legacy"] * 6]
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+def test_page_in_a_browser(reporting, tmp_path):
+    import axe_core_python
+
+    axe = (Path(axe_core_python.__file__).parent / "axe.min.js").read_text()
+    problems = "axe.run().then(found => found.violations.map(each => each.id + ' ' + each.nodes[0].html))"
+    is_open = "['table', 'paper', 'groups'].map(name => byId(name).open)"
+    url = f"file://{reporting}/report.html"
+    with browse(tmp_path) as page:
+        for width, dark in ((1280, False), (390, True)):
+            page.open("about:blank")
+            page.open(url, width=width, dark=dark)
+            tops = page.evaluate("[...document.querySelectorAll('section')].map(each => each.offsetTop)")
+            assert tops == sorted(tops)
+            assert page.evaluate(is_open) == [False, False, False]
+            page.evaluate("""document.querySelector('nav a[href="#paper"]').click()""")
+            assert page.evaluate(is_open) == [True, True, False]
+            page.wait("Math.abs(byId('paper').getBoundingClientRect().top) < 2")
+            page.evaluate("document.querySelector('.large button').click()")
+            caption = "byId('viewer-caption').textContent"
+            assert page.evaluate(caption).startswith("Worst: ")
+            page.evaluate("byId('viewer-close').click()")
+            page.call("Page.printToPDF")
+            assert page.evaluate(is_open) == [True, True, True]
+            page.evaluate(axe)
+            assert page.evaluate(problems) == []
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        page.open("about:blank")
+        page.open(f"{url}#paper")
+        page.wait(f"{is_open}.join() === 'true,true,false'")

@@ -47,7 +47,7 @@ def build_page(
         plotly_js=get_plotlyjs(),
         headline=headline,
         passport=dataset_passport,
-        table=data["table"].to_dict("records"),
+        table=data["table"].reset_index(names="row").to_dict("records"),
         table_csv="table_ii_beside_paper" if data["table"]["n"].isna().any() else "table_ii",
         curves=plot_curves(data["training_history"]),
         subgroups=data["subgroups"].to_dict("records"),
@@ -68,7 +68,7 @@ def _show_cases(data: Mapping[str, Any], subset: str) -> dict[str, Any]:
     views = view_cases(shown, groups, data["images"], data["masks"], data["predicted_masks"])
     by_row = {view["row"]: view for view in views}  # choose_shown always selects the extremes
     ranked = list(case_metrics[case_metrics["subset"] == subset].sort_values("dice", kind="stable").index)
-    extremes = {"worst": ranked[0], "median": ranked[len(ranked) // 2], "best": ranked[-1]}
+    extremes = {"Worst": ranked[0], "Median": ranked[len(ranked) // 2], "Best": ranked[-1]}
     return {
         "views": views,
         "all_cases": len(case_metrics),
