@@ -1,4 +1,7 @@
-"""Measure the service under load: `python -m benchmarks.callers [SECONDS]`. docs/operations.md has the results."""
+"""Measure the service under load: `python -m benchmarks.callers [SECONDS]`.
+
+results/measurements/operations.csv contains earlier results.
+"""
 
 import io
 import resource

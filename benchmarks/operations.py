@@ -1,9 +1,9 @@
-"""Measure predictions of many images for docs/operations.md. benchmarks/callers.py measures the service under load.
+"""Measure predictions of many images. benchmarks/callers.py measures the service under load.
 
     python -m benchmarks.operations many | throughput | agreement IMAGES
 
 `many` and `throughput` synthesize their images; `agreement` takes a folder. All commands use the released network
-unless --weights names another one.
+unless --weights names another one. results/measurements/operations.csv contains earlier results.
 """
 
 import io

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -24,14 +25,19 @@ def rewrite(document: Path, tables: Tables) -> None:
     document.write_text(rebuild(document.read_text("utf-8"), tables), "utf-8")
 
 
+def format_interval(row: Mapping[str, Any], score: str) -> str:
+    """Return a fraction in percent, with its 95% CI from the columns `<score>_low` and `<score>_high`."""
+    mean, low, high = (100 * row[name] for name in (score, f"{score}_low", f"{score}_high"))
+    return f"{mean:.2f} ({low:.2f} to {high:.2f})"
+
+
 def format_mean(scores: pd.Series) -> str:
     """Return the mean of fractions in percent, with its 95% CI."""
     low, high = mean_interval(scores.to_numpy())
-    return f"{100 * scores.mean():.2f} ({100 * low:.2f} to {100 * high:.2f})"
+    return format_interval({"mean": scores.mean(), "mean_low": low, "mean_high": high}, "mean")
 
 
-def format_difference(changed: pd.Series, reference: pd.Series) -> str:
-    """Return the mean difference of fractions, paired by case, in percentage points with its 95% CI."""
-    difference = 100 * (changed - reference)
-    low, high = mean_interval(difference.to_numpy())
-    return f"{difference.mean():+.2f} ({low:+.2f} to {high:+.2f})"
+def format_difference(row: Mapping[str, Any], score: str) -> str:
+    """Return a difference of fractions in percentage points, with its 95% CI."""
+    difference, low, high = (100 * row[name] for name in (score, f"{score}_low", f"{score}_high"))
+    return f"{difference:+.2f} ({low:+.2f} to {high:+.2f})"

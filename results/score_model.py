@@ -1,11 +1,12 @@
 """Score a model of the benchmark table on PH2, at 192 x 256 and at native size, without and with four flips.
 
     python results/score_model.py NAME ROOT [ROOT ...] [--keep-largest-component] [--threshold T] [--cases CASES]
+        [--target FOLDER]
 
 ROOT is the data root of a cross-validation (all or some of fold_0 to fold_4) or of one network that was trained on none
 of the cases in CASES, a data root with PH2. With several ROOTs, the mean of their probabilities is scored: an ensemble.
 The baselines `otsu` and `mean_mask` replace ROOT and need no network. Writes NAME.csv (without test-time augmentation)
-and NAME_tta.csv (with four flips) to results.
+and NAME_tta.csv (with four flips) to results/cases, or to the folder --target.
 """
 
 import argparse
@@ -128,7 +129,7 @@ def main() -> None:
     parser.add_argument("--keep-largest-component", action="store_true")
     parser.add_argument("--threshold", type=float, default=0.5)
     parser.add_argument("--cases", type=Path, help="default: the first fold of the first ROOT")
-    parser.add_argument("--target", type=Path, default=RESULTS)
+    parser.add_argument("--target", type=Path, default=RESULTS / "cases")
     options = parser.parse_args()
     data = options.cases or next(Path(options.roots[0]).glob("fold_[0-9]"))
     for suffix, probabilities in predict_model(options.roots, options.cases):

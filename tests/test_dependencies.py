@@ -121,7 +121,7 @@ def test_library_works_without_extras_and_names_missing_ones(tmp_path):
         ["predict", source, target, "--overlays", "--probabilities"],
         ["predict", source, "memory://bucket/out"],
         ["check-data", source, truth],
-        ["audit", str(SRC.parent / "docs" / "published.csv")],
+        ["audit", str(SRC.parent / "results" / "published.csv")],
     ]
     other = str(tmp_path / "other")
     need_extra = {

@@ -1,23 +1,38 @@
-"""Tests that the tables of docs/results.md and docs/recipes.md agree with the files in results."""
+"""Tests that docs/results/models.md and speed.md, the summaries and the forest plot agree with the files in results."""
+
+import re
 
 import benchmark_table
+import forest_plot
 import marked_tables
 import numpy as np
 import pandas as pd
 import pytest
 import score_model
+import speed_tables
 
 from lesion_segmentation.evaluation import score_counts
 
 
+@pytest.mark.parametrize("module", [benchmark_table, speed_tables])
+def test_documents_contain_the_tables_built_from_the_files(module):
+    text = module.DOCUMENT.read_text()
+    assert marked_tables.rebuild(text, module.TABLES) == text
+    assert set(re.findall(r"<!-- table (\w+) -->", text)) == set(module.TABLES)
+
+
+def test_rebuild_replaces_a_damaged_table():
+    text = benchmark_table.DOCUMENT.read_text()
+    damaged = text.replace("| imagenet | Lite2 U-Net |", "| imagenet | none |")
+    assert damaged != text
+    assert marked_tables.rebuild(damaged, benchmark_table.TABLES) == text
+
+
 @pytest.mark.published
-def test_documents_contain_the_tables_built_from_the_files():
-    texts = [document.read_text() for document in benchmark_table.DOCUMENTS]
-    assert [marked_tables.rebuild(text, benchmark_table.TABLES) for text in texts] == texts
-    assert all(any(f"<!-- table {name} -->" in text for text in texts) for name in benchmark_table.TABLES)
-    damaged = texts[0].replace("| imagenet | ImageNet |", "| imagenet | nothing |")
-    assert damaged != texts[0]
-    assert marked_tables.rebuild(damaged, benchmark_table.TABLES) == texts[0]
+@pytest.mark.parametrize("name", benchmark_table.SUMMARIES)
+def test_summaries_follow_from_the_scores_of_each_case(name):
+    made = benchmark_table.SUMMARIES[name]()
+    pd.testing.assert_frame_equal(made, benchmark_table.read_summary(name), check_dtype=False, rtol=0, atol=1e-6)
 
 
 def test_scores_of_every_model_follow_from_its_counts_on_the_published_folds():
@@ -34,6 +49,22 @@ def test_scores_of_every_model_follow_from_its_counts_on_the_published_folds():
         assert (cases[["tp", "fp", "fn", "tn"]].sum(axis=1) == 192 * 256).all(), name
 
 
+def test_every_file_of_scores_has_a_run():
+    runs = set(pd.read_csv(benchmark_table.RESULTS / "runs.csv")["model"])
+    files = {re.sub("(_all_parts)?(_tta)?$", "", path.stem) for path in benchmark_table.CASES.glob("*.csv")}
+    assert files <= runs
+    assert {model.name for model in benchmark_table.MODELS} <= runs
+
+
+def test_measurements_have_a_value_and_a_topic():
+    for path in speed_tables.MEASUREMENTS.glob("*.csv"):
+        table = pd.read_csv(path)
+        assert len(table) > 0, path
+        if "topic" in table:
+            assert table[["topic", "subject", "quantity", "value"]].notna().all(axis=None), path
+            assert pd.to_numeric(table["value"]).notna().all(), path
+
+
 def test_experiments_are_scored_on_the_selection_folds_only():
     table = pd.read_csv(benchmark_table.RESULTS / "experiments.csv", keep_default_na=False)
     folder = benchmark_table.RESULTS / "experiments"
@@ -41,6 +72,17 @@ def test_experiments_are_scored_on_the_selection_folds_only():
     assert set(table["against"]) <= {"", *table["name"]}
     for name in table["name"]:
         assert set(pd.read_csv(folder / f"{name}.csv")["fold"]) <= set(benchmark_table.SELECTION_FOLDS)
+
+
+def test_forest_plot_shows_every_network_and_recipe():
+    folds, paper = forest_plot.draw().axes
+    models = [model for model in benchmark_table.MODELS if model.name not in forest_plot.BASELINES]
+    assert [label.get_text() for label in folds.get_yticklabels()] == [f"{m.description} ({m.name})" for m in models]
+    assert len(paper.get_yticklabels()) == len(benchmark_table.RECIPES)
+    # One interval per model for the held-out cases, and one more if all 200 cases were scored.
+    assert len(folds.containers) == 2 * len(models) - 5
+    row = benchmark_table.find_rows(benchmark_table.read_summary("models"), "base_w100_e100_s0")["paper"]
+    assert paper.containers[0].lines[0].get_xdata()[0] == pytest.approx(100 * row["dice"])
 
 
 def test_otsu_separates_two_grey_levels():

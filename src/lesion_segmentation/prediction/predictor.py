@@ -50,7 +50,7 @@ class Predictor:
         network: A network as `load_network` returns it. It is copied, not changed.
         device: A PyTorch device name, or `auto` for a GPU if there is one, else the CPU.
         precision: `32-true` for float32; `auto` for bfloat16 if the device computes with it, else float32.
-            docs/benchmarks.md shows the effect on the scores.
+            results/measurements/accuracy.csv has its effect on the scores.
         batch_size: Number of images per forward pass. Masks do not depend on it.
         **options: Any of the `MaskOptions`.
 

@@ -1,0 +1,71 @@
+"""Build the tables of docs/results/speed.md from results/measurements: `python results/speed_tables.py`."""
+
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+
+import marked_tables
+import pandas as pd
+
+MEASUREMENTS = Path(__file__).parent / "measurements"
+DOCUMENT = MEASUREMENTS.parents[1] / "docs" / "results" / "speed.md"
+MACHINES = {"NVIDIA H200": "H200", "AMD EPYC": "EPYC", "Intel Xeon": "Xeon"}
+"""Names in the tables of the machines that the page describes, by a part of the column `processor`."""
+RECIPES = ("base", "accurate", "cpu", "pretrained")
+NETWORKS = (
+    "segnet, width 0.25", "monai_unet", "segnet_skip, width 0.25, dilated", "unet_lite, lite0", "unet_lite, lite2",
+)  # fmt: skip
+
+
+def pivot(
+    file: str, topic: str, title: str, columns: Mapping[str, str], subjects: Collection[str] | None = None
+) -> str:
+    """Return a table of a topic: a row for each subject, setting and machine, and a column for each quantity.
+
+    Args:
+        file: Name of the file in results/measurements.
+        topic: Value of the column `topic`.
+        title: Title of the first column, which contains the subjects.
+        columns: Titles by quantity, in order; `setting` and `machine` are columns, too.
+        subjects: Subjects to show; None shows all.
+    """
+    table = pd.read_csv(MEASUREMENTS / file, dtype=str, keep_default_na=False).query("topic == @topic")
+    table["machine"] = table["processor"].map(_name_machine)
+    keys = ["subject", "setting", "machine"]
+    lines = [f"| {title} | {' | '.join(columns.values())} |", "|---" * (len(columns) + 1) + "|"]
+    for key, rows in table.groupby(keys, sort=False):
+        cells = dict(zip(keys, key, strict=True)) | dict(zip(rows["quantity"][::-1], rows["value"][::-1], strict=True))
+        if subjects is None or cells["subject"] in subjects:
+            lines.append(f"| {cells['subject']} | {' | '.join(_format(cells[column]) for column in columns)} |")
+    return "\n".join(lines)
+
+
+def _name_machine(processor: str) -> str:
+    return next(name for part, name in MACHINES.items() if part in processor)
+
+
+def _format(value: str) -> str:
+    return f"{int(value):,}" if value.isdecimal() else value
+
+
+def training() -> str:
+    """Return the minutes of a training by recipe and machine. With several seeds, the first one is shown."""
+    columns = {"setting": "training set", "time": "minutes", "machine": "machine"}
+    return pivot("speed.csv", "training time", "`--env`", columns, RECIPES)
+
+
+def networks() -> str:
+    """Return the time per image of each network in training and prediction."""
+    columns = {"parameters": "parameters", "arithmetic": "GFLOP", "training": "training", "prediction": "prediction"}
+    return pivot("speed.csv", "architectures", "network", columns, NETWORKS)
+
+
+def prediction() -> str:
+    """Return the images per second of prediction."""
+    return pivot("operations.csv", "throughput", "method", {"throughput": "images per second"})
+
+
+TABLES: dict[str, Callable[[], str]] = {"training": training, "networks": networks, "prediction": prediction}
+
+
+if __name__ == "__main__":
+    marked_tables.rewrite(DOCUMENT, TABLES)
