@@ -252,7 +252,7 @@ def audit_command(table: Path) -> None:
     """Check whether published scores are possible.
 
     TABLE is a CSV file with one row of scores per method, in any of the columns name, dice, iou, precision, recall,
-    accuracy, n and averaging. docs/audit.md explains the rules.
+    accuracy, n and averaging. docs/explanation/audit.md explains the rules.
     """
     import pandas as pd
 

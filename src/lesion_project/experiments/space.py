@@ -62,7 +62,7 @@ def require_recipe(space: Space, given: Mapping[str, Mapping[str, Any]]) -> None
     sound = {name: domain for name, domain in space.items() if not faults[name]}
     problems = [fault for each in faults.values() for fault in each] + _find_invalid_values(sound, given)
     if problems:
-        remedy = "Whole numbers need a step. docs/scaling.md has an example of a space."
+        remedy = "Whole numbers need a step. conf/base/parameters_sweep.yml has an example."
         raise InputError.from_problems("sweep.space cannot be searched", problems, remedy)
 
 

@@ -28,7 +28,7 @@ class LeakGuardSettings(ParameterModel):
         allow_leak: Allow, with a warning, leaks between training and validation under a protocol that assigns samples
             instead of cases. All other leaks are always refused.
         max_distance: Two images are near-duplicates if their perceptual hashes differ in at most this many of 256
-            bits. docs/leak_guard.md lists the distances within PH2 on which the default is based.
+            bits. docs/explanation/leakage.md lists the distances within PH2 on which the default is based.
     """
 
     allow_leak: bool = False

@@ -11,7 +11,7 @@ HASH_SIZE = 16
 HASH_BITS = HASH_SIZE**2
 """One bit per frequency, of the lowest 16 x 16. Half of the bits are set, so distances are even numbers."""
 _HASHED_SIZE = (192, 256)
-"""Height and width in pixels, as in the measurements of docs/leak_guard.md."""
+"""Height and width in pixels, as in the measurements of docs/explanation/leakage.md."""
 _BLOCK = 512
 """Number of images that are compared with all others in one step, to limit the memory."""
 

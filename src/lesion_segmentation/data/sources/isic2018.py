@@ -1,7 +1,7 @@
 """ISIC 2018 task 1, with 300 cases that are reserved for release tests.
 
 They were selected at random once from 2,000 available cases, among those whose perceptual hash differs from every other
-in more than 60 of 256 bits (docs/leak_guard.md).
+in more than 60 of 256 bits (docs/explanation/leakage.md).
 """
 
 from functools import partial
