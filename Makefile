@@ -3,12 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 export DO_NOT_TRACK := true
 export GOMP_SPINCOUNT ?= 1000
+# Material for MkDocs prints an advertisement unless this is set.
+export NO_MKDOCS_2_WARNING := 1
 
 # One process per core. Tests of one xdist group run in the same process.
 PYTEST := $(BIN)/pytest --numprocesses auto --dist loadgroup
 
 .NOTPARALLEL:
-.PHONY: bench cv demo encoders lint mlflow notebooks ph2 setup setup-dev test test-all test-long viz
+.PHONY: bench cv demo docs docs-commands docs-images docs-serve encoders lint mlflow notebooks ph2 setup setup-dev test test-all test-long viz
 
 setup: .venv/.project
 setup-dev: .venv/.dev
@@ -63,6 +65,18 @@ viz: setup
 
 cv: setup
 	$(BIN)/kedro cross-validate --env $(or $(ENV),cpu)
+
+docs: setup-dev
+	$(BIN)/mkdocs build --strict
+
+docs-serve: setup-dev
+	$(BIN)/mkdocs serve
+
+docs-images: setup-dev
+	$(BIN)/python docs/tools/images.py
+
+docs-commands: setup-dev
+	$(BIN)/python docs/tools/code_blocks.py
 
 bench: setup-dev
 	$(BIN)/python -m benchmarks data/08_reporting/benchmark

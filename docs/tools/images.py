@@ -109,7 +109,7 @@ def _mlflow(path: Path) -> None:
             experiment = client.get_experiment_by_name("ph2-segnet-demo").experiment_id
             runs = quote(json.dumps([run.info.run_id for run in client.search_runs([experiment])]))
             query = f"runs={runs}&experiments={quote(json.dumps([experiment]))}"
-            page.open(f"http://127.0.0.1:{PORT}/#/compare-runs?{query}", 1300, 1500)
+            page.open(f"http://127.0.0.1:{PORT}/#/compare-runs?{query}", 1300, 1040)
             page.wait("document.body.innerText.includes('Run details')", 120)
             time.sleep(5)  # the panel of the assistant opens by itself
             page.evaluate(_FOR_EACH.format("[aria-label='Close']", "click"))
@@ -141,7 +141,8 @@ def _browser(folder: Path) -> Iterator["Page"]:  # noqa: F821
 @contextmanager
 def _running(command: Sequence[object], url: str) -> Iterator[None]:
     """Run a server until the end of the block, from when it answers."""
-    process = subprocess.Popen([str(part) for part in command], cwd=PROJECT, start_new_session=True)
+    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # its processes outlive MLflow
+    process = subprocess.Popen([str(part) for part in command], cwd=PROJECT, env=environment, start_new_session=True)
     try:
         end = time.monotonic() + 120
         while True:

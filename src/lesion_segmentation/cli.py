@@ -169,7 +169,13 @@ def predict_untracked(
     help="Host names to answer to besides loopback, as A,B. Default: all (*), or none on loopback without a token.",
 )
 @annotation_style_option
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Device of the network. auto uses a GPU if there is one.",
+)
 @plain_errors
 def serve_command(weights: Path, host: str, port: int, annotation_style: str | None, device: str, **given: Any) -> None:
     """Serve predictions over HTTP, with a web page.

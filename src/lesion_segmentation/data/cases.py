@@ -33,7 +33,9 @@ class DataSettings(ParameterModel):
 
     Attributes:
         name: The data set's name in reports and logs. Only cases whose pixels match PH2's manifest are reported as PH2.
-        images, masks, table: The folders and the optional .csv file that --env custom reads.
+        images: Folder of the images that `--env custom` reads.
+        masks: Folder of the masks that `--env custom` reads.
+        table: Optional .csv file that `--env custom` reads, with the column case_id and any further columns.
         ignore: Patterns of file names in these folders, separated by blanks, that are skipped.
         leave_out: The name of a list of cases to leave out. The catalog of isic_and_ph2 reads it.
     """
@@ -47,9 +49,14 @@ class DataSettings(ParameterModel):
 
 
 class ImageSize(ParameterModel):
-    """The parameters `image_size`: height and width in pixels of all resized images and masks, and the method.
+    """The parameters `image_size`.
 
-    `lesion_segmentation.images.resize` describes the values of `resizing` and `framing`.
+    Attributes:
+        height: Height in pixels of all resized images and masks.
+        width: Width in pixels of all resized images and masks.
+        resizing: Antialiasing filter for images. The paper's code uses `lanczos`.
+        framing: Method to fit an image of another aspect ratio. `stretch` scales both sides independently; `pad` keeps
+            the aspect ratio and pads with black.
     """
 
     height: int = Field(192, ge=32, le=4096)

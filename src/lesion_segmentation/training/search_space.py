@@ -36,6 +36,7 @@ class SweepSettings(ParameterModel):
         pruning: Whether a trial is stopped if its validation Dice is below the median of the others at that epoch.
         storage: URL of Optuna's database, such as postgresql://user@host/name; by default SQLite in the study's folder.
         study: Name of the study and of its folder. Trials with other parameters need another name.
+        seed: Seed of the search.
     """
 
     trials: int = Field(20, ge=1, le=100_000)

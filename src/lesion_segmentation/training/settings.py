@@ -21,6 +21,7 @@ class OnlineAugmentationSettings(ParameterModel):
     """Random augmentation of each training image each time it is seen. All values are sampled uniformly.
 
     Attributes:
+        enabled: Whether images are augmented at all.
         rotation: Degrees, from [-rotation, rotation].
         scale: Zoom factor from [1 / (1 + scale), 1 + scale], uniform in its logarithm.
         shift: Largest translation as a fraction of height and width.
@@ -53,8 +54,13 @@ class TrainingSettings(ParameterModel):
     """The parameters `training`.
 
     Attributes:
-        architecture: A key of lesion_segmentation.model.ARCHITECTURES.
-        width, unpooling, logit_batch_norm: Options of the SegNets; other architectures may lack them.
+        architecture: Name of the network: `segnet`, `segnet_skip`, `unet_lite`, `monai`, or another key of
+            `lesion_segmentation.model.ARCHITECTURES`.
+        width: Factor on the number of channels of a SegNet. Other architectures may lack this option.
+        unpooling: Unpooling of a SegNet: `indices` puts each value where the maximum was, `nearest` repeats it. Other
+            architectures may lack this option.
+        logit_batch_norm: Whether a batch norm follows the last convolution of a SegNet. Other architectures may lack
+            this option.
         options: Further options of the architecture.
         encoder_weights: Pretrained weights that the encoder is initialized from: the name of a file in
             data/01_raw/encoders without its suffix (`make encoders` downloads them), or null for fresh weights.
@@ -64,18 +70,24 @@ class TrainingSettings(ParameterModel):
             samples; `encoder` those that the encoder weights expect.
         source_rates: How often an epoch shows each image of a source, by source; 1 for sources without a rate. With 3
             each image is seen three times, with 0.25 a quarter of the images is sampled anew in each epoch.
-        epochs, batch_size, seed: A fixed schedule; the averaged weights of its end are kept.
+        epochs: Number of epochs. The schedule is fixed, and the averaged weights of its end are kept.
+        batch_size: Number of images per update.
+        seed: Seed of the initialization, the order of the images and the online augmentation.
         loss: `bce`, or its sum with 1 - soft Dice (`bce_dice`) or 1 - soft IoU (`bce_iou`).
         optimizer: `sgd` (with `momentum`) or `adamw`; both use `weight_decay`.
+        momentum: Momentum of `sgd`.
+        weight_decay: Weight decay of both optimizers.
         learning_rate: Highest learning rate of the schedule.
         encoder_learning_rate: The same for the encoder alone; null means `learning_rate`.
         schedule: `inverse_time` divides by 1 + learning_rate_decay x updates (Keras' `decay`); `one_cycle` rises for
             30% of the updates and then falls.
+        learning_rate_decay: Decay per update of the schedule `inverse_time`.
         batch_norm_momentum: Momentum in PyTorch's convention (0.01 is 0.99 in Keras).
         ema_decay: Decay of the exponential moving average of weights and running statistics; 0 keeps the last weights.
         device: `auto` uses a GPU if there is one.
         precision: `auto` uses bf16 if the hardware computes with it, else float32.
         threads: Number of CPU threads; null means one per core. The last bits of float32 sums depend on it.
+        resume: Whether an interrupted training continues from its last checkpoint.
         validation_scores: Keys of VALIDATION_SCORES to add to each epoch's row, such as `legacy` of the paper's code.
         calibrate: Fit a temperature to the validation cases; the network keeps it if it lowers the calibration error.
     """
