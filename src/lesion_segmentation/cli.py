@@ -185,7 +185,7 @@ def serve_command(weights: Path, host: str, port: int, annotation_style: str | N
     from lesion_segmentation.core.parameter_model import find_problems
     from lesion_segmentation.prediction import PredictionSettings, load_predictor
     from lesion_segmentation.serving import ServiceSettings
-    from lesion_segmentation.serving.server import serve
+    from lesion_segmentation.serving.server import require_free_port, serve
 
     if given["token"] is None:  # click ignores an empty variable
         given["token"] = os.environ.get("LESION_TOKEN")
@@ -202,6 +202,7 @@ def serve_command(weights: Path, host: str, port: int, annotation_style: str | N
     settings = ServiceSettings(**given)
     options = PredictionSettings(device=device, annotation_style=annotation_style, batch_size=settings.batch_size)
     predictor = load_predictor(weights, options)
+    require_free_port(host, port)
     click.echo(f"The web page is at http://{host}:{port}/")
     serve(predictor, settings, host, port)
 

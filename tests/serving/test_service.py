@@ -20,6 +20,7 @@ import torch
 from PIL import Image
 from serving.conftest import small_predictor
 
+from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.data.sources import synthetic
 from lesion_segmentation.model import save_network
 from lesion_segmentation.prediction import Predictor
@@ -240,6 +241,13 @@ def test_full_queue_is_refused_and_disconnected_client_is_dropped(serve):
     first.join()
     assert post(port, encode())[0] == 200  # queued behind the dropped image
     assert blocked.seen == [1, 1, 1, 1]
+
+
+def test_busy_port_is_reported_in_a_sentence():
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        port = busy.getsockname()[1]
+        with pytest.raises(InputError, match=rf"cannot listen on 127.0.0.1, port {port} \(Address already in use\)"):
+            server_module.require_free_port("127.0.0.1", port)
 
 
 def test_aborted_upload_is_no_failure_of_the_server(serve):

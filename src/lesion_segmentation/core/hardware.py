@@ -35,10 +35,7 @@ def choose_hardware(device: str = "auto", precision: str = "auto") -> Hardware:
     if kind not in ("auto", "cpu", "cuda"):
         raise InputError(f"The device is {device!r}, expected auto, cpu, cuda, or one of several GPUs, such as cuda:1.")
     if kind == "cuda" and not torch.cuda.is_available():
-        raise InputError(
-            f"The requested device is {device}, but PyTorch finds no GPU. Set training.device or prediction.device to "
-            "auto or cpu."
-        )
+        raise InputError(f"The requested device is {device}, but PyTorch finds no GPU. Use auto or cpu.")
     if device == "auto":
         device = kind = "cuda" if torch.cuda.is_available() else "cpu"
     if precision == "auto":

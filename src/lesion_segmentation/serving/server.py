@@ -2,11 +2,13 @@
 
 import asyncio
 import logging
+import socket
 from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.prediction import Predictor
 from lesion_segmentation.serving.app import create_app
 from lesion_segmentation.serving.service import ServiceSettings
@@ -51,6 +53,17 @@ class TimeoutProtocol(H11Protocol):
         self._timer = None
         if not self._is_busy and not self.transport.is_closing():
             self.transport.close()
+
+
+def require_free_port(host: str, port: int) -> None:
+    """Raise an `InputError` if the service cannot listen there, which uvicorn only logs."""
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError as error:
+        reason = str(error.strerror).partition(" (while")[0]  # Python adds the address
+        raise InputError(
+            f"The service cannot listen on {host}, port {port} ({reason}). Choose another --port or --host."
+        ) from error
 
 
 def serve(predictor: Predictor, settings: ServiceSettings, host: str, port: int) -> None:
