@@ -171,7 +171,7 @@ def test_distances_of_different_cases_exceed_the_default_limit(hashes):
     ids=["jpeg", "smaller", "mirrored", "rotated 90", "brighter", "flatter", "paler", "noise", "cropped", "rotated 2"],
 )
 def test_altered_cases_are_detected_except_slight_crops_and_rotations(images, hashes, alter, expected_max, detected):
-    """These are the rows of the table in docs/leak_guard.md."""
+    """These are the rows of the table in docs/explanation/leakage.md."""
     altered = {name: hash_views(np.asarray(alter(Image.fromarray(image)))) for name, image in images.items()}
     distances = [find_similar_pairs([hashes[name], altered[name]], HASH_BITS)[0][2] for name in images]
     assert max(distances) <= expected_max

@@ -78,7 +78,7 @@ def _report(path: Path) -> None:
 def _page(path: Path) -> None:
     from lesion_segmentation.data.sources.synthetic import synthesize_case
 
-    with tempfile.TemporaryDirectory() as name, _browser(Path(name)) as page:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name, _browser(Path(name)) as page:
         files = [Path(name, f"lesion_{number}.png") for number in (19, 23)]
         for file, number in zip(files, (19, 23), strict=True):
             Pillow.fromarray(synthesize_case(number).image).save(file)
@@ -94,7 +94,11 @@ def _page(path: Path) -> None:
 def _kedro_viz(path: Path) -> None:
     command = [BIN / "kedro", "viz", "run", "--no-browser", "--port", str(PORT), "--env", "demo"]
     url = f"http://127.0.0.1:{PORT}"
-    with tempfile.TemporaryDirectory() as name, _browser(Path(name)) as page, _running(command, f"{url}/api/main"):
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name,
+        _browser(Path(name)) as page,
+        _running(command, f"{url}/api/main"),
+    ):
         page.open(f"{url}/?pid=training", 1400, 800)
         page.wait("document.querySelectorAll('.pipeline-node').length > 5", 60)
         page.evaluate(_FOR_EACH.format(".feature-hints__close, [aria-label='Hide menu']", "click"))
@@ -127,7 +131,7 @@ def _mlflow(path: Path) -> None:
 @contextmanager
 def _scratch_demo(changes: Sequence[str] = ("training.seed=0",)) -> Iterator[Path]:
     """Run the demo once with each change, with its data and MLflow's store in a temporary folder."""
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         store = {"MLFLOW_TRACKING_URI": f"sqlite:///{name}/mlflow.db"}
         for change in changes:
             command = [BIN / "kedro", "run", "--env", "demo", "--params", f"data_root={name}/demo,{change}"]

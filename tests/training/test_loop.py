@@ -145,7 +145,7 @@ def test_every_loss_optimizer_and_schedule_reduces_the_loss(data, changes):
 
 
 def test_fit_explains_wrong_settings(data):
-    with pytest.raises(InputError, match="batch_size is 11, but there are only 10"):
+    with pytest.raises(InputError, match="batch_size is 11, but the training set has only 10"):
         fit(data, TrainingSettings(**(QUICK | {"batch_size": 11})))
     with pytest.raises(
         InputError, match=r"no longer finite in epoch 1 .* first on the batch of SYN0.*no checkpoint yet"
