@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.data.leakage import PAIR_COLUMNS
 from lesion_segmentation.data.sources.ph2 import read_manifest
-from lesion_segmentation.data.splits import SplitSettings, split_cases, split_hash
+from lesion_segmentation.data.splits import PROTOCOLS, Protocol, SplitSettings, split_cases, split_hash
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +72,15 @@ def test_groups_stay_together(sizes, protocol, seed):
     joined = split.merge(cases, on="case_id")
     assert joined.groupby("group")["subset"].nunique().max() == 1
     assert {"train", "test"} <= set(joined["subset"])
+
+
+def test_protocol_that_separates_a_group_is_refused(ph2_cases, monkeypatch):
+    first, second = sorted(ph2_cases["case_id"])[:2]
+    separating = Protocol(lambda table, settings: [first], lambda rest, settings: [])
+    monkeypatch.setitem(PROTOCOLS, "separating", separating)
+    grouped = ph2_cases.assign(group=ph2_cases["case_id"].replace(second, first))
+    with pytest.raises(InputError, match=f"group {first}: it is in test and train"):
+        split_cases(grouped, SplitSettings(protocol="separating"))
 
 
 def test_groups_of_single_cases_change_no_split(ph2_cases):

@@ -86,7 +86,7 @@ def split_cases(
     """Assign each case to a subset.
 
     The cases have the columns case_id, diagnosis and, optionally, group, subset and source. Near-duplicates of each
-    other, by the table of `list_near_duplicates`, stay together.
+    other, by the table of `list_near_duplicates`, stay together. A protocol that separates a group is refused.
 
     Returns:
         Columns case_id, subset, protocol and, if known, source, one row per case. The subset is train, validation or
@@ -108,6 +108,13 @@ def split_cases(
         subset[protocol.draw_validation(rest, settings)] = "validation"
     _check_reserved(table, subset, settings.protocol)
     subset = subset.drop(index=_find_shared_groups(table, own, subset))
+    groups = cases.set_index("case_id").loc[subset.index].assign(subset=subset)
+    if problems := _find_spread_groups(groups):
+        raise InputError.from_problems(
+            f"split.protocol={settings.protocol} puts cases of one group into different subsets",
+            problems,
+            "Choose another protocol, or correct the column group.",
+        )
     split = subset.reset_index().assign(protocol=settings.protocol)
     return split.assign(source=table.loc[subset.index, "source"].to_numpy()) if "source" in table else split
 
@@ -213,10 +220,15 @@ def find_subset_problems(table: pd.DataFrame) -> list[str]:
         more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
         problems.append(f"{wrong.index[0]}{more}: the subset is {value!r}, expected {', '.join(expected)}")
     problems += [] if "train" in set(subsets) else ["no case has the subset train"]
-    if "group" in table:
-        found = table.groupby("group")["subset"].unique()
-        problems += [f"group {name}: it is in {' and '.join(each)}" for name, each in found.items() if len(each) > 1]
-    return problems
+    return problems + _find_spread_groups(table)
+
+
+def _find_spread_groups(table: pd.DataFrame) -> list[str]:
+    """Describe the groups with cases in different subsets."""
+    if "group" not in table:
+        return []
+    found = table.groupby("group")["subset"].unique()
+    return [f"group {name}: it is in {' and '.join(each)}" for name, each in found.items() if len(each) > 1]
 
 
 def _read_subset(subset: str, table: pd.DataFrame, settings: SplitSettings) -> list[str]:
