@@ -1,4 +1,4 @@
-"""Figures of the documentation that are drawn without a running program, from the code and synthetic cases."""
+"""Figures of the documentation that need no running program: they show the code and synthetic cases."""
 
 import tomllib
 from collections.abc import Iterable

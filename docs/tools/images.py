@@ -33,7 +33,7 @@ _FOR_EACH = 'document.querySelectorAll("{}").forEach(element => element.{}())'
 
 
 class Image(NamedTuple):
-    """How an image is made, and the files and folders whose changes make it stale."""
+    """An image of the documentation: a function that makes it, and the files and folders whose changes make it stale."""
 
     make: Callable[[Path], None]
     sources: Sequence[str]

@@ -258,8 +258,9 @@ def check_data_command(images: Path, masks: Path, table: Path | None, ignore: st
 def audit_command(table: Path) -> None:
     """Check whether published scores are possible.
 
-    TABLE is a CSV file with one row of scores per method, in any of the columns name, dice, iou, precision, recall,
-    accuracy, n and averaging. docs/explanation/audit.md explains the rules.
+    TABLE is a CSV file with one row per method, in any of the columns name, dice, iou, precision, recall, accuracy, n
+    (the number of images) and averaging (pooled or per_image). Scores are percentages or fractions. A cell is empty if
+    a score was not published. docs/explanation/audit.md explains the rules.
     """
     import pandas as pd
 

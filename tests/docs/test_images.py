@@ -19,7 +19,7 @@ def test_image_is_as_new_as_its_sources(name):
     )
 
 
-def test_every_image_is_made_by_the_command_and_shown_on_a_page():
+def test_images_are_those_of_the_command_and_those_on_pages():
     pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
     shown = {Path(target).name for page in pages for target in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", page.read_text())}
     files = {path.name for path in IMAGES.iterdir() if path != VERSIONS}
