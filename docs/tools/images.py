@@ -33,7 +33,7 @@ _FOR_EACH = 'document.querySelectorAll("{}").forEach(element => element.{}())'
 
 
 class Image(NamedTuple):
-    """An image of the documentation: a function that makes it, and the files and folders whose changes make it stale."""
+    """Function that makes an image, and the files and folders whose changes make it stale."""
 
     make: Callable[[Path], None]
     sources: Sequence[str]
