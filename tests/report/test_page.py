@@ -188,6 +188,8 @@ def test_page_in_a_browser(reporting, tmp_path):
     axe = (Path(axe_core_python.__file__).parent / "axe.min.js").read_text()
     problems = "axe.run().then(found => found.violations.map(each => each.id + ' ' + each.nodes[0].html))"
     is_open = "['table', 'paper', 'groups'].map(name => byId(name).open)"
+    plots = "[...document.querySelectorAll('.js-plotly-plot')]"
+    overhang = f"Math.max(...{plots}.map(plot => plot.querySelector('svg').clientWidth - plot.clientWidth))"
     url = f"file://{reporting}/report.html"
     with browse(tmp_path) as page:
         for width, dark in ((1280, False), (390, True)):
@@ -196,6 +198,7 @@ def test_page_in_a_browser(reporting, tmp_path):
             tops = page.evaluate("[...document.querySelectorAll('section')].map(each => each.offsetTop)")
             assert tops == sorted(tops)
             assert page.evaluate(is_open) == [False, False, False]
+            page.wait(f"{overhang} < 2")
             page.evaluate("""document.querySelector('nav a[href="#paper"]').click()""")
             assert page.evaluate(is_open) == [True, True, False]
             page.wait("Math.abs(byId('paper').getBoundingClientRect().top) < 2")

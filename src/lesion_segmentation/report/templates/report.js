@@ -45,3 +45,6 @@ function unfold(target) {
 for (const link of document.querySelectorAll('a[href^="#"]')) link.addEventListener("click", () => unfold(byId(link.hash.slice(1))));
 unfold(byId(location.hash.slice(1)));
 addEventListener("beforeprint", () => document.querySelectorAll("details").forEach(unfold));
+
+// Plotly drew each plot before the ones beside it took their share of the width.
+addEventListener("load", () => dispatchEvent(new Event("resize")));
