@@ -4,10 +4,11 @@ import os
 import subprocess
 import sys
 
+import click
 import pytest
 from click.testing import CliRunner
 
-from lesion_project.cli import cli
+from lesion_project.cli import cli, run
 
 
 def test_package_runs_as_a_module(project):
@@ -32,3 +33,13 @@ def test_invalid_parameters_are_reported_without_a_traceback(command):
     assert result.exit_code == 2
     assert "'training.validation_scores=[legacy' cannot be read" in result.output
     assert isinstance(result.exception, SystemExit)
+
+
+def test_params_take_lists_and_patterns():
+    """YAML would read a pattern as an alias, and Kedro splits at every comma."""
+    option = next(option for option in run.params if option.name == "params")
+    given = "data.ignore=*_[ab].png,training.options.annotation_styles=[PH2,ISIC 2018, T1],a=[1, 2],b=[x],c=[],d=1"
+    values = option.callback(click.Context(run), option, given)
+    assert values.pop("data") == {"ignore": "*_[ab].png"}
+    assert values.pop("training") == {"options": {"annotation_styles": ["PH2", "ISIC 2018", "T1"]}}
+    assert values == {"a": [1, 2], "b": ["x"], "c": [], "d": 1}

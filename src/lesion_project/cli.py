@@ -67,15 +67,20 @@ def _explain_errors(read: Callable[..., Any], expected: str) -> Callable[..., An
     return reading
 
 
-def _split_patterns(context: click.Context, option: click.Parameter, value: Any) -> Any:
-    """Split --params with a pattern such as data.ignore=*_superpixels.png, which would be an alias in YAML."""
-    quoted = re.sub(r"=(\*[^,]*)", r"='\1'", value) if isinstance(value, str) else value
-    return _split_params(context, option, quoted)
+def _split_values(context: click.Context, option: click.Parameter, value: Any) -> Any:
+    """Split --params with patterns, which YAML would read as aliases, and lists, which Kedro would split.
+
+    An example is data.ignore=*_superpixels.png,training.options.annotation_styles=[PH2,ISIC 2018].
+    """
+    if isinstance(value, str):
+        value = re.sub(r"=(\*[^,]*)", r"='\1'", value)
+        value = re.sub(r"=\[([^][]+)\](?=,|$)", lambda found: "=- " + found[1].replace(",", "\n- "), value)
+    return _split_params(context, option, value)
 
 
 _read_params = _explain_errors(
-    _split_patterns,
-    "name=value,name=value. Put values that contain commas into a file, such as conf/<env>/parameters.yml",
+    _split_values,
+    "name=value,name=[value,value]. Put other values with commas into a file, such as conf/<env>/parameters.yml",
 )
 
 

@@ -40,7 +40,7 @@ weights_option = click.option(
 )
 annotation_style_option = click.option(
     "--annotation-style",
-    help="Source whose annotation style the masks follow, such as PH2, if the network has several.",
+    help="Annotation style that the masks follow, such as PH2, if the network has learned several.",
 )
 
 

@@ -22,6 +22,15 @@ def test_table_has_one_row_per_case(cases):
     assert set(cases["source"]) == {"synthetic"}
 
 
+def test_cases_without_a_named_annotation_style_have_that_of_their_source(raw, cases):
+    assert "annotation_style" not in cases
+    table = cases[["case_id", "diagnosis"]].assign(annotation_style=["T1", ""] * 10)
+    given = raw | {"ph2_annotations": table}
+    styled = read_cases(**given, image_size=SMALL, data=SYNTHETIC).cases
+    assert list(styled["annotation_style"]) == ["T1", "synthetic"] * 10
+    assert set(styled["source"]) == {"synthetic"}
+
+
 def test_border_contact_is_detected(raw, cases):
     mask = np.zeros((50, 60), bool)
     mask[20:30, 55:] = True

@@ -43,6 +43,15 @@ def test_each_case_is_scored_once_without_copies(images, masks, split, cases):
     assert set(scored["source"]) == {"synthetic"}
 
 
+def test_copies_keep_the_annotation_style_of_their_case(images, masks, cases):
+    styles = ["T1", "synthetic"] * 10
+    styled = split_cases(cases.assign(annotation_style=styles), SplitSettings(protocol="stratified"))
+    samples = make_samples(images, masks, styled, AugmentationSettings(copies=("flipped",)))[0]
+    expected = dict(zip(cases["case_id"], styles, strict=True))
+    assert dict(zip(styled["case_id"], styled["annotation_style"], strict=True)) == expected
+    assert samples["annotation_style"].tolist() == [expected[case_id] for case_id in samples["case_id"]]
+
+
 def test_unknown_copies_are_refused():
     with pytest.raises(ValueError, match=r"augmentation\.copies contains turned, expected some of: rotated, flipped"):
         AugmentationSettings(copies=("turned",))

@@ -18,3 +18,6 @@ def test_groups_of_at_least_eight_cases_are_scored():
     assert groups.loc["nevus", "dice"] == pytest.approx(0.835)
     assert groups.loc["nevus", "dice_low"] < 0.835 < groups.loc["nevus", "dice_high"]
     assert groups.loc["melanoma", ["dice", "dice_low", "dice_high"]].isna().all()
+    assert "annotation_style" not in set(score_subgroups(metrics, cases)["grouping"])
+    styles = score_subgroups(metrics, cases.assign(annotation_style=["T1", *["T2"] * 14]))
+    assert styles.query("grouping == 'annotation_style'").set_index("group")["n"].to_dict() == {"T1": 1, "T2": 14}

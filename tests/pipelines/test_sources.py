@@ -8,12 +8,15 @@ import pytest
 from kedro.io import DatasetError
 from PIL import Image
 
-from lesion_project.datasets import JoinedCases
+from lesion_project.datasets import JoinedCases, OwnCases
+from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.data.sources import ph2, synthetic
-from lesion_segmentation.data.sources.isic2018 import RESERVED_LIST, read_list
+from lesion_segmentation.data.sources.isic2018 import RESERVED_LIST, TOOLS, read_list, read_packaged_table
 from lesion_segmentation.model import load_network
 
 RESERVED = read_list(RESERVED_LIST)
+STYLES = {"ISIC_0000000": "T3", "ISIC_0000036": "T1", "ISIC_0000013": ""}
+"""Annotation styles of three cases that are not reserved; the archive has several masks of the last one."""
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +25,7 @@ def isic(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("isic")
     (folder / "images").mkdir()
     (folder / "masks").mkdir()
-    names = [*RESERVED[:4], *(f"ISIC_9{number:06d}" for number in range(16))]
+    names = [*RESERVED[:4], *STYLES, *(f"ISIC_9{number:06d}" for number in range(13))]
     for number, name in enumerate(names, start=101):
         case = synthetic.synthesize_case(number)
         sides = ((288, 288), (384, 288), (200, 288))[number % 3]
@@ -89,16 +92,22 @@ def test_joint_training_uses_the_folds_of_ph2_and_all_of_isic(run, project, isic
         "scaling": "standardized", "encoder_learning_rate": None,
     }  # fmt: skip
     network = {f"training.{name}": value for name, value in small.items()}
+    network["training.options.annotation_styles"] = ["PH2", "ISIC 2018", "T1", "T3"]
     run(env="isic_and_ph2", params={**locate(isic), **common, **seen, **network})
     root = project / "data" / "isic_and_ph2"
     alone, both = (pd.read_csv(folder / "05_model_input" / "split.csv") for folder in (project / "data", root))
     ours = both[both["source"] == "PH2"].reset_index(drop=True)
-    pd.testing.assert_frame_equal(ours, alone)
+    pd.testing.assert_frame_equal(ours[alone.columns], alone)
+    assert set(ours["annotation_style"]) == {"PH2"}
     others = both[both["source"] == "ISIC 2018"]
+    styles = pd.read_csv(root / "05_model_input" / "guarded_samples.csv").set_index("case_id")["annotation_style"]
+    assert styles[others["case_id"]].value_counts().to_dict() == {"ISIC 2018": 14, "T1": 1, "T3": 1}
     assert set(others["subset"]) == {"train"}
     assert not set(others["case_id"]) & set(RESERVED)
     assert len(others) == 16
-    assert load_network(root / "06_models" / "network.safetensors").metadata.source == "ISIC 2018 and PH2"
+    trained = load_network(root / "06_models" / "network.safetensors")
+    assert trained.metadata.source == "ISIC 2018 and PH2"
+    assert trained.annotation_styles == ("PH2", "ISIC 2018", "T1", "T3")
     reporting = root / "08_reporting"
     card, page = ((reporting / name).read_text() for name in ("model_card.md", "report.html"))
     assert "trained on ISIC 2018 and PH2 cases" in card
@@ -109,9 +118,30 @@ def test_joint_training_uses_the_folds_of_ph2_and_all_of_isic(run, project, isic
     assert "8 of ISIC 2018" in caplog.text
 
 
+def test_tools_of_isic_2018_are_known_for_cases_with_one_mask_in_the_archive():
+    table = read_packaged_table(TOOLS)
+    assert list(table) == ["case_id", "annotation_style"]
+    assert table["case_id"].is_unique
+    assert table["annotation_style"].value_counts().to_dict() == {"T2": 428, "T3": 377, "T1": 339}
+    reserved = table[table["case_id"].isin(RESERVED)]
+    assert reserved["annotation_style"].value_counts().to_dict() == {"T2": 66, "T1": 60, "T3": 40}
+    with pytest.raises(InputError, match="Unknown list of cases 'tools', expected isic2018_reserved or isic2018_tools"):
+        read_packaged_table("tools")
+
+
+def test_table_of_a_source_gets_the_packaged_annotation_styles(isic):
+    folders = {"images": str(isic / "images"), "masks": str(isic / "masks")}
+    plain, styled = (OwnCases("table", **folders, annotation_styles=name).load() for name in (None, TOOLS))
+    assert "annotation_style" not in plain
+    pd.testing.assert_frame_equal(styled[plain.columns], plain)
+    styles = styled.set_index("case_id")["annotation_style"]
+    assert styles[list(STYLES)].to_dict() == STYLES
+    assert (styles[styles.index.str.startswith("ISIC_9")] == "").all()
+
+
 def test_ids_shared_by_two_sources_are_refused(isic):
     part = {"type": "lesion_project.datasets.OwnCases", "part": "images", "images": str(isic / "images")}
-    with pytest.raises(DatasetError, match=f"20 case ids occur in A and in B, such as {RESERVED[0]}"):
+    with pytest.raises(DatasetError, match="20 case ids occur in A and in B, such as ISIC_0000000"):
         JoinedCases({"A": part, "B": part}).load()
 
 

@@ -95,7 +95,8 @@ class AtomicFile(RecordedArguments, AbstractDataset[Any, Any]):
         return {"filepath": str(self._filepath)}
 
 
-TEXTS = ("case_id", "sample_id", "split_hash", "data_hash", "mask_hash", "image_sha256", "mask_sha256")
+TEXTS = ("case_id", "sample_id", "annotation_style", "split_hash", "data_hash", "mask_hash", "image_sha256",
+         "mask_sha256")  # fmt: skip
 """Columns that are read as text: an id may be 001, NA or 1e5, and a digest may consist of digits."""
 
 

@@ -27,6 +27,7 @@ class OwnCases(ReadOnlyDataset):
         table: An optional .csv file.
         ignore: Patterns of the names of files to skip, separated by blanks.
         leave_out: Name of a list of cases in this package, such as isic2018_reserved, that are left out.
+        annotation_styles: Name of a table in this package, such as isic2018_tools, with the annotation style of masks.
     """
 
     def __init__(
@@ -37,21 +38,27 @@ class OwnCases(ReadOnlyDataset):
         table: str | None = None,
         ignore: str | None = None,
         leave_out: str | None = None,
+        annotation_styles: str | None = None,
         metadata: Metadata = None,
     ) -> None:
         super().__init__(metadata)
         self._part: Literal["images", "masks", "table"] = part
         self._folders = {"images": images, "masks": masks}
         self._table, self._ignore, self._leave_out = table, ignore or "", leave_out
+        self._annotation_styles = annotation_styles
 
     def load(self) -> Images | pd.DataFrame:
         from lesion_segmentation.data.sources.folder import read_table
+        from lesion_segmentation.data.sources.isic2018 import read_packaged_table
         from lesion_segmentation.images.read import open_image
 
         if self._part == "table":
             if self._table:
                 return read_table(expand_home(self._table), [])
-            return read_table(None, self._find_files("images") | self._find_files("masks"))
+            table = read_table(None, self._find_files("images") | self._find_files("masks"))
+            if not self._annotation_styles:
+                return table
+            return table.merge(read_packaged_table(self._annotation_styles), on="case_id", how="left").fillna("")
         return {case_id: partial(open_image, path) for case_id, path in self._find_files(self._part).items()}
 
     def _find_files(self, part: Literal["images", "masks"]) -> dict[str, Path]:

@@ -35,7 +35,8 @@ class DataSettings(ParameterModel):
         name: The data set's name in reports and logs. Only cases whose pixels match PH2's manifest are reported as PH2.
         images: Folder of the images that `--env custom` reads.
         masks: Folder of the masks that `--env custom` reads.
-        table: Optional .csv file that `--env custom` reads, with the column case_id and any further columns.
+        table: Optional .csv file that `--env custom` reads, with the column case_id and any further columns. Its column
+            annotation_style names how a mask was outlined; an empty cell stands for the source.
         ignore: Patterns of file names in these folders, separated by blanks, that are skipped.
         leave_out: The name of a list of cases to leave out. The catalog of isic_and_ph2 reads it.
     """
@@ -256,5 +257,7 @@ def _join(measured: pd.DataFrame, annotations: pd.DataFrame, name: str) -> pd.Da
         cases["source"] = name
     if (named := cases["source"] == PH2).any():
         cases["source"] = cases["source"].where(~named | match_manifest(cases), f"not {PH2}")
+    if "annotation_style" in cases:
+        cases["annotation_style"] = cases["annotation_style"].where(cases["annotation_style"] != "", cases["source"])
     first = ["case_id", "source", *(column for column in annotations.columns if column != "source")]
     return cases[first + [column for column in cases.columns if column not in first]]

@@ -60,8 +60,9 @@ def make_samples(
     to training and validation.
 
     Returns:
-        The sample table with sample_id, case_id, transform, subset, source, the images by sample_id, and the masks by
-        sample_id. The rows are the originals of training and validation, then each kind of copy, then the test cases.
+        The sample table with sample_id, case_id, transform, subset and, if known, source and annotation_style, the
+        images by sample_id, and the masks by sample_id. The rows are the originals of training and validation, then
+        each kind of copy, then the test cases.
     """
     table = _list_samples(split, settings)
     generator = np.random.default_rng(settings.seed)
@@ -88,7 +89,7 @@ def list_scored(guarded_samples: pd.DataFrame, split: pd.DataFrame, cases: pd.Da
 
 
 def _list_samples(split: pd.DataFrame, settings: AugmentationSettings) -> pd.DataFrame:
-    known = [name for name in ("case_id", "subset", "source") if name in split]
+    known = [name for name in ("case_id", "subset", "source", "annotation_style") if name in split]
     ordered = split[known].sort_values("case_id").assign(transform=ORIGINAL)
     rest, test = ordered[ordered["subset"] != "test"], ordered[ordered["subset"] == "test"]
     copied = rest[rest["subset"] != "validation"]

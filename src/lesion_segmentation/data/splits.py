@@ -89,9 +89,9 @@ def split_cases(
     other, by the table of `list_near_duplicates`, stay together. A protocol that separates a group is refused.
 
     Returns:
-        Columns case_id, subset, protocol and, if known, source, one row per case. The subset is train, validation or
-        test. If the protocol assigns samples, it is development or test, and train for cases of sources other than
-        `scored_source`. Cases of such sources that share a group with a scored case are dropped.
+        Columns case_id, subset, protocol and, if known, source and annotation_style, one row per case. The subset is
+        train, validation or test. If the protocol assigns samples, it is development or test, and train for cases of
+        sources other than `scored_source`. Cases of such sources that share a group with a scored case are dropped.
     """
     protocol = find_protocol(settings.protocol)
     table = cases.sort_values("case_id").set_index("case_id")
@@ -115,8 +115,8 @@ def split_cases(
             problems,
             "Choose another protocol, or correct the column group.",
         )
-    split = subset.reset_index().assign(protocol=settings.protocol)
-    return split.assign(source=table.loc[subset.index, "source"].to_numpy()) if "source" in table else split
+    known = [name for name in ("source", "annotation_style") if name in table]
+    return subset.reset_index().assign(protocol=settings.protocol).join(table[known], on="case_id")
 
 
 def find_protocol(name: str) -> Protocol:

@@ -1,4 +1,4 @@
-"""Scores of subgroups of cases, by PH2's annotations, lesion size, and contact with the image border."""
+"""Scores of subgroups of cases, by annotations, lesion size, contact with the image border, and annotation style."""
 
 from itertools import pairwise
 
@@ -11,7 +11,7 @@ TOO_FEW = 8
 """Smallest number of cases for which a group gets a score."""
 SIZE_EDGES = (0.0, 0.15, 0.30, 0.50, 1.0)
 GROUPINGS = ("diagnosis", "asymmetry", "number_of_colors", "blue_whitish_veil", "regression_areas", "lesion_size",
-             "touches_border")  # fmt: skip
+             "touches_border", "annotation_style")  # fmt: skip
 
 
 def score_subgroups(case_metrics: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
@@ -43,7 +43,8 @@ def score_subgroups(case_metrics: pd.DataFrame, cases: pd.DataFrame) -> pd.DataF
 
 def describe_groups(cases: pd.DataFrame) -> pd.DataFrame:
     """Return case_id and, for each of GROUPINGS that the data have, the case's group in words."""
-    known = [name for name in ("diagnosis", "asymmetry", "blue_whitish_veil", "regression_areas") if name in cases]
+    annotations = ("diagnosis", "asymmetry", "blue_whitish_veil", "regression_areas", "annotation_style")
+    known = [name for name in annotations if name in cases]
     groups = cases[["case_id"]].assign(**{name: cases[name].replace("", "not annotated") for name in known})
     if "colors" in cases:
         counts = cases["colors"].map(lambda text: str(len(text.split(", "))) if text else "not annotated")

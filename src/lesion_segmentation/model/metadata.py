@@ -148,7 +148,7 @@ class Network(nn.Module):
 
     @property
     def annotation_styles(self) -> tuple[str, ...]:
-        """Data sources that have an output head of their own; empty if the network has a single head for all."""
+        """Annotation styles that have an output head of their own; empty if the network has a single head for all."""
         return tuple(self.metadata.options.get("annotation_styles", ()))
 
     @property
@@ -157,7 +157,7 @@ class Network(nn.Module):
         return max(1, len(self.annotation_styles))
 
     def find_annotation_style(self, name: str | None) -> int:
-        """Return the index of the output head of a source; None means the first head.
+        """Return the index of the output head of an annotation style; None means the first head.
 
         The name may be an unambiguous beginning, in upper or lower case: `isic` finds ISIC 2018. If no head or several
         heads match, an InputError is raised.

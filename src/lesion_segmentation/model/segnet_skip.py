@@ -27,7 +27,8 @@ class SegNetSkipOptions(SegNetOptions):
         skip: Channels of a skip connection as a fraction of those of the encoder's stage.
         context: `dilated` widens the receptive field of the bottleneck by 3 x 3 convolutions with dilation 1, 2 and 4
             (Yu and Koltun, "Multi-scale context aggregation by dilated convolutions", 2016); `none` leaves SegNet's.
-        annotation_styles: Sources that get an output head of their own, since their experts annotate differently.
+        annotation_styles: Annotation styles with an output head of their own: sources, or values of the column
+            annotation_style of the cases.
     """
 
     skip: float = Field(0.25, gt=0, le=1)

@@ -20,7 +20,8 @@ class UNetLiteOptions(ParameterModel):
     Attributes:
         encoder: `lite0` (2,958,848 parameters) or `lite2` (4,357,952).
         decoder: Channels of the decoder's stages, the deepest first.
-        annotation_styles: Sources that get an output head of their own, since their experts annotate differently.
+        annotation_styles: Annotation styles with an output head of their own: sources, or values of the column
+            annotation_style of the cases.
     """
 
     encoder: Variant = "lite0"

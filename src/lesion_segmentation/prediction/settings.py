@@ -44,7 +44,7 @@ class PredictionSettings(ParameterModel):
         test_time_augmentation: Flips over which probabilities are averaged.
         keep_largest_component: Keep only the largest connected component of each mask and fill its holes. Probabilities
             are unchanged.
-        annotation_style: Data source whose annotation style the masks follow, if the network has several output heads.
+        annotation_style: Annotation style that the masks follow, if the network has several output heads.
         overlays: Also write each image with the contour of its mask.
         probabilities: Also write probabilities as grey images.
         device: `auto` uses a GPU if there is one.

@@ -67,6 +67,9 @@ def fit(
     fabric = make_fabric(hardware)
     network = network or prepare_network(settings, (data.images[sample_id] for sample_id in subsets["train"]))
     train, validation = (load_samples(part, fabric.device, network.annotation_styles) for part in parts.values())
+    for head, style in enumerate(network.annotation_styles):
+        if head not in train.annotation_styles:
+            logger.warning("No training image has the annotation style %s. Its output head is not trained", style)
     trainer = Trainer(fabric, network, settings, settings.epochs * _count_steps(train, settings))
     callbacks, configuration = callbacks or Callbacks(), _describe(settings, network.metadata, subsets)
     history = _resume(trainer, checkpoint_file if settings.resume else None, configuration, callbacks)

@@ -19,8 +19,8 @@ class TrainingData(NamedTuple):
     Attributes:
         images: sample_id to uint8 (H, W, 3), all of one size.
         masks: sample_id to uint8 (H, W), 0 or 1.
-        samples: Columns sample_id, subset and, if there are several sources, source, in the order before shuffling.
-            Subsets other than train and validation are ignored.
+        samples: Columns sample_id, subset and, if there are several, source and annotation_style, in the order before
+            shuffling. Subsets other than train and validation are ignored.
     """
 
     images: Mapping[str, np.ndarray]
@@ -44,7 +44,7 @@ class SampleTensors:
         images: uint8 (N, 3, H, W).
         masks: uint8 (N, 1, H, W), 0 or 1.
         sources: Source of each sample.
-        annotation_styles: Index of the output head that learns each sample, (N,).
+        annotation_styles: Index of the output head that learns each sample (`choose_styles`), (N,).
     """
 
     images: Tensor
@@ -66,7 +66,7 @@ def load_samples(
     """Copy all samples to the device. Ten thousand of 192 x 256 pixels take two gigabytes.
 
     Raises:
-        InputError: The network has annotation styles, but none for one of the sources.
+        InputError: The network has annotation styles, but none for one of the samples.
     """
     ids = data.sample_ids
     if not ids:
@@ -78,14 +78,22 @@ def load_samples(
         images.numpy()[index] = data.images[sample_id].transpose(2, 0, 1)
         masks.numpy()[index, 0] = data.masks[sample_id]
     sources = list(data.samples["source"]) if "source" in data.samples else [""] * len(ids)
-    unknown = sorted(set(sources) - set(annotation_styles)) if annotation_styles else []
-    if unknown:
+    styles = list(choose_styles(data.samples, annotation_styles)) if annotation_styles else []
+    heads = torch.tensor([annotation_styles.index(style) for style in styles] or [0] * len(ids))
+    return SampleTensors(images.to(device), masks.to(device), sources, heads.to(device))
+
+
+def choose_styles(samples: pd.DataFrame, annotation_styles: Sequence[str]) -> pd.Series:
+    """Return the name of the output head that learns each sample: its annotation style, or else its source."""
+    source = samples["source"] if "source" in samples else pd.Series("", index=samples.index)
+    style = samples.get("annotation_style", source)
+    chosen = style.where(style.isin(annotation_styles), source)
+    if unknown := sorted(set(chosen) - set(annotation_styles)):
         raise InputError(
             f"training.options.annotation_styles are {', '.join(annotation_styles)}, but there are training images of "
-            f"{', '.join(unknown)}. Name every source there."
+            f"{', '.join(unknown)} that have none of these styles. Add the source to the styles."
         )
-    heads = torch.tensor([annotation_styles.index(source) if annotation_styles else 0 for source in sources])
-    return SampleTensors(images.to(device), masks.to(device), sources, heads.to(device))
+    return chosen
 
 
 def require_sources(source_rates: Mapping[str, float], sources: Sequence[str]) -> None:

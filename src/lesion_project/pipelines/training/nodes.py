@@ -130,13 +130,15 @@ def calibrate_network(
 def _flip_logits(
     network: Any, images: Mapping[str, np.ndarray], samples: pd.DataFrame, settings: TrainingSettings
 ) -> dict[str, np.ndarray]:
-    """Return the logits of each sample, float16 (flips, H, W), from the output head of its source."""
+    """Return the logits of each sample, float16 (flips, H, W), from the output head of its annotation style."""
     from lesion_segmentation.prediction import Predictor
+    from lesion_segmentation.training.samples import choose_styles
 
-    sources = samples["source"] if network.annotation_styles else pd.Series("", index=samples.index)
+    heads = network.annotation_styles
+    styles = choose_styles(samples, heads) if heads else pd.Series("", index=samples.index)
     found = {}
-    for source, part in samples.groupby(sources):
-        predictor = Predictor(network, settings.device, settings.precision, annotation_style=source or None)
+    for style, part in samples.groupby(styles):
+        predictor = Predictor(network, settings.device, settings.precision, annotation_style=style or None)
         for sample_id in part["sample_id"]:
             found[sample_id] = predictor.flip_logits([images[sample_id]])[:, 0].half().cpu().numpy()
     return found

@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 _MASK_SUFFIX = re.compile(r"_(mask|segmentation|lesion)$", re.IGNORECASE)
 _LAST_WORD = re.compile(r"[_-][A-Za-z]+\.\w+$")
+_KNOWN = ("case_id", "diagnosis", "group", "subset", "annotation_style")
 _REMEDY = "To list all problems of the data, use lesion-segmentation check-data <images> <masks> [<table>]."
 BINARIZE = """These lines of Python write black and white copies of masks with more grey values, such as JPEG:
     from pathlib import Path; from PIL import Image, ImageOps; Path("binary_masks").mkdir()
@@ -46,9 +47,10 @@ def find_images(folder: Path, masks: bool = False, ignore: str = "") -> dict[str
 
 
 def read_table(path: Path | None, case_ids: Iterable[str]) -> pd.DataFrame:
-    """Read the table of annotations: case_id and, optionally, diagnosis, group, subset and others, all as strings.
+    """Read the table of annotations: case_id and, optionally, diagnosis, group, subset, annotation_style and others.
 
-    If the file or the columns are missing, diagnoses are empty and each case is a group of its own.
+    All columns are strings. If the file or the columns are missing, diagnoses are empty and each case is a group of its
+    own.
     """
     table, problems = _read_annotations(path, case_ids)
     if problems:
@@ -133,7 +135,7 @@ def _read_annotations(path: Path | None, case_ids: Iterable[str]) -> tuple[pd.Da
     """Return the table of annotations and what is wrong with it. An unusable file is treated like a missing one."""
     default, problems = pd.DataFrame({"case_id": list(case_ids)}, dtype=str), []
     try:
-        table = default if path is None else read_user_table(path, ("case_id", "diagnosis", "group", "subset"))
+        table = default if path is None else read_user_table(path, _KNOWN)
     except InputError as error:
         table, problems = default, list(error.problems)
     if "case_id" not in table:
