@@ -19,12 +19,14 @@ import pandas as pd
 from lesion_project.datasets import CaseArrays
 from lesion_project.pipelines.training.nodes import calibrate_network
 from lesion_segmentation.core.tensor_files import write_tensors
+from lesion_segmentation.evaluation.scores import ISIC_LIMIT
 from lesion_segmentation.model import load_network
 from lesion_segmentation.released import WEIGHTS
 from lesion_segmentation.training.settings import TrainingSettings
 
 RESULTS = Path(__file__).parent
 CARD = WEIGHTS.with_name("README.md")
+COLUMNS = ("dice", "iou", "thresholded_jaccard", "accuracy")
 LICENSE = "CC BY-NC 4.0; trained on PH2 and ISIC 2018."
 
 
@@ -61,17 +63,18 @@ def figures() -> str:
     """Return means over images with their 95% CIs, for PH2 by fold as well."""
     folds = pd.read_csv(RESULTS / "folds.csv").set_index("case_id")["fold"]
     lines = [
-        "| images | seen in training | n | annotation style | Dice | IoU | accuracy |",
-        "|---|---|---|---|---|---|---|",
+        "| images | seen in training | n | annotation style | Dice | IoU | thresholded Jaccard | accuracy |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for evaluation in EVALUATIONS:
         scores = pd.read_csv(RESULTS / "released" / f"{evaluation.file}.csv")
+        scores["thresholded_jaccard"] = scores["iou"].where(scores["iou"] >= ISIC_LIMIT, 0)
         groups = {evaluation.description: scores}
         if evaluation.file == "ph2":
             fold = scores["image"].map(lambda name: folds[Path(name).stem])
             groups |= {f"PH2, fold {number}": group for number, group in scores.groupby(fold)}
         for description, group in groups.items():
-            cells = [marked_tables.format_mean(group[score]) for score in ("dice", "iou", "accuracy")]
+            cells = [marked_tables.format_mean(group[score]) for score in COLUMNS]
             lines.append(
                 f"| {description} | {evaluation.in_training} | {len(group)} | `{evaluation.annotation_style}` | "
                 f"{' | '.join(cells)} |"

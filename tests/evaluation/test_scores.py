@@ -77,6 +77,38 @@ def test_area_error_and_isic_limit_worked_by_hand():
     assert score_counts(13, 7, 0, 80)["thresholded_jaccard"] == 0.65  # an IoU equal to the limit counts
 
 
+# Accuracy, Jaccard, thresholded Jaccard and Dice by isic-challenge-scoring 5.6.0, for an expert's mask and a
+# prediction of 40 x 60 pixels, each one rectangle (top, bottom, left, right).
+ISIC_CHALLENGE_SCORES = (
+    ((5, 35, 10, 50), (5, 35, 10, 50), (1.0, 1.0, 1.0, 1.0)),
+    ((5, 35, 10, 50), (7, 37, 13, 53), (0.8633333333, 0.7595307918, 0.7595307918, 0.8633333333)),
+    ((0, 20, 0, 20), (0, 20, 0, 13), (0.9416666667, 0.65, 0.65, 0.7878787879)),
+    ((0, 20, 0, 20), (0, 19, 0, 13), (0.93625, 0.6175, 0.0, 0.7635239567)),
+    ((5, 35, 10, 50), (10, 34, 8, 46), (0.84, 0.6923076923, 0.6923076923, 0.8181818182)),
+    ((5, 35, 10, 50), (15, 40, 20, 60), (0.5833333333, 0.375, 0.0, 0.5454545455)),
+    ((5, 15, 5, 25), (20, 35, 30, 55), (0.7604166667, 0.0, 0.0, 0.0)),
+    ((5, 35, 10, 50), (0, 0, 0, 0), (0.5, 0.0, 0.0, 0.0)),
+    ((0, 0, 0, 0), (0, 0, 0, 0), (1.0, 1.0, 1.0, 1.0)),
+    ((0, 0, 0, 0), (0, 3, 0, 4), (0.995, 0.0, 0.0, 0.0)),
+    ((0, 40, 0, 60), (0, 38, 1, 60), (0.9341666667, 0.9341666667, 0.9341666667, 0.965962947)),
+)
+ISIC_CHALLENGE_SCORE = 0.4578186501
+"""The challenge's score of these cases, the mean of their thresholded Jaccard indices."""
+
+
+def test_scores_agree_with_those_of_the_isic_challenge():
+    def draw(box):
+        top, bottom, left, right = box
+        rows, columns = np.ogrid[:40, :60]
+        return (rows >= top) & (rows < bottom) & (columns >= left) & (columns < right)
+
+    names = ("accuracy", "iou", "thresholded_jaccard", "dice")
+    found = [score_case(draw(prediction), draw(mask)) for mask, prediction, _ in ISIC_CHALLENGE_SCORES]
+    for scores, (_, _, expected) in zip(found, ISIC_CHALLENGE_SCORES, strict=True):
+        assert [scores[name] for name in names] == pytest.approx(expected, abs=1e-9)
+    assert np.mean([scores["thresholded_jaccard"] for scores in found]) == pytest.approx(ISIC_CHALLENGE_SCORE, abs=1e-9)
+
+
 @given(st.lists(st.integers(0, 3), min_size=4, max_size=4))
 def test_undefined_marks_ratios_of_zero_by_zero(counts):
     tp, fp, fn, tn = counts
