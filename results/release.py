@@ -1,7 +1,7 @@
-"""Build the released network and the table of its model card.
+"""Build the released network and the tables of its model card.
 
     python results/release.py network ROOT    # write the package's weights from the finished training in ROOT
-    python results/release.py figures         # rewrite the card's table from results/released
+    python results/release.py figures         # rewrite the card's tables from results/released
 
 ROOT is the data root of the run that conf/isic_and_ph2/parameters.yml describes. The files in results/released are the
 `scores.csv` of `lesion-segmentation predict IMAGES OUT --truth MASKS`.
@@ -19,6 +19,7 @@ import pandas as pd
 from lesion_project.datasets import CaseArrays
 from lesion_project.pipelines.training.nodes import calibrate_network
 from lesion_segmentation.core.tensor_files import write_tensors
+from lesion_segmentation.data.sources.isic2018 import TOOLS, read_packaged_table
 from lesion_segmentation.evaluation.scores import ISIC_LIMIT
 from lesion_segmentation.model import load_network
 from lesion_segmentation.released import WEIGHTS
@@ -82,11 +83,27 @@ def figures() -> str:
     return "\n".join(lines)
 
 
-TABLES: dict[str, Callable[[], str]] = {"figures": figures}
+def scores_by_tool() -> str:
+    """Return the mean Dice of the reserved cases of ISIC 2018 by annotation tool, for each annotation style."""
+    tools = read_packaged_table(TOOLS).set_index("case_id")["annotation_style"]
+    names = {"T1": "T1, manual points", "T2": "T2, not recorded", "T3": "T3, automatic filling", "": "unknown"}
+    styles = {}
+    for style in ("isic", "ph2"):
+        scores = pd.read_csv(RESULTS / "released" / f"isic_{style}.csv")
+        tool = scores["image"].map(lambda name: Path(name).stem).map(tools).fillna("")
+        styles[style] = dict(list(scores["dice"].groupby(tool)))
+    lines = ["| annotation tool | n | Dice, style `isic` | Dice, style `ph2` |", "|---|---|---|---|"]
+    for tool, name in names.items():
+        cells = [marked_tables.format_mean(scores[tool]) for scores in styles.values()]
+        lines.append(f"| {name} | {len(styles['isic'][tool])} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+TABLES: dict[str, Callable[[], str]] = {"figures": figures, "tools": scores_by_tool}
 
 
 def main(command: str, *arguments: str) -> None:
-    """Run the command `network ROOT` or `figures`. Both rewrite the card's table."""
+    """Run the command `network ROOT` or `figures`. Both rewrite the card's tables."""
     if command == "network":
         release(Path(arguments[0]))
     marked_tables.rewrite(CARD, TABLES)
