@@ -10,7 +10,7 @@ export NO_MKDOCS_2_WARNING := 1
 PYTEST := $(BIN)/pytest --numprocesses auto --dist loadgroup
 
 .NOTPARALLEL:
-.PHONY: bench cv demo docs docs-commands docs-images docs-serve encoders lint mlflow notebooks ph2 setup setup-dev test test-all test-long viz
+.PHONY: bench cv demo docs docs-commands docs-images docs-serve lint mlflow notebooks ph2 setup setup-dev test test-all test-long viz weights
 
 setup: .venv/.project
 setup-dev: .venv/.dev
@@ -57,8 +57,8 @@ ph2: setup
 	@test -n "$(FROM)" || { echo 'FROM is not given. Use make ph2 FROM=<folder or zip of PH2>.'; exit 2; }
 	$(BIN)/kedro import-ph2 "$(FROM)"
 
-encoders: setup
-	$(BIN)/kedro fetch-encoders
+weights: setup
+	$(BIN)/kedro fetch-weights
 
 viz: setup
 	$(BIN)/kedro viz run --env $(or $(ENV),base)

@@ -24,9 +24,10 @@ OTHERS = {
     "segnet_skip, dilated": lambda width: NetworkMetadata("segnet_skip", {"width": width, "context": "dilated"}),
     "unet_lite, lite0": lambda width: NetworkMetadata("unet_lite", {"encoder": "lite0"}),
     "unet_lite, lite2": lambda width: NetworkMetadata("unet_lite", {"encoder": "lite2"}),
+    "u2netp": lambda width: NetworkMetadata("u2netp"),
     **{f"monai, {env}": _read_options(env) for env in ("attention_unet", "residual_unet", "unet_plus_plus")},
 }
-"""Other architectures, which are measured once. unet_lite and monai ignore the width."""
+"""Other architectures, which are measured once. unet_lite, u2netp and monai ignore the width."""
 HEIGHT, WIDTH = 192, 256
 
 

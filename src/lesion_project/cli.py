@@ -159,16 +159,16 @@ def import_ph2_command(source: Path, target: Path | None) -> None:
     click.echo(import_ph2(source, target or project / "data" / "01_raw" / "ph2"))
 
 
-@cli.command("fetch-encoders")
+@cli.command("fetch-weights")
 @click.argument("names", nargs=-1)
 @_plain_errors
-def fetch_encoders_command(names: tuple[str, ...]) -> None:
-    """Download pretrained encoder weights to data/01_raw/encoders: the given NAMES, or all."""
-    from lesion_segmentation.model.encoders import PUBLISHED, fetch_encoder
+def fetch_weights_command(names: tuple[str, ...]) -> None:
+    """Download pretrained weights to data/01_raw/pretrained: the given NAMES, or all."""
+    from lesion_segmentation.model.pretrained import PUBLISHED, fetch_pretrained
 
     project = find_kedro_project(Path.cwd()) or Path.cwd()
     for name in names or PUBLISHED:
-        path = fetch_encoder(name, project / "data" / "01_raw" / "encoders")
+        path = fetch_pretrained(name, project / "data" / "01_raw" / "pretrained")
         click.echo(f"{name}: {path} ({PUBLISHED[name].license}, from {PUBLISHED[name].package})")
 
 

@@ -26,6 +26,7 @@ NETWORKS = {
     "segnet by indices": ("segnet", {"width": 0.0625, "unpooling": "indices"}),
     "segnet_skip": ("segnet_skip", {"width": 0.0625, "context": "dilated"}),
     "unet_lite": ("unet_lite", {"decoder": [8, 8, 8, 8]}),
+    "u2netp": ("u2netp", {}),
     "monai": ("monai", {"network": "BasicUNet", "arguments": {"features": [8, 8, 8, 8, 8, 8], "norm": "batch"}}),
 }
 

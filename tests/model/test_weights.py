@@ -119,7 +119,7 @@ def test_impossible_scaling_is_refused(network, tmp_path, changes, words):
 
 
 @pytest.mark.parametrize(("limit", "value"), [("MAX_MODULES", 20), ("MAX_PARAMETERS", 2_000)])
-@pytest.mark.parametrize("architecture", ["segnet", "segnet_skip", "unet_lite", "monai"])
+@pytest.mark.parametrize("architecture", ["segnet", "segnet_skip", "unet_lite", "u2netp", "monai"])
 def test_building_stops_at_limits(architecture, limit, value, monkeypatch):
     options = {"network": "UNet", "arguments": {"channels": [16, 32, 64], "strides": [2, 2]}}
     monkeypatch.setattr(weights_module, limit, value)
@@ -153,6 +153,7 @@ def test_titles_name_networks_in_words():
         ("segnet", {"width": 1, "unpooling": "nearest"}, "SegNet-v2 at width 1, nearest-neighbor unpooling"),
         ("segnet_skip", {"width": 0.25}, "SegNet with skips at width 0.25"),
         ("unet_lite", {}, "U-Net on EfficientNet-Lite0"),
+        ("u2netp", {}, "U²-Net-p"),
         (
             "monai",
             {"network": "AttentionUnet", "arguments": {"channels": [4, 8], "strides": [2]}},

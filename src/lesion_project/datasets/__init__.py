@@ -5,5 +5,5 @@ from lesion_project.datasets.arrays import CaseArrays
 from lesion_project.datasets.atomic import Figure, OptionalFile, Record, Table, Text
 from lesion_project.datasets.cases import JoinedCases, OwnCases, SyntheticCases
 from lesion_project.datasets.mlflow_runs import RunArtifact, TrainedNetworks
-from lesion_project.datasets.network import EncoderFolder, NetworkDataset, TrainingCheckpoint
+from lesion_project.datasets.network import NetworkDataset, PretrainedFolder, TrainingCheckpoint
 from lesion_project.datasets.predictions import PredictArguments

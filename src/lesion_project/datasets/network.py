@@ -1,4 +1,4 @@
-"""Networks, encoder weights and the training checkpoint in the catalog."""
+"""Networks, pretrained weights and the training checkpoint in the catalog."""
 
 import json
 from collections.abc import Callable
@@ -36,17 +36,17 @@ class NetworkDataset(AtomicFile):
         return JSONPreview(json.dumps({**described, "tensors": shapes}))
 
 
-class EncoderFolder(ReadOnlyDataset):
-    """Encoder weights, which `make encoders` downloads, as a mapping from name to a function that reads them."""
+class PretrainedFolder(ReadOnlyDataset):
+    """Pretrained weights, which `make weights` downloads, as a mapping from name to a function that reads them."""
 
     def __init__(self, path: str, metadata: Metadata = None) -> None:
         super().__init__(metadata)
         self._path = Path(path)
 
     def load(self) -> dict[str, Callable[[], Any]]:
-        from lesion_segmentation.model.encoders import read_encoder
+        from lesion_segmentation.model.pretrained import read_pretrained
 
-        return {file.stem: partial(read_encoder, file) for file in sorted(self._path.glob("*.safetensors"))}
+        return {file.stem: partial(read_pretrained, file) for file in sorted(self._path.glob("*.safetensors"))}
 
 
 class TrainingCheckpoint(ReadOnlyDataset):

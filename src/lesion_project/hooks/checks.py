@@ -233,9 +233,10 @@ def _check_network(settings: TrainingSettings, image_size: ImageSize, catalog: D
         raise InputError(
             f"training.encoder_learning_rate is set, but {settings.architecture} has no encoder. Use null."
         )
-    initialization = choose_initialization(catalog.load("encoders"), catalog.load("trained_networks"), settings)
-    if initialization.encoder is not None:
-        network.load_encoder(initialization.encoder.tensors)
+    pretrained_weights, trained_networks = catalog.load("pretrained_weights"), catalog.load("trained_networks")
+    initialization = choose_initialization(pretrained_weights, trained_networks, settings)
+    if initialization.pretrained is not None:
+        network.load_pretrained(initialization.pretrained.tensors)
 
 
 def _check_batch(catalog: DataCatalog, parameters: Mapping[str, Any]) -> None:

@@ -52,7 +52,7 @@ class NetworkMetadata:
             12 digits of the SHA-256 of its pixels.
         seen_unnamed: Sources of training images that `seen` does not list.
         initialized_from: MLflow run id of the network that provided the initial weights, or the name of pretrained
-            encoder weights.
+            weights.
         mlflow_run_id, commit: The run that trained the network, and the git commit of its code.
         license: License of the weights, if they are distributed.
     """
@@ -187,17 +187,15 @@ class Network(nn.Module):
         self.load_state_dict(tensors, strict=False, assign=assign)
 
     def published_names(self) -> dict[str, str]:
-        """Return the published name of each tensor of the encoder; empty if there are no pretrained weights for it."""
+        """Return the published name of each tensor that pretrained weights initialize; empty if there are none."""
         return {}
 
-    def load_encoder(self, published: Mapping[str, Tensor]) -> None:
-        """Initialize the encoder from pretrained weights, given under their published names."""
+    def load_pretrained(self, published: Mapping[str, Tensor]) -> None:
+        """Initialize the encoder, or all of the network, from pretrained weights, given under their published names."""
         names, architecture = self.published_names(), self.metadata.architecture
         if not names:
-            raise InputError(
-                f"There are no pretrained encoder weights for {architecture}. Leave out training.encoder_weights."
-            )
-        own = dict(self.encoder.state_dict())
+            raise InputError(f"There are no pretrained weights for {architecture}. Leave out training.encoder_weights.")
+        own = self.state_dict()
         wrong = [
             f"{theirs} is {'missing' if theirs not in published else tuple(published[theirs].shape)}, "
             f"expected {tuple(own[ours].shape)}"
@@ -207,7 +205,7 @@ class Network(nn.Module):
         if wrong:
             raise InputError(
                 f"The weights do not fit {self.title}: {pluralize(len(wrong), 'wrong tensor')}, such as {wrong[0]}. "
-                "Set training.encoder_weights to those of its encoder."
+                "Set training.encoder_weights to those of this architecture."
             )
         with torch.no_grad():
             for ours, theirs in names.items():

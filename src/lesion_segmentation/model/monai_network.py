@@ -108,7 +108,7 @@ def _find_arguments(build: Callable[..., nn.Module], arguments: dict[str, Any]) 
     if fetching:
         raise ValueError(
             f"options.arguments.{fetching[0]} would download weights, but a run must not download anything. Omit it. "
-            "For an encoder that was pretrained on ImageNet, use unet_lite (make encoders)."
+            "For an encoder that was pretrained on ImageNet, use unet_lite (make weights)."
         )
     fixed = {"pretrained": False} if "pretrained" in known else {}
     task = {name: value for name, value in _TASK_ARGUMENTS.items() if name in known}

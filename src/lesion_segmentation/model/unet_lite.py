@@ -63,7 +63,7 @@ class UNetLite(Network):
         return logits
 
     def published_names(self) -> dict[str, str]:
-        return name_as_published(self.encoder)
+        return {f"encoder.{ours}": theirs for ours, theirs in name_as_published(self.encoder).items()}
 
 
 def _block(inputs: int, outputs: int) -> list[nn.Module]:

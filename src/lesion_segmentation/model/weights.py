@@ -17,6 +17,7 @@ from lesion_segmentation.model.metadata import Network, NetworkMetadata
 from lesion_segmentation.model.monai_network import MonaiNetwork, MonaiOptions
 from lesion_segmentation.model.segnet import SegNet, SegNetOptions
 from lesion_segmentation.model.segnet_skip import SegNetSkip, SegNetSkipOptions
+from lesion_segmentation.model.u2netp import U2NetP, U2NetPOptions
 from lesion_segmentation.model.unet_lite import UNetLite, UNetLiteOptions
 
 MAX_MODULES, MAX_PARAMETERS = 20_000, 500_000_000
@@ -33,6 +34,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "segnet": Architecture(SegNet, SegNetOptions),
     "segnet_skip": Architecture(SegNetSkip, SegNetSkipOptions),
     "unet_lite": Architecture(UNetLite, UNetLiteOptions),
+    "u2netp": Architecture(U2NetP, U2NetPOptions),
     "monai": Architecture(MonaiNetwork, MonaiOptions),
 }
 """Architectures by name. A network takes its options as keywords and sets `metadata`."""

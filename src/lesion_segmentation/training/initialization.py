@@ -1,4 +1,4 @@
-"""Initialization of a network: fresh weights, a pretrained encoder, or the weights of an earlier training."""
+"""Initialization of a network: fresh weights, published pretrained ones, or those of an earlier training."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -11,8 +11,8 @@ import torch
 
 from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.model import Network, NetworkMetadata, build_network, check_options
-from lesion_segmentation.model.encoders import EncoderWeights, find_encoder
 from lesion_segmentation.model.metadata import Triple
+from lesion_segmentation.model.pretrained import PretrainedWeights, find_pretrained
 from lesion_segmentation.training.settings import TrainingSettings
 
 HASH_LENGTH = 12
@@ -22,12 +22,12 @@ HASH_LENGTH = 12
 class Initialization(NamedTuple):
     """The initial weights: at most one of the two, or neither for fresh weights."""
 
-    encoder: EncoderWeights | None = None
+    pretrained: PretrainedWeights | None = None
     network: Network | None = None
 
 
 def choose_initialization(
-    encoders: Mapping[str, Callable[[], EncoderWeights]],
+    pretrained_weights: Mapping[str, Callable[[], PretrainedWeights]],
     find_network: Callable[[str], Network],
     settings: TrainingSettings,
 ) -> Initialization:
@@ -37,7 +37,7 @@ def choose_initialization(
         InputError: It does not exist, or its architecture or options differ from those of the settings.
     """
     if settings.init_from is None:
-        return Initialization(find_encoder(encoders, settings.encoder_weights))
+        return Initialization(find_pretrained(pretrained_weights, settings.encoder_weights))
     network = find_network(settings.init_from)
     found = {"architecture": network.metadata.architecture, **network.metadata.options}
     expected = check_options(settings.architecture, settings.network_options)
@@ -64,9 +64,9 @@ def prepare_network(
         initialization: Weights that replace the fresh ones, in the encoder or in the whole network.
 
     Raises:
-        InputError: The architecture or an option is unknown, or the encoder weights do not fit.
+        InputError: The architecture or an option is unknown, or the pretrained weights do not fit.
     """
-    encoder, earlier = initialization or Initialization()
+    pretrained, earlier = initialization or Initialization()
     stream = iter(images)
     first = next(stream)
     height, width, _ = first.shape
@@ -76,13 +76,13 @@ def prepare_network(
     elif settings.scaling == "standardized":
         mean, std = _measure_pixels(chain([first], stream))
         metadata = replace(metadata, input_mean=mean, input_std=std)
-    elif settings.scaling == "encoder" and encoder is not None:
-        metadata = replace(metadata, input_mean=encoder.input_mean, input_std=encoder.input_std)
+    elif settings.scaling == "encoder" and pretrained is not None:
+        metadata = replace(metadata, input_mean=pretrained.input_mean, input_std=pretrained.input_std)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         network = build_network(metadata)
-    if encoder is not None:
-        network.load_encoder(encoder.tensors)
+    if pretrained is not None:
+        network.load_pretrained(pretrained.tensors)
     if earlier is not None:
         network.load_own_state(earlier.own_state())
     return network

@@ -54,7 +54,7 @@ class TrainingSettings(ParameterModel):
     """The parameters `training`.
 
     Attributes:
-        architecture: Name of the network: `segnet`, `segnet_skip`, `unet_lite`, `monai`, or another key of
+        architecture: Name of the network: `segnet`, `segnet_skip`, `unet_lite`, `u2netp`, `monai`, or another key of
             `lesion_segmentation.model.ARCHITECTURES`.
         width: Factor on the number of channels of a SegNet. Other architectures may lack this option.
         unpooling: Unpooling of a SegNet: `indices` puts each value where the maximum was, `nearest` repeats it. Other
@@ -62,8 +62,9 @@ class TrainingSettings(ParameterModel):
         logit_batch_norm: Whether a batch norm follows the last convolution of a SegNet. Other architectures may lack
             this option.
         options: Further options of the architecture.
-        encoder_weights: Pretrained weights that the encoder is initialized from: the name of a file in
-            data/01_raw/encoders without its suffix (`make encoders` downloads them), or null for fresh weights.
+        encoder_weights: Pretrained weights that the encoder is initialized from, or the whole network if it is
+            `u2netp`: the name of a file in data/01_raw/pretrained without its suffix (`make weights` downloads them),
+            or null for fresh weights.
         init_from: Network of an earlier training that this one is initialized from: a weights file, or the id of the
             MLflow run that logged it. Architecture and options must be the same, and its scaling is kept.
         scaling: `raw` feeds 0 to 255, as the paper does; `standardized` uses mean and deviation of the training

@@ -32,7 +32,7 @@ class CheckedInitialization(NamedTuple):
 
 
 def choose_initialization(
-    encoders: Mapping[str, Any],
+    pretrained_weights: Mapping[str, Any],
     trained_networks: Callable[[str], Any],
     scored_samples: pd.DataFrame,
     split: pd.DataFrame,
@@ -42,7 +42,7 @@ def choose_initialization(
     from lesion_segmentation.training import initialization
 
     require_same_split(scored_samples, split)
-    chosen = initialization.choose_initialization(encoders, trained_networks, settings)
+    chosen = initialization.choose_initialization(pretrained_weights, trained_networks, settings)
     earlier = chosen.network
     if earlier is not None:
         initialization.require_unseen(earlier, scored_samples)

@@ -8,7 +8,7 @@ from lesion_project.pipelines.training import nodes
 
 def create_pipeline() -> Pipeline:
     """Create the pipeline from samples and their images and masks to `network` and `training_history`."""
-    choose = ["encoders", "trained_networks", "scored_samples", "split", "params:training"]
+    choose = ["pretrained_weights", "trained_networks", "scored_samples", "split", "params:training"]
     initialize = ["initialization", "sample_images", "guarded_samples", "params:training", "params:image_size",
                   "params:prediction"]  # fmt: skip
     samples = ["sample_images", "sample_masks", "guarded_samples", "params:training"]
