@@ -69,9 +69,11 @@ def make_clone(project: Path) -> None:
             (project / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, project / name)
     (project / ".venv").mkdir()
+    now = time.time()
     for path in (ROOT / ".venv").iterdir():
         if path.name.startswith("."):  # make compares their times with those of the copies
             (project / ".venv" / path.name).touch()
+            os.utime(project / ".venv" / path.name, (now, now))  # equal times, so that make installs nothing
         else:
             (project / ".venv" / path.name).symlink_to(path)
     for name in ("images", "masks"):
@@ -101,7 +103,7 @@ def _run_bash(block: Block, project: Path) -> str:
 def _run_python(block: Block, namespace: dict[str, Any]) -> str:
     try:
         exec(compile(block.text, str(block), "exec"), namespace)
-    except Exception:
+    except (Exception, SystemExit):
         return traceback.format_exc()
     return ""
 

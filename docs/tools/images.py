@@ -15,7 +15,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
@@ -164,21 +164,23 @@ def _running(command: Sequence[object], url: str) -> Iterator[None]:
                 time.sleep(0.5)
         yield
     finally:
-        os.killpg(process.pid, signal.SIGTERM)  # kedro viz serves from a child
+        with suppress(ProcessLookupError):  # it ended by itself
+            os.killpg(process.pid, signal.SIGTERM)  # kedro viz serves from a child
         process.wait(30)
 
 
+FIGURES = "docs/tools/figures.py"
 SYNTHETIC = f"{SOURCES}/data/sources/synthetic.py"
 RELEASED = f"{SOURCES}/released/network.safetensors"
 REGISTRY = {
-    "strip.png": Image(_figure("figures", "draw_strip"), [SYNTHETIC, RELEASED]),
-    "failures.png": Image(_figure("figures", "draw_failures"), [SYNTHETIC, RELEASED]),
-    "segnet_v2.svg": Image(_figure("figures", "draw_network", "segnet", 1.0), [f"{SOURCES}/model/segnet.py"]),
+    "strip.png": Image(_figure("figures", "draw_strip"), [SYNTHETIC, RELEASED, FIGURES]),
+    "failures.png": Image(_figure("figures", "draw_failures"), [SYNTHETIC, RELEASED, FIGURES]),
+    "segnet_v2.svg": Image(_figure("figures", "draw_network", "segnet", 1.0), [f"{SOURCES}/model/segnet.py", FIGURES]),
     "recommended_network.svg": Image(
         _figure("figures", "draw_network", "segnet_skip", 0.25),
-        [f"{SOURCES}/model/segnet.py", f"{SOURCES}/model/segnet_skip.py", "conf/accurate"],
+        [f"{SOURCES}/model/segnet.py", f"{SOURCES}/model/segnet_skip.py", "conf/accurate", FIGURES],
     ),
-    "architecture.svg": Image(_figure("figures", "draw_architecture"), ["pyproject.toml"]),
+    "architecture.svg": Image(_figure("figures", "draw_architecture"), ["pyproject.toml", FIGURES]),
     "iou_and_dice.svg": Image(
         _figure("iou_and_dice", "draw_iou_and_dice", PROJECT / "results"),
         ["docs/tools/iou_and_dice.py", f"{SOURCES}/paper/legacy.py"],

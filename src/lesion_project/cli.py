@@ -67,6 +67,10 @@ def _explain_errors(read: Callable[..., Any], expected: str) -> Callable[..., An
     return reading
 
 
+_LIST = re.compile(r"""=\[([^][,'"]+(?:,[^][,'"]+)*)\](?=,|$)""")
+"""A list in --params without quotes, empty items and lists in it. Kedro refuses those."""
+
+
 def _split_values(context: click.Context, option: click.Parameter, value: Any) -> Any:
     """Split --params with patterns, which YAML would read as aliases, and lists, which Kedro would split.
 
@@ -74,7 +78,7 @@ def _split_values(context: click.Context, option: click.Parameter, value: Any) -
     """
     if isinstance(value, str):
         value = re.sub(r"=(\*[^,]*)", r"='\1'", value)
-        value = re.sub(r"=\[([^][]+)\](?=,|$)", lambda found: "=- " + found[1].replace(",", "\n- "), value)
+        value = _LIST.sub(lambda found: "=- " + found[1].replace(",", "\n- "), value)
     return _split_params(context, option, value)
 
 

@@ -42,7 +42,7 @@ PARAMETER = re.compile("|".join(key for name, model in SETTINGS.items() for key 
 
 def is_known(key: str) -> bool:
     """Return whether a key is a parameter, a node, a namespace or a file."""
-    outside = key.partition(".")[0] in RUNTIME_PARAMETERS or key.endswith(FILES)
+    outside = key.partition(".")[0] in RUNTIME_PARAMETERS or key.rpartition(".")[2] in FILES
     return bool(outside or PARAMETER.fullmatch(key) or any(name.startswith(key) for name in NODES))
 
 

@@ -53,10 +53,9 @@ class OwnCases(ReadOnlyDataset):
         from lesion_segmentation.images.read import open_image
 
         if self._part == "table":
-            if self._table:
-                return read_table(expand_home(self._table), [])
-            table = read_table(None, self._find_files("images") | self._find_files("masks"))
-            if not self._annotation_styles:
+            found = [] if self._table else self._find_files("images") | self._find_files("masks")
+            table = read_table(expand_home(self._table) if self._table else None, found)
+            if not self._annotation_styles or "annotation_style" in table:
                 return table
             return table.merge(read_packaged_table(self._annotation_styles), on="case_id", how="left").fillna("")
         return {case_id: partial(open_image, path) for case_id, path in self._find_files(self._part).items()}

@@ -27,7 +27,8 @@ class U2NetPOptions(ParameterModel):
 
     Attributes:
         batch_norm: Whether a batch norm follows each convolution of a block.
-        annotation_styles: Sources that get an output head of their own, since their experts annotate differently.
+        annotation_styles: Annotation styles with an output head of their own: sources, or values of the column
+            annotation_style of the cases.
     """
 
     batch_norm: bool = False

@@ -65,8 +65,8 @@ async def find_image(request: Request, body: bytes) -> bytes:
     """Return the image in a body: the whole body, or the first file of a form.
 
     Raises:
-        Refusal: The body is neither an image nor a form (415), the form is damaged or contains no file (422), or the
-            body is empty (422).
+        Refusal: The body is empty (422), neither an image nor a form (415), or a damaged form or one without a file
+            (422).
     """
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if not body:

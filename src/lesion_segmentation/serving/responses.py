@@ -59,7 +59,7 @@ def describe(image: RgbImage, prediction: Prediction, with_probability: bool) ->
 def prefers_png(accept: str) -> bool:
     """Return whether a header Accept weights image/png higher than application/json, or as high as any type."""
     weights: dict[str, float] = {}
-    for media_range in accept.lower().replace(" ", "").split(","):
+    for media_range in "".join(accept.lower().split()).split(","):
         media_type, *parameters = media_range.split(";")
         found = [re.fullmatch(r"q=([01](?:\.\d*)?)", parameter) for parameter in parameters]
         weights[media_type] = next((float(weight[1]) for weight in found if weight), 1.0)

@@ -88,7 +88,7 @@ def choose_styles(samples: pd.DataFrame, annotation_styles: Sequence[str]) -> pd
     source = samples["source"] if "source" in samples else pd.Series("", index=samples.index)
     style = samples.get("annotation_style", source)
     chosen = style.where(style.isin(annotation_styles), source)
-    if unknown := sorted(set(chosen) - set(annotation_styles)):
+    if unknown := sorted(name or "an unnamed source" for name in set(chosen) - set(annotation_styles)):
         raise InputError(
             f"training.options.annotation_styles are {', '.join(annotation_styles)}, but there are training images of "
             f"{', '.join(unknown)} that have none of these styles. Add the source to the styles."
