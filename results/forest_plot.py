@@ -1,6 +1,5 @@
-"""Draw the 95% CIs of the models: `python results/forest_plot.py` writes docs/images/forest_plot.svg."""
+"""Draw the 95% CIs of the models. `make docs-images` writes the figure to docs/images/forest_plot.svg."""
 
-from pathlib import Path
 from typing import Any
 
 import benchmark_table as table
@@ -10,7 +9,6 @@ from matplotlib.figure import Figure
 
 from lesion_segmentation.report.style import BLUE, GREEN, ORANGE
 
-IMAGE = table.RESULTS.parent / "docs" / "images" / "forest_plot.svg"
 WIDTH = 7.9
 """Inches: 760 pixels at the resolution of a browser."""
 BASELINES = ("otsu", "mean_mask")
@@ -62,13 +60,3 @@ def _label(axes: Axes, names: list[str], title: str) -> None:
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
-
-
-def main(path: Path = IMAGE) -> None:
-    """Save the figure as an SVG whose bytes depend only on its content."""
-    with rc_context({"svg.hashsalt": "results"}):
-        draw().savefig(path, metadata={"Date": None})
-
-
-if __name__ == "__main__":
-    main()
