@@ -76,7 +76,7 @@ def prediction_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--probabilities", is_flag=True, help="Also write the probabilities as 8-bit grey images."),
         click.option("--no-tta", is_flag=True, help="Turn test-time augmentation off."),
         click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Default: auto."),
-        click.option("--batch-size", type=int, help="Images per forward pass. Default: 8."),
+        click.option("--batch-size", type=int, help="Images that are computed at once. Default: 8."),
         click.option("--shard", metavar="K/N", help="Predict only the K-th of N shards. All shards share OUT."),
         click.option("--truth", type=UserPath(), help="Folder of true masks to score the predictions against."),
     )

@@ -1,10 +1,12 @@
-"""Restoring the number of threads."""
+"""Devices and numbers of threads."""
+
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
 from lesion_segmentation.core.errors import InputError
-from lesion_segmentation.core.hardware import choose_hardware, use_threads
+from lesion_segmentation.core.hardware import choose_hardware, start_single_threads, use_threads
 
 
 def test_use_threads_restores_the_first_count():
@@ -19,3 +21,14 @@ def test_use_threads_restores_the_first_count():
 def test_unknown_device_is_refused_with_a_sentence():
     with pytest.raises(InputError, match="device is 'foo', expected auto, cpu, cuda"):
         choose_hardware("foo")
+
+
+def test_single_threads_leave_other_threads_as_they_are():
+    try:
+        use_threads(3)
+        with start_single_threads() as pool:
+            assert set(pool.map(lambda _: torch.get_num_threads(), range(6))) == {1}
+        with ThreadPoolExecutor(1) as later:
+            assert later.submit(torch.get_num_threads).result() == torch.get_num_threads() == 3
+    finally:
+        use_threads(None)

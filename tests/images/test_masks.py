@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lesion_segmentation.images.masks import binarize
+from lesion_segmentation.images.masks import binarize, count_components
 
 
 def test_mask_contains_pixels_above_the_threshold():
@@ -40,14 +40,17 @@ def find_components(mask: np.ndarray, corners: bool) -> list[set[tuple[int, int]
 
 
 @given(arrays(bool, st.tuples(st.integers(2, 9), st.integers(2, 9))))
-def test_kept_pixels_are_a_largest_component_and_its_holes(mask):
+def test_kept_pixels_are_the_first_largest_component_and_its_holes(mask):
     kept = binarize(mask.astype(float), 0.5, keep_largest_component=True)
-    components = find_components(mask, corners=True)
+    components = sorted(find_components(mask, corners=True), key=min)
     if not components:
         assert not kept.any()
+        assert count_components(mask) == 0
         return
+    assert count_components(mask) == len(components)
     inside = {(int(y), int(x)) for y, x in np.argwhere(kept)}
-    (own,) = [each for each in components if each <= inside and len(each) == max(map(len, components))][:1]
+    own = max(components, key=len)  # of several, the one whose first pixel comes first, row by row
+    assert own <= inside
     around = np.ones((mask.shape[0] + 2, mask.shape[1] + 2), dtype=bool)
     for y, x in own:
         around[y + 1, x + 1] = False

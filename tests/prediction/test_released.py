@@ -14,6 +14,7 @@ from PIL import Image
 from lesion_project.cli import cli
 from lesion_segmentation.cli import main
 from lesion_segmentation.core.errors import InputError
+from lesion_segmentation.core.hardware import use_threads
 from lesion_segmentation.data.sources import synthetic
 from lesion_segmentation.model import load_network
 from lesion_segmentation.prediction import PredictionSettings, load_predictor
@@ -113,3 +114,19 @@ def test_verify_command_explains_missing_ph2(project, monkeypatch):
     result = CliRunner().invoke(cli, ["verify"])
     assert result.exit_code == 1
     assert "make ph2 FROM=" in result.output
+
+
+@pytest.mark.parametrize("flips", ["none", "four"])
+def test_logits_depend_neither_on_other_images_nor_on_the_number_of_threads(flips):
+    """In float32, oneDNN computes other last bits for another batch size or number of threads."""
+    images = np.random.default_rng(0).integers(0, 256, (5, 192, 256, 3), dtype=np.uint8)
+    settings = PredictionSettings(device="cpu", precision="32-true", test_time_augmentation=flips)
+    try:
+        use_threads(1)
+        logits = load_predictor(settings=settings).flip_logits(images)
+        use_threads(3)
+        predictor = load_predictor(settings=settings)
+        assert torch.equal(predictor.flip_logits(images), logits)
+        assert torch.equal(predictor.flip_logits(images[3:4]), logits[:, 3:4])
+    finally:
+        use_threads(None)

@@ -2,8 +2,10 @@
 
 import copy
 import ctypes
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -14,7 +16,7 @@ from lesion_segmentation.core.errors import InputError, RecipeError, pluralize
 
 PRECISIONS = ("auto", "32-true", "bf16-mixed")
 
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # constants of glibc's malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8  # constants of glibc's malloc.h
 _TIMED_IMAGES = 4
 _threads: int | None = None
 """The original number of threads of this process, while `use_threads` has set another one."""
@@ -87,6 +89,7 @@ def keep_freed_memory() -> None:
         return
     set_option(_M_MMAP_MAX, 0)
     set_option(_M_TRIM_THRESHOLD, -1)
+    set_option(_M_ARENA_MAX, 1)  # other arenas, which threads get, always return their blocks
 
 
 def _computes_bf16(device: str) -> bool:
@@ -105,3 +108,24 @@ def use_threads(count: int | None) -> None:
     elif _threads is not None:
         torch.set_num_threads(_threads)
         _threads = None
+
+
+def start_single_threads() -> ThreadPoolExecutor:
+    """Return as many threads as PyTorch uses now, in each of which it computes with this one thread only.
+
+    Together they are faster than one computation on all cores, in particular if other threads or processes are busy,
+    and results do not depend on their number.
+    """
+    count = torch.get_num_threads()
+    started = threading.Barrier(count + 1)
+    pool = ThreadPoolExecutor(count, "network", _use_one_thread)
+    for _ in range(count):
+        pool.submit(started.wait)
+    started.wait()
+    torch.set_num_threads(count)  # since each thread of the pool has set the number for all threads that start later
+    return pool
+
+
+def _use_one_thread() -> None:
+    torch.get_num_threads()  # the first call in a thread sets its number, and would later undo the next line
+    torch.set_num_threads(1)

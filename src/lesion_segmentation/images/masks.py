@@ -2,6 +2,8 @@
 
 import numpy as np
 
+_EIGHT_NEIGHBOURS = np.ones((3, 3))
+
 
 def binarize(probability: np.ndarray, threshold: float, keep_largest_component: bool = False) -> np.ndarray:
     """Return the boolean mask (H, W) of the pixels whose probability (H, W) is above the threshold.
@@ -16,15 +18,39 @@ def binarize(probability: np.ndarray, threshold: float, keep_largest_component: 
 def select_largest_component(mask: np.ndarray) -> np.ndarray:
     """Return the largest connected component of a boolean mask (H, W) with its holes filled.
 
-    Pixels that touch at a corner are connected. An empty mask stays empty.
+    Pixels that touch at a side or a corner are connected. Of several largest components, the one whose first pixel
+    comes first, row by row, is kept. Holes are background that is enclosed by pixels that touch at a side or a corner.
+    An empty mask stays empty.
     """
-    from scipy.ndimage import binary_fill_holes, label
+    from scipy.ndimage import label  # late import: commands that predict nothing start without scipy
 
-    labels, count = label(mask, np.ones((3, 3)))
-    if count > 1:
-        mask = labels == 1 + np.bincount(labels.ravel())[1:].argmax()
-    filled: np.ndarray = binary_fill_holes(mask)
+    filled = np.zeros_like(mask)
+    if mask.any():
+        box = find_box(mask)
+        labels, count = label(mask[box], _EIGHT_NEIGHBOURS)
+        component = mask[box]
+        if count > 1:
+            component = labels == np.bincount(labels[component]).argmax()
+        # Only background that touches the edge of the box is outside. The frame connects its parts to one component,
+        # the first, and it is labelled by its four neighbours, since diagonal ones do not connect across a lesion.
+        outside, _ = label(np.pad(~component, 1, constant_values=True))
+        filled[box] = (outside != 1)[1:-1, 1:-1]
     return filled
+
+
+def count_components(mask: np.ndarray) -> int:
+    """Count the connected components of a boolean mask (H, W), whose pixels touch at a side or a corner."""
+    from scipy.ndimage import label
+
+    return int(label(mask[find_box(mask)], _EIGHT_NEIGHBOURS)[1]) if mask.any() else 0
+
+
+def find_box(mask: np.ndarray) -> tuple[slice, slice]:
+    """Return the rows and columns of the bounding box of a boolean mask (H, W) that is not empty."""
+    rows = np.flatnonzero(mask.any(axis=1))
+    top, bottom = int(rows[0]), int(rows[-1]) + 1
+    columns = np.flatnonzero(mask[top:bottom].any(axis=0))
+    return slice(top, bottom), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
 def trace_contours(mask: np.ndarray) -> list[np.ndarray]:

@@ -12,14 +12,19 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from lesion_segmentation.core.errors import InputError
-from lesion_segmentation.core.hardware import choose_hardware, explain_out_of_memory, keep_freed_memory
+from lesion_segmentation.core.hardware import (
+    choose_hardware,
+    explain_out_of_memory,
+    keep_freed_memory,
+    start_single_threads,
+)
 from lesion_segmentation.core.parameter_model import describe_errors
 from lesion_segmentation.images.masks import binarize
 from lesion_segmentation.images.resize import Framing, Resizing, resize_image, restore_probability
 from lesion_segmentation.model import Network, NetworkMetadata, load_network
 from lesion_segmentation.model.metadata import Scaling, Triple
 from lesion_segmentation.prediction.input_images import read_input_image
-from lesion_segmentation.prediction.networks import FLIPS, ModuleNetwork, fuse_batch_norms
+from lesion_segmentation.prediction.networks import FLIPS, Flip, ModuleNetwork, fuse_batch_norms
 from lesion_segmentation.prediction.settings import (
     FOLLOW_WEIGHTS,
     NOT_FINITE,
@@ -51,7 +56,7 @@ class Predictor:
         device: A PyTorch device name, or `auto` for a GPU if there is one, else the CPU.
         precision: `32-true` for float32; `auto` for bfloat16 if the device computes with it, else float32.
             results/measurements/accuracy.csv has its effect on the scores.
-        batch_size: Number of images per forward pass. Masks do not depend on it.
+        batch_size: Number of images that are computed at once. Masks do not depend on it.
         **options: Any of the `MaskOptions`.
 
     Raises:
@@ -81,13 +86,17 @@ class Predictor:
         hardware = choose_hardware(str(device), precision)
         self._head = network.find_annotation_style(settings.annotation_style)
         self.annotation_style = network.annotation_styles[self._head] if network.annotation_styles else None
-        self.flips = FLIPS[self.test_time_augmentation]
         self.batch_size, self.precision = settings.batch_size, hardware.precision
         self._device = torch.device(hardware.device)
         self._dtype = torch.bfloat16 if hardware.precision == "bf16-mixed" else torch.float32
         self._scaling = Scaling(network.metadata, self._device)
         fused = fuse_batch_norms(network)
         self._network = fused.to(self._device, self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        # oneDNN's results depend on the batch size and the number of threads. On the CPU, an image is therefore always
+        # computed alone, two flips at a time, each pair by one thread.
+        self._threads = start_single_threads() if self._device.type == "cpu" else None
+        flips, size = FLIPS[self.test_time_augmentation], 2 if self._threads else 4
+        self._passes = [flips[start : start + size] for start in range(0, len(flips), size)]
 
     @classmethod
     def from_module(
@@ -103,7 +112,8 @@ class Predictor:
         """Prepare any PyTorch module that maps scaled images (N, 3, H, W) to the logits (N, 1, H, W) of lesion.
 
         Images are resized to the input size (height and width) and scaled as the `NetworkMetadata` say, from pixels of
-        0 to 255. The other arguments are those of `Predictor`. An InputError is raised if the module does not fit.
+        0 to 255. The other arguments are those of `Predictor`. An InputError is raised if the module does not fit. On
+        the CPU, several threads call the module at the same time.
         """
         given = NetworkMetadata(
             type(module).__name__, {}, input_size, resizing, framing, input_mean=input_mean, input_std=input_std
@@ -162,19 +172,22 @@ class Predictor:
             return image
         return resize_image(image, *size, self.metadata.resizing, self.metadata.framing)
 
-    @torch.inference_mode()
     def flip_logits(self, images: Sequence[np.ndarray]) -> Tensor:
         """Return logits, float32 (flips, N, H, W), for N images, uint8 (H, W, 3), of the network's input size."""
-        # oneDNN sums in another order for a batch of one, so the last bit of the logits would depend on the batch size.
-        batch = [*images, *images] if len(images) == 1 and self._dtype == torch.float32 else images
-        pixels = torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2).to(self._device).float()
-        scaled = self._scaling(pixels)
-        logits = [flip.undo(self._forward(flip.apply(scaled))) for flip in self.flips]
-        return torch.stack(logits)[:, : len(images), 0]
+        if self._threads is None:
+            return torch.cat([self._forward(images, flips) for flips in self._passes])
+        parts = [[self._threads.submit(self._forward, [image], flips) for flips in self._passes] for image in images]
+        return torch.cat([torch.cat([part.result() for part in of_image]) for of_image in parts], dim=1)
 
-    def _forward(self, scaled: Tensor) -> Tensor:
-        logits: Tensor = self._network(scaled.to(self._dtype, memory_format=torch.channels_last))
-        return logits[:, self._head : self._head + 1].float()
+    @torch.inference_mode()
+    def _forward(self, images: Sequence[np.ndarray], flips: Sequence[Flip]) -> Tensor:
+        """Return the logits (flips, N, H, W) of one batch of all images under some flips of one orientation."""
+        pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).to(self._device).float()
+        scaled = self._scaling(pixels)
+        batch = torch.cat([flip.apply(scaled) for flip in flips])
+        logits = self._network(batch.to(self._dtype, memory_format=torch.channels_last))
+        maps = logits[:, self._head].float().chunk(len(flips))
+        return torch.stack([flip.undo(upright) for flip, upright in zip(flips, maps, strict=True)])
 
 
 def predict(

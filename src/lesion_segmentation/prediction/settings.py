@@ -49,7 +49,7 @@ class PredictionSettings(ParameterModel):
         probabilities: Also write probabilities as grey images.
         device: `auto` uses a GPU if there is one.
         precision: `auto` uses bfloat16 if the hardware computes with it, else float32.
-        batch_size: Number of images per forward pass. Masks do not depend on it.
+        batch_size: Number of images that are computed at once. Masks do not depend on it.
     """
 
     threshold: float | None = Field(None, ge=0, le=1)

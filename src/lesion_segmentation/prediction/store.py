@@ -1,7 +1,6 @@
 """Store for the predictions of many images, in a local folder or an object store."""
 
 import hashlib
-import io
 import itertools
 import json
 import os
@@ -14,10 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from filelock import FileLock
-from PIL import Image
 
 from lesion_segmentation.core.atomic_files import atomic_write, is_alive
 from lesion_segmentation.core.errors import InputError
@@ -121,12 +118,10 @@ class PredictionStore:
             or row.fingerprint != tuple(image.fingerprint)
         ]
 
-    def write_images(self, image: ImageFile, arrays: Mapping[str, np.ndarray]) -> None:
-        """Write uint8 arrays (H, W) or (H, W, 3), keyed by their kind, as `<stem>_<kind>.png`."""
-        for kind, array in arrays.items():
-            content = io.BytesIO()
-            Image.fromarray(array).save(content, "PNG", compress_level=1)
-            self._write(f"{image.stem}_{kind}.png", content.getvalue())
+    def write_images(self, image: ImageFile, files: Mapping[str, bytes]) -> None:
+        """Write PNG files, keyed by their kind, as `<stem>_<kind>.png`."""
+        for kind, content in files.items():
+            self._write(f"{image.stem}_{kind}.png", content)
 
     def add(self, image: ImageFile, row: Mapping[str, Any]) -> None:
         """Add the row of an image. All output files of the image must have been written before."""

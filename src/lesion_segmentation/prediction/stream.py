@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 
 from lesion_segmentation.core.errors import InputError, first_line
 from lesion_segmentation.core.storage import StoragePath
+from lesion_segmentation.images.png import encode_mask, encode_png
 from lesion_segmentation.images.read import RgbImage
 from lesion_segmentation.prediction.description import describe_prediction
 from lesion_segmentation.prediction.input_images import ImageFile, read_input_image, require_side
@@ -122,12 +123,12 @@ def _write(
     probability, mask = each.prediction
     try:
         row = {**describe_prediction(probability, mask, *each.image), "seconds": round(each.seconds, 4)}
-        arrays = {"mask": np.where(mask, 255, 0).astype(np.uint8)}
+        files = {"mask": encode_mask(mask)}
         if settings.overlays:
-            arrays["overlay"] = draw_contour(each.image.pixels, mask)
+            files["overlay"] = encode_png(draw_contour(each.image.pixels, mask))
         if settings.probabilities:
-            arrays["probability"] = np.round(255 * probability).astype(np.uint8)
-        store.write_images(each.file, arrays)
+            files["probability"] = encode_png(np.round(255 * probability).astype(np.uint8))
+        store.write_images(each.file, files)
     except InputError:  # a full disk or unreachable storage affects all images
         raise
     except (OSError, ValueError, MemoryError) as error:

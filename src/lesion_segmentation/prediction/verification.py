@@ -27,7 +27,7 @@ def verify(weights: Path, cases: Path, figures: Mapping[str, float], batch_size:
         cases: A folder with images and masks, as `kedro import-ph2` writes it.
         figures: The expected dice, iou and accuracy as fractions, and the number of cases. Another number of cases
             raises an InputError.
-        batch_size: Number of images per forward pass.
+        batch_size: Number of images that are computed at once.
 
     Returns:
         Columns score, found, expected, agrees; one row per score.

@@ -6,9 +6,9 @@ import re
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from lesion_segmentation.images.masks import trace_contours
+from lesion_segmentation.images.png import encode_mask, encode_png
 from lesion_segmentation.images.read import ImageTooLarge, RgbImage, UnreadableImage, read_rgb
 from lesion_segmentation.prediction import Prediction
 from lesion_segmentation.prediction.description import describe_prediction
@@ -50,9 +50,9 @@ def describe(image: RgbImage, prediction: Prediction, with_probability: bool) ->
     answer: dict[str, Any] = {name: None if value == "" else value for name, value in row.items()}
     answer["flag"] = row["flag"].split()
     answer["contour"] = [line.tolist() for line in trace_contours(mask)]
-    answer["mask"] = base64.b64encode(to_png(255 * mask)).decode()
+    answer["mask"] = base64.b64encode(encode_mask(mask)).decode()
     if with_probability:
-        answer["probability"] = base64.b64encode(to_png(np.round(255 * probability))).decode()
+        answer["probability"] = base64.b64encode(encode_png(np.round(255 * probability).astype(np.uint8))).decode()
     return answer
 
 
@@ -65,10 +65,3 @@ def prefers_png(accept: str) -> bool:
         weights[media_type] = next((float(weight[1]) for weight in found if weight), 1.0)
     png = weights.get("image/png", 0.0)
     return png > weights.get("application/json", 0.0) and png >= weights.get("*/*", 0.0)
-
-
-def to_png(grey: np.ndarray) -> bytes:
-    """Encode grey levels (H, W), 0 to 255, as a PNG file."""
-    file = io.BytesIO()
-    Image.fromarray(grey.astype(np.uint8)).save(file, "PNG", compress_level=1)
-    return file.getvalue()

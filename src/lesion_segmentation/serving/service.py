@@ -20,12 +20,13 @@ from starlette.requests import ClientDisconnect
 from lesion_segmentation import __version__
 from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.core.parameter_model import ParameterModel
+from lesion_segmentation.images.png import encode_mask
 from lesion_segmentation.images.read import read_pixel_count
 from lesion_segmentation.prediction import Prediction, Predictor
 from lesion_segmentation.prediction.settings import NOT_FINITE
 from lesion_segmentation.serving.batching import Batcher
 from lesion_segmentation.serving.limits import Capacity, Refusal, find_image, read_body
-from lesion_segmentation.serving.responses import decode, describe, prefers_png, to_png
+from lesion_segmentation.serving.responses import decode, describe, prefers_png
 
 logger = logging.getLogger(__name__)
 NOTICE = "For research. Not a medical device."
@@ -44,7 +45,7 @@ class ServiceSettings(ParameterModel):
             While all images in memory have twice as many, further ones are refused with status 429.
         max_waiting: Maximum number of images in memory. Further images are refused with status 429.
         seconds: Time limit for the arrival of a body (status 408) and for its prediction (status 503).
-        batch_size: Images per forward pass.
+        batch_size: Images that are computed at once.
         connections: Maximum number of open connections. Further ones are refused with status 503.
     """
 
@@ -158,7 +159,7 @@ class Service:
             image = await in_thread(decode, content, self.settings.max_pixels, self.predictor.metadata.input_size)
             prediction = await _predict_until_disconnect(request, self.batcher.predict(image.pixels))
             if as_png:
-                return await in_thread(to_png, 255 * prediction.mask)
+                return await in_thread(encode_mask, prediction.mask)
             return await in_thread(describe, image, prediction, probability)
 
 
