@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from lesion_segmentation.core.errors import InputError
+from lesion_segmentation.core.hardware import use_threads
 from lesion_segmentation.model.metadata import Scaling
 from lesion_segmentation.paper import legacy_scores
 from lesion_segmentation.prediction import predict
@@ -172,6 +173,23 @@ def test_fit_detects_divergence_in_the_last_update(data, monkeypatch):
     monkeypatch.setattr(Trainer, "run_epoch", spoil)
     with pytest.raises(InputError, match=r"diverged in its last update: 1 of the network's tensors"):
         fit(data, TrainingSettings(**QUICK))
+
+
+@pytest.mark.parametrize(("threads", "seconds", "warned"), [
+    (2, (10, 9, 12, 40, 50), [4]), (2, (10, 9, 18, 20), []), (1, (10, 9, 40), []), (2, (40, 9, 9), []),
+])  # fmt: skip
+def test_epoch_that_a_busy_processor_delays_is_reported_once(data, monkeypatch, caplog, threads, seconds, warned):
+    def run(self, epoch, *_):
+        return {"epoch": epoch, "train_dice": 0.5, "seconds": seconds[epoch - 1]}
+
+    monkeypatch.setattr(Trainer, "run_epoch", run)
+    try:
+        fit(data, TrainingSettings(**QUICK | {"epochs": len(seconds), "threads": threads}))
+    finally:
+        use_threads(None)
+    sentences = [record.getMessage() for record in caplog.records if "training.threads=1" in record.getMessage()]
+    assert [int(sentence.split()[1]) for sentence in sentences] == warned
+    assert all("took 40 seconds, the fastest one 9" in each and "at most 18 seconds" in each for each in sentences)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Any
 
 import lightning
 import pandas as pd
+import torch
 from lightning.fabric.plugins.environments import LightningEnvironment
 from tqdm.auto import tqdm
 
@@ -75,12 +76,14 @@ def fit(
     history = _resume(trainer, checkpoint_file if settings.resume else None, configuration, callbacks)
     counts = f"{len(train)} training and {pluralize(len(validation), 'validation sample')}"
     logger.info("Training on %s in %s: %s", *hardware, counts)
+    resumed, warned = len(history), hardware.device != "cpu"
     for epoch in _epochs(history, settings.epochs):
         with explain_out_of_memory(settings.batch_size, "training.batch_size"):
             history.append(trainer.run_epoch(epoch, train, validation, subsets["train"]))
         if checkpoint_file is not None and (epoch == settings.epochs or checkpoint_file.is_due()):
             checkpoint_file.write(Checkpoint(*trainer.state(), history, configuration, callbacks.run_id))
         callbacks.on_epoch(history[-1])
+        warned = warned or _warn_if_processor_is_busy(history[resumed:])
     network = trainer.averaged.network.cpu()
     trainer.require_finite_weights()
     return network, pd.DataFrame(history)
@@ -119,6 +122,23 @@ def _epochs(history: list[dict[str, float]], count: int) -> Iterator[int]:
             yield epoch
             shown = {name: history[-1][name] for name in ("train_dice", "validation_dice") if name in history[-1]}
             progress.set_postfix({name: f"{value:.3f}" for name, value in shown.items()})
+
+
+def _warn_if_processor_is_busy(history: list[dict[str, float]]) -> bool:
+    """Warn if the last epoch would have been faster with one thread, and return whether it is so.
+
+    Several threads wait for each other in every layer, so one that another process delays delays them all. One thread
+    takes at most as many times the fastest epoch as there are threads.
+    """
+    threads, fastest, last = torch.get_num_threads(), min(row["seconds"] for row in history), history[-1]["seconds"]
+    if threads == 1 or last < 1.25 * threads * fastest:
+        return False
+    logger.warning(
+        "Epoch %d took %.0f seconds, the fastest one %.0f. Probably another process uses the processor. With "
+        "training.threads=1, such an epoch would take at most %.0f seconds. Results differ in their last digits",
+        history[-1]["epoch"], last, fastest, threads * fastest,
+    )  # fmt: skip
+    return True
 
 
 def _resume(
