@@ -4,8 +4,16 @@ import numpy as np
 import pytest
 
 from lesion_segmentation.evaluation import intervals
-from lesion_segmentation.evaluation.intervals import mean_interval, pooled_interval
+from lesion_segmentation.evaluation.intervals import bootstrap_intervals, mean_interval
 from lesion_segmentation.evaluation.scores import COUNTS, score_counts
+
+
+def pooled_interval(counts, metric):
+    """Return the interval of a score of the pixels of all cases."""
+    return bootstrap_intervals(counts, lambda columns: score_counts(*(columns[name].sum(-1) for name in COUNTS)))[
+        metric
+    ]
+
 
 pytestmark = pytest.mark.published
 
@@ -51,7 +59,9 @@ def test_pooled_intervals_resample_cases_not_pixels():
 
 
 def test_percentiles_replace_an_undefined_interval(monkeypatch):
-    found = SimpleNamespace(confidence_interval=(np.nan, np.nan), bootstrap_distribution=np.arange(1001.0))
+    found = SimpleNamespace(
+        confidence_interval=(np.array([np.nan]), np.array([np.nan])), bootstrap_distribution=np.arange(1001.0)[None]
+    )
     monkeypatch.setattr("scipy.stats.bootstrap", lambda *_, **__: found)
     assert mean_interval(np.array([0.0, 1.0])) == (25, 975)
 

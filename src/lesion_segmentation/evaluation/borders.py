@@ -4,6 +4,8 @@ import warnings
 
 import numpy as np
 
+from lesion_segmentation.images.masks import find_box
+
 BORDER_METRICS = ("boundary_iou", "border_error_share")
 DISTANCE_METRICS = ("hd95", "asd", "hd95_percent", "asd_percent")
 BOUNDARY_WIDTH = 0.02
@@ -19,6 +21,9 @@ def score_border(prediction: np.ndarray, mask: np.ndarray) -> dict[str, float]:
     wrong pixels that lie within two pixels of the expert's border. It is 0 if no pixel is wrong.
     """
     width = max(1, round(BOUNDARY_WIDTH * float(np.hypot(*mask.shape))))
+    if (prediction | mask).any():
+        box = find_box(prediction | mask, margin=BORDER_PIXELS)  # no wrong pixel and no border lies outside
+        prediction, mask = prediction[box], mask[box]
     one, other = _boundary(prediction, width), _boundary(mask, width)
     union = (one | other).sum()
     wrong = prediction != mask
@@ -54,17 +59,17 @@ def score_distances(prediction: np.ndarray, mask: np.ndarray) -> dict[str, float
 
 
 def _distances(prediction: np.ndarray, mask: np.ndarray, diagonal: float) -> tuple[float, float]:
-    from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance
-
     if not (prediction.any() and mask.any()):
         distance = diagonal if prediction.any() or mask.any() else 0.0
         return distance, distance
-    pair = (prediction[None, None].astype(np.float32), mask[None, None].astype(np.float32))
+    import torch
+    from monai.metrics.utils import get_edge_surface_distance
+
+    pair = (torch.from_numpy(each.astype(np.float32)) for each in (prediction, mask))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "monai.*always_return_as_numpy", FutureWarning)  # by calls within MONAI 1.5
-        hd95 = compute_hausdorff_distance(*pair, include_background=True, percentile=95)
-        asd = compute_average_surface_distance(*pair, include_background=True, symmetric=True)
-    return float(hd95), float(asd)
+        _, distances, _ = get_edge_surface_distance(*pair, symmetric=True)  # in both directions
+    return max(float(each.quantile(0.95)) for each in distances), float(torch.cat(distances).mean())
 
 
 def _boundary(mask: np.ndarray, width: int) -> np.ndarray:

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from lesion_segmentation.core.errors import InputError, pluralize
-from lesion_segmentation.evaluation.intervals import mean_with_interval
+from lesion_segmentation.evaluation.intervals import mean_rows
 from lesion_segmentation.evaluation.scores import CASE_METRICS
 from lesion_segmentation.evaluation.tables import LABELS, headline_subset, originals
 
@@ -54,16 +54,22 @@ def compare_runs(paired_cases: pd.DataFrame) -> pd.DataFrame:
     labels = [f"{label}_{run}" for label in LABELS for run in ("baseline", "candidate")]
     rows = []
     for subset, part in paired_cases.groupby("subset", sort=False):
-        for metric in COMPARED:
-            baseline, candidate = (part[f"{metric}_{run}"].to_numpy() for run in ("baseline", "candidate"))
-            difference = candidate - baseline
-            differing = int((difference != 0).sum())
-            row = {"subset": subset, "metric": metric, "n": len(part)}
-            row |= {"baseline": baseline.mean(), "candidate": candidate.mean()}
-            row |= mean_with_interval(difference, "difference")
-            row["wilcoxon_p"] = float(wilcoxon(difference).pvalue) if differing else 1.0
-            rows.append({**row, "n_differing": differing, **part.iloc[0][labels]})
-    return pd.DataFrame(rows)
+        baseline, candidate = (
+            part[[f"{metric}_{run}" for metric in COMPARED]].set_axis(COMPARED, axis="columns")
+            for run in ("baseline", "candidate")
+        )
+        differences = candidate - baseline
+        for row in mean_rows(differences, "difference"):
+            metric = row["metric"]
+            differing = int((differences[metric] != 0).sum())
+            test = {
+                "wilcoxon_p": float(wilcoxon(differences[metric]).pvalue) if differing else 1.0,
+                "n_differing": differing,
+            }
+            means = {"baseline": baseline[metric].mean(), "candidate": candidate[metric].mean()}
+            rows.append({"subset": subset, **row, **means, **test, **part.iloc[0][labels]})
+    measured = ["baseline", "candidate", "difference", "low", "high", "wilcoxon_p", "n_differing"]
+    return pd.DataFrame(rows)[["subset", "metric", "n", *measured, *labels]]
 
 
 def find_changed_cases(paired_cases: pd.DataFrame, count: int = 10) -> pd.DataFrame:

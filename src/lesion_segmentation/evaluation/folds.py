@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 import pandas as pd
 
 from lesion_segmentation.core.errors import InputError, pluralize
-from lesion_segmentation.evaluation.intervals import mean_with_interval
+from lesion_segmentation.evaluation.intervals import mean_rows
 from lesion_segmentation.evaluation.scores import CASE_METRICS
 
 
@@ -42,9 +42,8 @@ def summarize_folds(cross_validation_cases: pd.DataFrame) -> pd.DataFrame:
         and mean_of_folds and deviation_of_folds (mean and sample standard deviation of the means of the folds).
     """
     rows = []
-    for metric in (*CASE_METRICS, "loss"):
-        values = cross_validation_cases[metric].to_numpy()
-        of_folds = cross_validation_cases.groupby("fold")[metric].mean()
-        row = {"metric": metric, "n": len(values), "folds": len(of_folds), **mean_with_interval(values)}
-        rows.append({**row, "mean_of_folds": of_folds.mean(), "deviation_of_folds": of_folds.std(ddof=1)})
-    return pd.DataFrame(rows)
+    for row in mean_rows(cross_validation_cases[[*CASE_METRICS, "loss"]]):
+        of_folds = cross_validation_cases.groupby("fold")[row["metric"]].mean()
+        folds = {"mean_of_folds": of_folds.mean(), "deviation_of_folds": of_folds.std(ddof=1)}
+        rows.append({**row, **folds, "folds": len(of_folds)})
+    return pd.DataFrame(rows)[["metric", "n", "folds", "score", "low", "high", "mean_of_folds", "deviation_of_folds"]]

@@ -2,7 +2,7 @@
 
 The method is Efron's, "Better bootstrap confidence intervals" (1987), as implemented by SciPy. It is undefined if all
 resamples lie on one side of the measured value, as happens for a few nearly equal cases. The interval is then that of
-the percentiles of the resamples.
+the percentiles of the resamples. All scores of the same cases are computed from the same resamples.
 """
 
 import warnings
@@ -10,8 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-
-from lesion_segmentation.evaluation.scores import COUNTS, score_counts
+import pandas as pd
 
 DRAWS = 9_999
 """Number of bootstrap resamples."""
@@ -19,55 +18,62 @@ AT_ONCE = 4_000_000
 """Most values that are resampled at once. All resamples of ten thousand cases together would take gigabytes."""
 
 Interval = tuple[float, float]
+Columns = Mapping[Any, np.ndarray]
 
 
 def mean_interval(values: np.ndarray) -> Interval:
     """Return the 95% CI of the mean of values (N,). Equal values give width 0, and fewer than two give (nan, nan)."""
-    return _interval([np.asarray(values, dtype=np.float64)], np.mean)
+    return mean_intervals({"value": values})["value"]
 
 
-def mean_with_interval(values: np.ndarray, name: str = "score") -> dict[str, float]:
-    """Return the mean of values (N,) as `name`, and the limits of its 95% CI as `low` and `high`."""
-    low, high = mean_interval(values)
-    return {name: float(np.mean(values)), "low": low, "high": high}
+def mean_intervals(columns: Columns) -> dict[Any, Interval]:
+    """Return the 95% CI of the mean of each column (N,), as `mean_interval` does."""
+    return bootstrap_intervals(columns, _means)
 
 
-def pooled_interval(counts: Mapping[str, np.ndarray], metric: str) -> Interval:
-    """Return the 95% CI of a pooled score; counts are tp, fp, fn and tn, (N,) each, and cases are resampled."""
-
-    def pooled(*columns: np.ndarray, axis: int = -1) -> np.ndarray:
-        return score_counts(*(column.sum(axis=axis) for column in columns))[metric]
-
-    return _interval([np.asarray(counts[name], dtype=np.float64) for name in COUNTS], pooled)
-
-
-def ratio_interval(part: np.ndarray, whole: np.ndarray) -> Interval:
-    """Return the 95% CI of sum(part) / sum(whole), (N,) each; cases are resampled. The ratio is 0 if the whole is 0."""
-
-    def ratio(part: np.ndarray, whole: np.ndarray, axis: int = -1) -> np.ndarray:
-        total = whole.sum(axis=axis)
-        return np.where(total > 0, part.sum(axis=axis) / np.where(total > 0, total, 1), 0.0)
-
-    return _interval([np.asarray(column, dtype=np.float64) for column in (part, whole)], ratio)
+def mean_rows(table: pd.DataFrame, name: str = "score") -> list[dict[str, Any]]:
+    """Return a row for each column of a table of cases: metric, n, the mean as `name`, and low and high of its CI."""
+    columns = {metric: table[metric].to_numpy() for metric in table}
+    return [
+        {"metric": metric, "n": len(table), name: float(columns[metric].mean()), "low": low, "high": high}
+        for metric, (low, high) in mean_intervals(columns).items()
+    ]
 
 
-def _interval(columns: list[np.ndarray], statistic: Callable[..., Any]) -> Interval:
-    if len(columns[0]) < 2:
-        return float("nan"), float("nan")
-    if all(np.ptp(column) == 0 for column in columns):
-        value = float(statistic(*columns))
-        return value, value
+def _means(columns: Columns) -> dict[str, np.ndarray]:
+    """Return the mean (...) of each column (..., N)."""
+    return {name: np.mean(column, axis=-1) for name, column in columns.items()}
+
+
+def bootstrap_intervals(columns: Columns, compute: Callable[[Columns], Columns]) -> dict[Any, Interval]:
+    """Return the 95% CI of each score that `compute` returns; cases are resampled.
+
+    Args:
+        columns: Values (N,) of N cases.
+        compute: Computes scores (...) from columns (..., N).
+    """
+    columns = {name: np.asarray(column, dtype=np.float64) for name, column in columns.items()}
+    scores, size = compute(columns), len(next(iter(columns.values())))
+    if size < 2:
+        return dict.fromkeys(scores, (float("nan"), float("nan")))
+    if all(np.ptp(column) == 0 for column in columns.values()):
+        return {name: (float(score), float(score)) for name, score in scores.items()}
+
+    def resample(cases: np.ndarray, axis: int = -1) -> np.ndarray:
+        return np.stack(list(compute({name: column.take(cases) for name, column in columns.items()}).values()))
+
     from scipy.stats import DegenerateDataWarning, bootstrap  # takes half a second
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DegenerateDataWarning)
         warnings.filterwarnings("ignore", "invalid value encountered", RuntimeWarning)  # NumPy's warning of the same
-        batch = max(1, AT_ONCE // len(columns[0]))
+        batch = max(1, AT_ONCE // (size * len(columns)))
         found = bootstrap(
-            columns, statistic, n_resamples=DRAWS, confidence_level=0.95, method="BCa", paired=True, vectorized=True,
+            [np.arange(size)], resample, n_resamples=DRAWS, confidence_level=0.95, method="BCa", vectorized=True,
             batch=batch, rng=np.random.default_rng(0),
         )  # fmt: skip
-    low, high = found.confidence_interval
-    if np.isnan(low) or np.isnan(high):  # no resample lies below, or none above, the measured value
-        low, high = np.percentile(found.bootstrap_distribution, [2.5, 97.5])
-    return float(low), float(high)
+    limits = np.stack(found.confidence_interval)
+    # In an undefined interval, no resample lies below, or none above, the measured value.
+    percentiles = np.percentile(found.bootstrap_distribution, [2.5, 97.5], axis=-1)
+    limits = np.where(np.isnan(limits).any(axis=0), percentiles, limits)
+    return {name: (float(low), float(high)) for name, (low, high) in zip(scores, limits.T, strict=True)}

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from lesion_segmentation.evaluation.borders import DISTANCE_METRICS, score_distances
-from lesion_segmentation.evaluation.intervals import mean_with_interval
+from lesion_segmentation.evaluation.intervals import mean_rows
 from lesion_segmentation.evaluation.scores import CASE_METRICS, score_case
 from lesion_segmentation.evaluation.tables import originals
 from lesion_segmentation.images.masks import binarize
@@ -54,13 +54,15 @@ def compare_sizes(case_metrics: pd.DataFrame, case_metrics_native: pd.DataFrame)
     both = cases.merge(case_metrics_native, on=["subset", "case_id"], suffixes=("_resized", "_native"))
     rows = []
     for subset, part in both.groupby("subset", sort=False):
-        protocol = {"protocol": part["protocol_native"].iloc[0]}
-        for metric in CASE_METRICS:
-            resized, native = part[f"{metric}_resized"].to_numpy(), part[f"{metric}_native"].to_numpy()
-            means = {"resized": resized.mean(), "native": native.mean()}
-            difference = mean_with_interval(native - resized, "difference")
-            rows.append({"subset": subset, "metric": metric, "n": len(part), **means, **difference, **protocol})
-    return pd.DataFrame(rows)
+        resized, native = (
+            part[[f"{metric}_{size}" for metric in CASE_METRICS]].set_axis(CASE_METRICS, axis="columns")
+            for size in ("resized", "native")
+        )
+        protocol = part["protocol_native"].iloc[0]
+        for row in mean_rows(native - resized, "difference"):
+            means = {"resized": resized[row["metric"]].mean(), "native": native[row["metric"]].mean()}
+            rows.append({"subset": subset, **row, **means, "protocol": protocol})
+    return pd.DataFrame(rows)[["subset", "metric", "n", "resized", "native", "difference", "low", "high", "protocol"]]
 
 
 def summarize_native(case_metrics_native: pd.DataFrame) -> pd.DataFrame:
@@ -72,8 +74,6 @@ def summarize_native(case_metrics_native: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for subset, part in case_metrics_native.groupby("subset", sort=False):
-        for metric in (*CASE_METRICS, *DISTANCE_METRICS):
-            row = {"subset": subset, "metric": metric, "n": len(part)}
-            score = mean_with_interval(part[metric].to_numpy())
-            rows.append({**row, **score, "protocol": part["protocol"].iloc[0]})
-    return pd.DataFrame(rows)
+        common = {"subset": subset, "protocol": part["protocol"].iloc[0]}
+        rows += [{**common, **row} for row in mean_rows(part[[*CASE_METRICS, *DISTANCE_METRICS]])]
+    return pd.DataFrame(rows)[["subset", "metric", "n", "score", "low", "high", "protocol"]]

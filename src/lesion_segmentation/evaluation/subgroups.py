@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pandas as pd
 
-from lesion_segmentation.evaluation.intervals import mean_interval
+from lesion_segmentation.evaluation.intervals import mean_rows
 from lesion_segmentation.evaluation.tables import headline_subset, originals
 
 TOO_FEW = 8
@@ -33,9 +33,9 @@ def score_subgroups(case_metrics: pd.DataFrame, cases: pd.DataFrame) -> pd.DataF
         for group, members in table.groupby(grouping, sort=True, observed=True):
             row: dict[str, object] = {"subset": subset, "grouping": grouping, "group": str(group), "n": len(members)}
             if len(members) >= TOO_FEW:
-                for score in ("dice", "iou"):
-                    low, high = mean_interval(members[score].to_numpy())
-                    row |= {score: members[score].mean(), f"{score}_low": low, f"{score}_high": high}
+                for mean in mean_rows(members[["dice", "iou"]], "mean"):
+                    score = mean["metric"]
+                    row |= {score: mean["mean"], f"{score}_low": mean["low"], f"{score}_high": mean["high"]}
             rows.append(row)
     columns = ["subset", "grouping", "group", "n", "dice", "dice_low", "dice_high", "iou", "iou_low", "iou_high"]
     return pd.DataFrame(rows).reindex(columns=columns)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lesion_segmentation.core.display_names import name_source
-from lesion_segmentation.evaluation.intervals import mean_interval, pooled_interval, ratio_interval
+from lesion_segmentation.evaluation.intervals import bootstrap_intervals
 from lesion_segmentation.evaluation.scores import (
     CASE_METRICS,
     COUNTS,
@@ -117,15 +117,10 @@ def find_intervals(case_metrics: pd.DataFrame, case_metrics_enhanced: pd.DataFra
     """
     rows: list[dict[str, Any]] = []
     for part, counts, common in _parts(case_metrics, case_metrics_enhanced):
-        wrong = counts["fp"] + counts["fn"]
-        near = part["border_error_share"].to_numpy() * wrong
-        share = near.sum() / wrong.sum() if wrong.any() else 0.0
-        found = [("per_image", name, part[name].mean(), mean_interval(part[name].to_numpy())) for name in CASE_METRICS]
-        found += [
-            ("pooled", name, score, pooled_interval(counts, name)) for name, score in _score_pooled(counts).items()
-        ]
-        found.append(("pooled", "border_error_share", share, ratio_interval(near, wrong)))
-        for average, metric, score, (low, high) in found:
+        columns = {**{name: part[name].to_numpy() for name in CASE_METRICS}, **counts}
+        intervals = bootstrap_intervals(columns, _average)
+        for (average, metric), score in _average(columns).items():
+            low, high = intervals[average, metric]
             rows.append({"average": average, "metric": metric, "score": score, "low": low, "high": high, **common})
     measured = ["average", "metric", "n", "n_undefined", "score", "low", "high"]
     return pd.DataFrame(rows)[["subset", *measured, *LABELS, "threshold_role"]]
@@ -140,9 +135,19 @@ def _parts(*tables: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, dict[str, np.n
             yield part, counts, {**common, "threshold_role": role, **labels_of(part)}
 
 
-def _score_pooled(counts: Mapping[str, np.ndarray]) -> dict[str, float]:
-    pooled = score_counts(*(counts[name].sum() for name in COUNTS))
-    return {name: float(pooled[name]) for name in SCORES}
+def _average(columns: Mapping[str, np.ndarray]) -> dict[tuple[str, str], np.ndarray]:
+    """Average the CASE_METRICS and COUNTS (..., N) of N cases per image and pooled."""
+    means = {("per_image", name): columns[name].mean(axis=-1) for name in CASE_METRICS}
+    pooled = {("pooled", name): score for name, score in _score_pooled(columns).items()}
+    wrong = columns["fp"] + columns["fn"]
+    near, total = (columns["border_error_share"] * wrong).sum(axis=-1), wrong.sum(axis=-1)
+    share = np.where(total > 0, near / np.where(total > 0, total, 1), 0.0)
+    return {**means, **pooled, ("pooled", "border_error_share"): share}
+
+
+def _score_pooled(counts: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    pooled = score_counts(*(counts[name].sum(axis=-1) for name in COUNTS))
+    return {name: pooled[name] for name in SCORES}
 
 
 def pick_epochs(training_history: pd.DataFrame, split: pd.DataFrame) -> pd.DataFrame:

@@ -45,12 +45,17 @@ def count_components(mask: np.ndarray) -> int:
     return int(label(mask[find_box(mask)], _EIGHT_NEIGHBOURS)[1]) if mask.any() else 0
 
 
-def find_box(mask: np.ndarray) -> tuple[slice, slice]:
-    """Return the rows and columns of the bounding box of a boolean mask (H, W) that is not empty."""
+def find_box(mask: np.ndarray, margin: int = 0) -> tuple[slice, slice]:
+    """Return the rows and columns of the bounding box of a boolean mask (H, W) that is not empty.
+
+    The box is enlarged by `margin` pixels on each side, but not beyond the image.
+    """
     rows = np.flatnonzero(mask.any(axis=1))
-    top, bottom = int(rows[0]), int(rows[-1]) + 1
-    columns = np.flatnonzero(mask[top:bottom].any(axis=0))
-    return slice(top, bottom), slice(int(columns[0]), int(columns[-1]) + 1)
+    columns = np.flatnonzero(mask[rows[0] : rows[-1] + 1].any(axis=0))
+    return tuple(
+        slice(max(0, int(each[0]) - margin), min(size, int(each[-1]) + 1 + margin))
+        for each, size in zip((rows, columns), mask.shape, strict=True)
+    )  # type: ignore[return-value]
 
 
 def trace_contours(mask: np.ndarray) -> list[np.ndarray]:

@@ -13,7 +13,7 @@ from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.core.user_tables import normalize_name
 from lesion_segmentation.data.sources.folder import find_images
 from lesion_segmentation.evaluation.borders import DISTANCE_METRICS, score_distances
-from lesion_segmentation.evaluation.intervals import mean_with_interval
+from lesion_segmentation.evaluation.intervals import mean_rows
 from lesion_segmentation.evaluation.scores import CASE_METRICS, score_case
 from lesion_segmentation.images.read import open_image, to_mask
 from lesion_segmentation.prediction.input_images import ImageFile, remove_suffix
@@ -68,11 +68,7 @@ def score_images(predictions: PredictionTables, truth: Mapping[str, Path]) -> pd
 
 def summarize_scores(scores: pd.DataFrame) -> pd.DataFrame:
     """Return the columns metric, n, score (mean over images), and low and high of its 95% CI."""
-    rows = [
-        {"metric": metric, "n": len(scores), **mean_with_interval(scores[metric].to_numpy())}
-        for metric in (*CASE_METRICS, *DISTANCE_METRICS)
-        if len(scores)
-    ]
+    rows = mean_rows(scores[[*CASE_METRICS, *DISTANCE_METRICS]]) if len(scores) else []
     return pd.DataFrame(rows, columns=["metric", "n", "score", "low", "high"])
 
 
