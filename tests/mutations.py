@@ -59,7 +59,9 @@ FAULTS = (
           'zlib.crc32(" ".join(marks).encode())', "0"),
     Fault("every-worker-gets-the-first-gpu", "lesion_segmentation/core/workers.py",
           "cards[number % len(cards)]", "cards[0]"),
-    Fault("smallest-component-kept", "lesion_segmentation/images/masks.py", "[1:].argmax()", "[1:].argmin()"),
+    Fault("last-of-the-largest-components-kept", "lesion_segmentation/images/masks.py",
+          "np.bincount(labels[component]).argmax()", "np.argwhere(np.bincount(labels[component]) == "
+          "np.bincount(labels[component]).max())[-1][0]"),
     Fault("cubic-filter-is-linear", "lesion_segmentation/images/resize.py",
           "Resampling.BICUBIC", "Resampling.BILINEAR"),
     Fault("original-thread-count-forgotten", "lesion_segmentation/core/hardware.py",
