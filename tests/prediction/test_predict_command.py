@@ -344,6 +344,22 @@ def test_description_locates_lesion_and_flags_anomalies():
     assert full["flag"] == "fills"
 
 
+@pytest.mark.parametrize(("overlap", "expected", "flag"), [(0.9, 0.9, ""), (0.6, 0.7, "unsure")])
+def test_expected_dice_is_described_if_the_network_has_knots(overlap, expected, flag):
+    image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    mask = np.zeros((20, 30), dtype=bool)
+    mask[5:11, 8:20] = True
+    knots = ((0.4, 0.6, 0.5, 0.7), (0.8, 0.8, 0.7, 0.9), (1.0, 1.0, 0.9, 1.0))
+    # Probability only in the mask, so that the expected overlap is 2 p / (p + 1).
+    row = describe_prediction(np.where(mask, overlap / (2 - overlap), 0), mask, image, "", knots)
+    assert row["expected_dice"] == pytest.approx(expected, abs=1e-4)
+    assert row["expected_dice_low"] == pytest.approx(expected - 0.1, abs=1e-4)
+    assert row["flag"] == flag
+    nothing = describe_prediction(np.zeros((20, 30)), ~mask & mask, image, "", knots)
+    assert (nothing["expected_dice"], nothing["flag"]) == ("", "no-lesion")
+    assert describe_prediction(np.where(mask, 0.98, 0.01), mask, image)["expected_dice_high"] == ""
+
+
 def test_changed_image_is_predicted_again(images, weights, tmp_path):
     out = tmp_path / "out"
     run("predict", images, out, "--weights", weights)

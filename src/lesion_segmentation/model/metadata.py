@@ -24,6 +24,7 @@ RAW_RANGE = (0.0, 255.0)
 
 Triple = tuple[float, float, float]
 Side = Annotated[int, Field(ge=32, le=4096)]
+Share = Annotated[float, Field(ge=0, le=1)]
 Mean = Annotated[float, Field(ge=-1e6, le=1e6)]
 Divisor = Annotated[float, Field(ge=1e-3, le=1e6)]  # below 1e-38, it would be zero in float32
 
@@ -46,6 +47,8 @@ class NetworkMetadata:
         test_time_augmentation: The flips over which predictions are averaged unless the caller chooses otherwise.
         keep_largest_component: Whether only the largest connected component of a mask is kept, with its holes filled.
         temperature: Divisor of the logits before the sigmoid.
+        expected_dice: Map from the expected overlap of a mask to its expected Dice and the limits of it
+            (`lesion_segmentation.evaluation.expected_dice`). Empty if there were too few validation cases.
         source: Display names of the training data, such as PH2.
         data_hash, split_hash: Hashes of the pixels of these data and of the split that the network was trained under.
         seen: The images that this network and the one that it was initialized from were trained on, each as the first
@@ -65,10 +68,11 @@ class NetworkMetadata:
     input_range: tuple[float, float] = RAW_RANGE
     input_mean: tuple[Mean, Mean, Mean] = (0.0, 0.0, 0.0)
     input_std: tuple[Divisor, Divisor, Divisor] = (1.0, 1.0, 1.0)
-    threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
+    threshold: Share = 0.5
     test_time_augmentation: Literal["none", "four", "eight"] = "none"
     keep_largest_component: bool = False
     temperature: Divisor = 1.0
+    expected_dice: tuple[tuple[Share, Share, Share, Share], ...] = ()
     source: str = ""
     data_hash: str = ""
     split_hash: str = ""

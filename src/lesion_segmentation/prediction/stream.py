@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 
 from lesion_segmentation.core.errors import InputError, first_line
 from lesion_segmentation.core.storage import StoragePath
+from lesion_segmentation.evaluation.expected_dice import Knot
 from lesion_segmentation.images.png import encode_mask, encode_png
 from lesion_segmentation.images.read import RgbImage
 from lesion_segmentation.prediction.description import describe_prediction
@@ -100,7 +101,7 @@ def predict_to_store(
     """
     bar = tqdm(total=finished + len(files), initial=finished, unit="image", desc="predicting", smoothing=0.05)
     threads = LOCAL_THREADS if store.is_local else REMOTE_THREADS
-    write = partial(_write, store=store, settings=settings)
+    write = partial(_write, store=store, settings=settings, knots=predictor.metadata.expected_dice)
     predictions = predict_files(predictor, files)
     try:
         with bar:
@@ -115,14 +116,14 @@ def predict_to_store(
 
 
 def _write(
-    each: Predicted | Failure, store: PredictionStore, settings: PredictionSettings
+    each: Predicted | Failure, store: PredictionStore, settings: PredictionSettings, knots: Sequence[Knot]
 ) -> tuple[ImageFile, dict[str, Any] | str]:
     """Write the files of an image. Return its row, or the reason for a failure, such as a name that is too long."""
     if isinstance(each, Failure):
         return each.file, each.reason
     probability, mask = each.prediction
     try:
-        row = {**describe_prediction(probability, mask, *each.image), "seconds": round(each.seconds, 4)}
+        row = {**describe_prediction(probability, mask, *each.image, knots), "seconds": round(each.seconds, 4)}
         files = {"mask": encode_mask(mask)}
         if settings.overlays:
             files["overlay"] = encode_png(draw_contour(each.image.pixels, mask))

@@ -3,10 +3,12 @@
 import base64
 import io
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from lesion_segmentation.evaluation.expected_dice import Knot
 from lesion_segmentation.images.masks import trace_contours
 from lesion_segmentation.images.png import encode_mask, encode_png
 from lesion_segmentation.images.read import ImageTooLarge, RgbImage, UnreadableImage, read_rgb
@@ -37,7 +39,9 @@ def decode(content: bytes, max_pixels: int, input_size: tuple[int, int] | None) 
     return image
 
 
-def describe(image: RgbImage, prediction: Prediction, with_probability: bool) -> dict[str, Any]:
+def describe(
+    image: RgbImage, prediction: Prediction, with_probability: bool, knots: Sequence[Knot] = ()
+) -> dict[str, Any]:
     """Describe the prediction for an image as in predictions.csv, with contours and mask.
 
     Returns:
@@ -46,7 +50,7 @@ def describe(image: RgbImage, prediction: Prediction, with_probability: bool) ->
         which 255 is 1.
     """
     probability, mask = prediction
-    row = describe_prediction(probability, mask, *image)
+    row = describe_prediction(probability, mask, *image, knots)
     answer: dict[str, Any] = {name: None if value == "" else value for name, value in row.items()}
     answer["flag"] = row["flag"].split()
     answer["contour"] = [line.tolist() for line in trace_contours(mask)]

@@ -90,7 +90,8 @@ class TrainingSettings(ParameterModel):
         threads: Number of CPU threads; null means one per core. The last bits of float32 sums depend on it.
         resume: Whether an interrupted training continues from its last checkpoint.
         validation_scores: Keys of VALIDATION_SCORES to add to each epoch's row, such as `legacy` of the paper's code.
-        calibrate: Fit a temperature to the validation cases; the network keeps it if it lowers the calibration error.
+        calibrate: Fit a temperature and the expected Dice to the validation cases. The network keeps the temperature if
+            it lowers the calibration error, and the expected Dice if there are at least 20 cases.
     """
 
     architecture: str = "segnet"

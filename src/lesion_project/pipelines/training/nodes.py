@@ -109,21 +109,23 @@ def calibrate_network(
     guarded_samples: pd.DataFrame,
     settings: TrainingSettings,
 ) -> Any:
-    """Return the network with a temperature that is fitted to at most 200 validation cases."""
-    from lesion_segmentation.evaluation.calibration import fit_temperature
+    """Return the network with a temperature and expected Dice that are fitted to at most 200 validation cases."""
+    from lesion_segmentation.evaluation.calibration import apply_temperature, fit_temperature
+    from lesion_segmentation.evaluation.expected_dice import fit_expected_dice
 
     validation = guarded_samples[guarded_samples["subset"] == "validation"].sort_values("sample_id")
     chosen = validation.iloc[:: max(1, math.ceil(len(validation) / CALIBRATION_CASES))]
     if not settings.calibrate or chosen.empty:
         return trained_network
-    logits = _flip_logits(trained_network, sample_images, chosen, settings)
-    temperature = fit_temperature(
-        np.stack([logits[sample_id] for sample_id in chosen["sample_id"]], axis=1),
-        np.stack([sample_masks[sample_id] for sample_id in chosen["sample_id"]]),
-    )
+    found = _flip_logits(trained_network, sample_images, chosen, settings)
+    logits = np.stack([found[sample_id] for sample_id in chosen["sample_id"]], axis=1)
+    masks = np.stack([sample_masks[sample_id] for sample_id in chosen["sample_id"]])
+    temperature = fit_temperature(logits, masks)
     logger.info("Fitted the temperature %.2f to %s", temperature, pluralize(len(chosen), "validation case"))
     network = copy(trained_network)
-    network.metadata = replace(network.metadata, temperature=temperature)
+    metadata, probabilities = network.metadata, apply_temperature(logits, temperature)
+    knots = fit_expected_dice(probabilities, masks, metadata.threshold, metadata.keep_largest_component)
+    network.metadata = replace(metadata, temperature=temperature, expected_dice=knots)
     return network
 
 

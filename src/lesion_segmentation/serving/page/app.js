@@ -6,7 +6,7 @@ const RULES = {
   "no-lesion": "no pixel is lesion",
   "small": "the lesion covers less than 1% of the image",
   "fills": "the lesion covers more than 99% of the image",
-  "unsure": "the mean confidence is below 90%",
+  "unsure": "the network is unsure of the mask",
   "flat": "the image has almost no contrast",
   "grey": "the image has no colors, unlike dermoscopic images",
 };
@@ -154,6 +154,9 @@ function draw(entry) {
   card.querySelector(".mask").setAttribute("aria-label", maskLabel);
   card.querySelector("figcaption").textContent = plain ? "Image" : "Contour";
   const facts = { "Area": `${area.toLocaleString("en")} pixels, ${percent}% of ${width} × ${height}`,
+    "Expected Dice": answer.expected_dice === null ? "unknown" : `${(100 * answer.expected_dice).toFixed(0)}% at the ` +
+      `threshold ${answer.threshold}; 80% of such masks have ${(100 * answer.expected_dice_low).toFixed(0)} to ` +
+      `${(100 * answer.expected_dice_high).toFixed(0)}%`,
     "Confidence": `${(100 * answer.confidence).toFixed(1)}%, mean over all pixels at the threshold ${answer.threshold}`,
     "Seconds": answer.seconds.toFixed(2) };
   card.querySelector("dl").replaceChildren(...Object.entries(facts).flatMap(([name, value]) => {
@@ -162,7 +165,8 @@ function draw(entry) {
     return [term, detail];
   }));
   entry.row = { image: entry.name, width, height, threshold: find("threshold").value, lesion_area: area,
-    lesion_percent: percent, confidence: answer.confidence, flag: answer.flag.join(" ") };
+    lesion_percent: percent, confidence: answer.confidence,
+    expected_dice: answer.expected_dice ?? "", flag: answer.flag.join(" ") };
 }
 
 function paintMask(canvas, mask, width, height) {
