@@ -57,6 +57,17 @@ def test_bad_file_is_reported_and_the_next_one_is_predicted(serve, files, tmp_pa
         page.wait(f"{CARDS} === 1")
 
 
+def test_example_is_predicted_and_the_network_is_named(serve, tmp_path):
+    with browse(tmp_path) as page:
+        page.open(f"http://127.0.0.1:{serve()}/")
+        page.wait("find('network').textContent.startsWith('Network: segnet, trained on ')")
+        page.evaluate("find('example').focus()")
+        page.press(" ")
+        page.wait(f"{CARDS} === 1")
+        assert page.evaluate("entries[0].row.lesion_percent > 1")
+        assert "Expected Dice" in page.evaluate("document.querySelector('.card dl').textContent")
+
+
 @pytest.mark.parametrize("path", ["/docs", "/lesions/docs"])
 def test_documentation_sends_requests_at_the_root_and_behind_a_prefix(serve, path, tmp_path):
     with browse(tmp_path) as page:

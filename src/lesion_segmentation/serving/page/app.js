@@ -21,6 +21,7 @@ fetch("version").then((response) => response.json()).then((found) => {
   find("threshold").value = found.threshold;
   find("shown").textContent = found.threshold.toFixed(2);
   document.querySelector(".token").hidden = !found.needs_token;
+  find("network").textContent = `Network: ${found.architecture}, trained on ${found.trained_on || "unknown data"}.`;
   showThreshold();
 }).catch(() => showStatus("The server does not respond."));
 
@@ -218,6 +219,10 @@ function showThreshold() {
 
 const drop = find("drop");
 find("files").addEventListener("change", (event) => { add(event.target.files); event.target.value = ""; });
+find("example").addEventListener("click", async () => {
+  const content = await (await fetch("static/example.jpg")).blob();
+  add([new File([content], "example.jpg", { type: "image/jpeg" })]);
+});
 find("threshold").addEventListener("input", () => { thresholdMoved = true; showThreshold(); });
 find("table").addEventListener("click", saveTable);
 find("clear").addEventListener("click", () => {
