@@ -3,6 +3,7 @@
 If a save fails, the existing file is unchanged.
 """
 
+import base64
 import inspect
 import pickle
 import re
@@ -15,9 +16,8 @@ from typing import Any, NoReturn
 
 import pandas as pd
 from kedro.io import AbstractDataset, DataCatalog, DatasetError
-from kedro_datasets._typing import HTMLPreview
+from kedro_datasets._typing import HTMLPreview, ImagePreview
 from kedro_datasets.json import JSONDataset
-from kedro_datasets.matplotlib import MatplotlibDataset
 from kedro_datasets.pandas import CSVDataset
 
 from lesion_segmentation.core.atomic_files import atomic_write
@@ -163,9 +163,19 @@ class Text(AtomicFile):
             path.write_text(data, encoding="utf-8")
 
 
-class Figure(RecordedArguments, MatplotlibDataset):
-    """matplotlib.MatplotlibDataset that writes one figure atomically."""
+class Figure(AtomicFile):
+    """A figure of matplotlib. kedro-datasets has a type for it, too, whose import of pyplot takes half a second."""
+
+    def __init__(self, filepath: str, save_args: dict[str, Any] | None = None, metadata: Metadata = None) -> None:
+        super().__init__(filepath, metadata)
+        self._save_args = save_args or {}
+
+    def load(self) -> NoReturn:
+        raise DatasetError(f"{type(self).__name__} cannot be loaded. Draw the figure again.")
 
     def save(self, data: Any) -> None:
-        with atomic_write(Path(self._filepath)) as path:
-            MatplotlibDataset(filepath=str(path), save_args=self._save_args).save(data)
+        with atomic_write(self._filepath) as path:
+            data.savefig(path, **self._save_args)
+
+    def preview(self) -> ImagePreview:
+        return ImagePreview(base64.b64encode(self._filepath.read_bytes()).decode())

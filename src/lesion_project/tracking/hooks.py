@@ -39,6 +39,7 @@ class TrackingHooks:
 
     def __init__(self) -> None:
         self._config: Mapping[str, Any] = {}
+        self._parameters: Mapping[str, Any] = {}
         self._catalog = DataCatalog()
         self._run: TrackedRun | None = None
         self._root = Path()
@@ -76,7 +77,7 @@ class TrackingHooks:
         self._catalog = catalog
         given, config = self._config["parameters"], self._config["mlflow"]
         project = Path(run_params["project_path"])
-        self._root = project / given["data_root"]
+        self._parameters, self._root = given, project / given["data_root"]
         parameters = {name: given[name] for name in SETTINGS if f"params:{name}" in pipeline.inputs()}
         if "paired_cases#table" in pipeline.all_outputs():
             parameters["comparison"] = given.get("comparison", {})
@@ -147,7 +148,7 @@ class TrackingHooks:
         maker = read_provenance(path.parent).get(path.name)
         if maker is None or maker == self._run.run_id:
             return
-        found = find_other_parameters(self._run.client, maker, dataset_name, self._config["parameters"])
+        found = find_other_parameters(self._run.client, maker, dataset_name, self._parameters)
         if changes := [change for change in found if change not in self._changes]:
             self._changes.update(changes)
             logger.warning(
@@ -193,7 +194,7 @@ class TrackingHooks:
     def _register(self, catalog: DataCatalog) -> None:
         """Register the network under the name in `reporting.register`, if there is one."""
         assert self._run is not None
-        name = self._config["parameters"]["reporting"].get("register")
+        name = self._parameters["reporting"].get("register")
         if not name or not {"network", "case_metrics", "table_ii"} <= self._saved:
             return
         scores, cases = select_test_scores(catalog.load("table_ii")), catalog.load("case_metrics")
