@@ -16,7 +16,6 @@ from lesion_segmentation.prediction.shards import predict_shards
 from lesion_segmentation.prediction.store import PredictionStore
 from lesion_segmentation.prediction.stream import predict_to_store
 from lesion_segmentation.prediction.tables import PredictionTables
-from lesion_segmentation.prediction.truth import SCORES, SUMMARY, find_truth, score_images, summarize_scores
 
 if TYPE_CHECKING:
     from lesion_segmentation.model import Network
@@ -47,6 +46,8 @@ def check_request(
         raise InputError(f"A link in {source} leads to {target}, so its masks would be taken for images. Remove it.")
     if truth is None:
         return images, {}
+    from lesion_segmentation.prediction.truth import find_truth  # imports pandas, which a prediction does not need
+
     truths = find_truth(truth, images.listed)
     with explain_missing_extras():  # MONAI computes the surface distances: fail here, before any prediction
         import monai.metrics  # noqa: F401
@@ -104,6 +105,8 @@ def describe_provenance(network: "Network", predictor: "Predictor") -> dict[str,
 
 def write_scores(predictions: PredictionTables, truth: Mapping[str, Path], folder: Path) -> None:
     """Score predictions against true masks and write two tables: a row per image, and the means."""
+    from lesion_segmentation.prediction.truth import SCORES, SUMMARY, score_images, summarize_scores
+
     scores = score_images(predictions, truth)
     for name, table in ((SCORES, scores), (SUMMARY, summarize_scores(scores))):
         with atomic_write(folder / name) as path:

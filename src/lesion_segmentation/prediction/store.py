@@ -13,7 +13,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from filelock import FileLock
 
 from lesion_segmentation.core.atomic_files import atomic_write, is_alive
@@ -169,6 +168,8 @@ class PredictionStore:
 
     def read_tables(self) -> PredictionTables:
         """Read the exported tables. Missing or damaged tables raise an InputError."""
+        import pandas as pd
+
         failures = pd.DataFrame(columns=FAILURE_COLUMNS)
         try:
             with explain_storage_errors(self.target, FileNotFoundError, ValueError):

@@ -5,13 +5,14 @@ import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.core.recorded_settings import find_differences
 from lesion_segmentation.core.storage import Location
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PROVENANCE = "predictions.json"
 FORMAT_VERSION = 2
@@ -23,8 +24,8 @@ class PredictionTables:
     """Exported tables: `table` has the COLUMNS of `description`, and `failures` has the columns image and reason."""
 
     target: Location
-    table: pd.DataFrame
-    failures: pd.DataFrame
+    table: "pd.DataFrame"
+    failures: "pd.DataFrame"
 
 
 class Row(NamedTuple):
@@ -80,8 +81,10 @@ def encode_table(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> b
     return text.getvalue().encode("utf-8", "surrogateescape")
 
 
-def parse_table(content: bytes) -> pd.DataFrame:
+def parse_table(content: bytes) -> "pd.DataFrame":
     """Read an exported table. Bytes that are no UTF-8 become replacement characters."""
+    import pandas as pd
+
     texts = {"image": str, "flag": str, "color_profile": str, "reason": str}
     return pd.read_csv(io.BytesIO(content), dtype=texts, keep_default_na=False, encoding_errors="replace")
 
