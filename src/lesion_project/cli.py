@@ -30,6 +30,7 @@ from lesion_segmentation.cli import (
     serve_command,
     workers_options,
 )
+from lesion_segmentation.core.atomic_files import expand_home
 from lesion_segmentation.core.errors import InputError, find_input_error, first_line
 from lesion_segmentation.core.storage import find_location
 from lesion_segmentation.core.workers import check_workers
@@ -214,6 +215,10 @@ def predict_command(source: str, target: str, **options: Any) -> None:
 
 
 def _find_weights(env: str | None, name: str) -> Any:
+    if (path := expand_home(name)).is_file():  # needs neither the catalog's types nor MLflow
+        from lesion_segmentation.model import load_network
+
+        return load_network(path)
     from lesion_project.experiments.prediction import find_weights
 
     return find_weights(_find_project(), env, name)
