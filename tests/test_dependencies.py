@@ -161,6 +161,22 @@ def test_library_works_without_extras_and_names_missing_ones(tmp_path):
     assert not (tmp_path / "other").exists()
 
 
+def test_prediction_imports_only_what_it_needs(tmp_path):
+    """pandas, scipy.stats or torch._dynamo would each delay the first mask by a third of a second or more."""
+    Image.new("RGB", (64, 48), (220, 180, 160)).save(tmp_path / "image.png")
+    absent = {"pandas", "pyarrow", "sklearn", "scipy.stats", "matplotlib", "lightning", "kornia", "monai", "kedro",
+              "mlflow", "distributed", "torch._dynamo", "sympy"}  # fmt: skip
+    code = (
+        "import sys; from lesion_segmentation.cli import main\n"
+        "main(['predict', 'image.png', 'masks'], standalone_mode=False)\n"
+        f"print(sorted({absent!r} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert (tmp_path / "masks" / "image_mask.png").is_file()
+
+
 def test_extra_is_found_by_module_name():
     assert find_extra("sklearn") == "train"
     assert find_extra("markdown_it") == "report"

@@ -15,6 +15,7 @@ from kedro.io import AbstractDataset, DataCatalog, MemoryDataset
 from kedro_viz.data_access import DataAccessManager
 from kedro_viz.integrations.kedro.data_loader import load_data
 from kedro_viz.server import populate_data
+from PIL import Image
 
 import lesion_project.datasets
 from lesion_project.configuration import ProjectConfigLoader
@@ -297,7 +298,21 @@ def test_former_names_of_a_group_an_option_and_a_value_are_refused_with_their_ne
         check_options("segnet_skip", {"outlines": ["PH2"]})
 
 
-HEAVY = ("torch", "mlflow", "lightning", "kornia", "scipy", "matplotlib", "sklearn", "monai")
+HEAVY = ("torch", "mlflow", "lightning", "kornia", "scipy", "matplotlib", "sklearn", "monai", "plotly")
+
+
+def list_imported(statements, modules, cwd=ROOT):
+    """Return which of these modules a new process imports that runs the statements in a project."""
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from kedro.framework.startup import bootstrap_project\n"
+        "bootstrap_project(Path.cwd())\n"
+        f"{statements}\n"
+        f"print(sorted(set({modules!r}) & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
@@ -305,17 +320,28 @@ HEAVY = ("torch", "mlflow", "lightning", "kornia", "scipy", "matplotlib", "sklea
     [
         ("import lesion_project.cli, lesion_project.settings", (*HEAVY, "pandas", "kedro_datasets")),
         ("from kedro.framework.project import pipelines; assert len(dict(pipelines)) == 9", HEAVY),
-        ("import lesion_project.datasets", ("torch", "mlflow", "lightning", "kornia", "scipy")),
+        ("import lesion_project.datasets", HEAVY),
     ],
 )
 def test_commands_import_only_what_they_need(statement, absent):
     """`kedro --help` imports settings and commands, `kedro registry list` the pipelines, kedro-viz the catalog."""
-    code = (
-        "import sys; from pathlib import Path\n"
-        "from kedro.framework.startup import bootstrap_project\n"
-        f"bootstrap_project(Path({str(ROOT)!r}))\n"
-        f"{statement}\n"
-        f"print(sorted(set({absent!r}) & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "[]"
+    assert list_imported(statement, absent) == "[]"
+
+
+@pytest.mark.after_a_run
+def test_run_imports_only_what_its_nodes_need(project):
+    """MLflow itself imports scipy, but not scipy.stats, which takes longer than the rest of scipy."""
+    statement = "from lesion_project.cli import run; run({!r}, standalone_mode=False)"
+    absent = {*HEAVY, "scipy.stats"} - {"mlflow", "scipy"}
+    describe = ["--env", "demo", "--nodes", "describe_dataset"]
+    assert list_imported(statement.format(describe), absent, project) == "[]"
+    draw = ["--env", "demo", "--nodes", "draw_split"]
+    assert list_imported(statement.format(draw), absent | {"matplotlib.pyplot"}, project) == "['matplotlib']"
+
+
+def test_prediction_without_tracking_imports_neither_catalog_nor_mlflow(project):
+    Image.new("RGB", (64, 48), (220, 180, 160)).save(project / "image.png")
+    statement = "from lesion_project.cli import cli; cli({!r}, standalone_mode=False)"
+    command = statement.format(["predict", "image.png", "masks", "--no-tracking"])
+    assert list_imported(command, {*HEAVY, "pandas", "kedro_datasets"} - {"torch", "scipy"}, project) == "[]"
+    assert (project / "masks" / "image_mask.png").is_file()
