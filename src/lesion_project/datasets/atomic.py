@@ -164,14 +164,14 @@ class Text(AtomicFile):
 
 
 class Figure(AtomicFile):
-    """A figure of matplotlib. kedro-datasets has a type for it, too, whose import of pyplot takes half a second."""
+    """A figure of matplotlib. The type in kedro-datasets would import pyplot, which takes half a second."""
 
     def __init__(self, filepath: str, save_args: dict[str, Any] | None = None, metadata: Metadata = None) -> None:
         super().__init__(filepath, metadata)
         self._save_args = save_args or {}
 
     def load(self) -> NoReturn:
-        raise DatasetError(f"{type(self).__name__} cannot be loaded. Draw the figure again.")
+        raise DatasetError(f"Loading not supported for '{type(self).__name__}'")
 
     def save(self, data: Any) -> None:
         with atomic_write(self._filepath) as path:
