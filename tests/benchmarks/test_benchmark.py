@@ -10,14 +10,22 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
-from benchmarks import parts
+from benchmarks import parts, stages
 from benchmarks.busy import REPEATS, WARM_UP, busy, print_times
 from benchmarks.networks import NETWORKS, OTHERS, build
 from benchmarks.plot import plot_ratios
 from benchmarks.speed import Case, add_ratios, measure
 from lesion_segmentation.model import ARCHITECTURES, segnet
 from lesion_segmentation.model.layers import count_gflop
+
+
+def test_stages_from_a_file_to_its_mask_are_timed(tmp_path):
+    Image.fromarray(np.full((48, 64, 3), 150, np.uint8)).save(tmp_path / "image.png")
+    times = stages.time_stages(tmp_path / "image.png")
+    assert len(times) == 8
+    assert all(milliseconds >= 0 for milliseconds in times.values())
 
 
 def test_count_gflop_agrees_with_a_hand_count_and_grows_with_squared_width():
