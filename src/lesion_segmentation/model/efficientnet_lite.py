@@ -47,8 +47,11 @@ class SameConv2d(nn.Conv2d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        sides = [_padding(x.shape[axis], self.kernel_size[0], self.stride[0]) for axis in (3, 2)]
-        return super().forward(F.pad(x, [*sides[0], *sides[1]]))
+        rows, columns = (_padding(x.shape[axis], self.kernel_size[0], self.stride[0]) for axis in (2, 3))
+        if rows[0] != rows[1] or columns[0] != columns[1]:
+            return super().forward(F.pad(x, [*columns, *rows]))
+        padding = rows[0], columns[0]  # without a padded copy of x
+        return F.conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
 
 def _padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
