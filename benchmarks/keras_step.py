@@ -5,6 +5,7 @@ This needs an environment with TensorFlow, which is not a dependency of the proj
 """
 
 import argparse
+import sys
 
 import keras
 import numpy as np
@@ -47,13 +48,18 @@ def main() -> None:
     parser.add_argument("--width", type=float, default=0.25)
     parser.add_argument("--batch", type=int, default=10)
     parser.add_argument("--precision", default="float32", choices=["float32", "mixed_bfloat16"])
+    parser.add_argument("--serve", choices=["training", "prediction"], help="make a call for each line of the input")
     options = parser.parse_args()
     keras.mixed_precision.set_global_policy(options.precision)
     network = build(options.width)
     network.compile(keras.optimizers.AdamW(2e-3), "binary_crossentropy")
     pixels = np.random.default_rng(0).integers(0, 256, (options.batch, HEIGHT, WIDTH, 3)).astype(np.float32)
     masks = (pixels[..., :1] > 127).astype(np.float32)
-    print_times(f"Keras, {options.precision}", lambda: network.train_on_batch(pixels, masks), options.batch)
+    if options.serve is None:
+        print_times(f"Keras, {options.precision}", lambda: network.train_on_batch(pixels, masks), options.batch)
+    for _ in sys.stdin if options.serve else ():
+        network.train_on_batch(pixels, masks) if options.serve == "training" else network.predict_on_batch(pixels)
+        print(flush=True)
 
 
 if __name__ == "__main__":
