@@ -64,7 +64,33 @@ def prediction() -> str:
     return pivot("operations.csv", "throughput", "method", {"throughput": "images per second"})
 
 
-TABLES: dict[str, Callable[[], str]] = {"training": training, "networks": networks, "prediction": prediction}
+def engines() -> str:
+    """Return the time per image of each engine on one thread, and its speed relative to PyTorch."""
+    table = pd.read_csv(MEASUREMENTS / "engines.csv").query("threads == 1 and images == 4 and flips == 'four'")
+    return _list_speeds(table, ["engine", "precision"], ["engine", "precision"], "dice_difference")
+
+
+def peers() -> str:
+    """Return the time per image of each network on one thread, and its speed relative to this project's network."""
+    table = pd.read_csv(MEASUREMENTS / "peers.csv").query("threads == 1").sort_values("task", kind="stable")
+    return _list_speeds(table, ["task", "contender", "precision"], ["task", "network", "precision"], "reference")
+
+
+def _list_speeds(table: pd.DataFrame, columns: list[str], titles: list[str], last: str) -> str:
+    titles = [*titles, "ms", "speed (range)", last.replace("dice_", "Dice ")]
+    lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
+    for row in table.to_dict("records"):
+        speed = f"{row['speed']:.2f} ({row['speed_min']:.2f} to {row['speed_max']:.2f})"
+        if row["speed_min"] == row["speed_max"]:
+            speed = "1"
+        cells = [*(row[column] for column in columns), f"{row['ms']:.0f}", speed, row[last]]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "training": training, "networks": networks, "prediction": prediction, "engines": engines, "peers": peers,
+}  # fmt: skip
 
 
 if __name__ == "__main__":
