@@ -64,6 +64,22 @@ def prediction() -> str:
     return pivot("operations.csv", "throughput", "method", {"throughput": "images per second"})
 
 
+def stages() -> str:
+    """Return the time of each stage from an image file to its mask, before and after version 0.2.0's changes."""
+    table = pd.read_csv(MEASUREMENTS / "stages.csv", keep_default_na=False)
+    cells = {
+        (row.size, f"{row.stage}, {row.precision}" if row.precision else row.stage): f"{row.before_ms} | {row.after_ms}"
+        for row in table.itertuples()
+    }
+    sizes, names = (list(dict.fromkeys(key)) for key in zip(*cells, strict=True))
+    lines = [
+        f"| stage | {' | '.join(f'{size}, before | after' for size in sizes)} |",
+        "|---" * (2 * len(sizes) + 1) + "|",
+    ]
+    lines += [f"| {name} | {' | '.join(cells[size, name] for size in sizes)} |" for name in names]
+    return "\n".join(lines)
+
+
 def engines() -> str:
     """Return the time per image of each engine on one thread, and its speed relative to PyTorch."""
     table = pd.read_csv(MEASUREMENTS / "engines.csv").query("threads == 1 and images == 4 and flips == 'four'")
@@ -89,7 +105,7 @@ def _list_speeds(table: pd.DataFrame, columns: list[str], titles: list[str], las
 
 
 TABLES: dict[str, Callable[[], str]] = {
-    "training": training, "networks": networks, "prediction": prediction, "engines": engines, "peers": peers,
+    "training": training, "networks": networks, "prediction": prediction, "stages": stages, "engines": engines, "peers": peers,
 }  # fmt: skip
 
 
