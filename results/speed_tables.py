@@ -65,7 +65,7 @@ def prediction() -> str:
 
 
 def stages() -> str:
-    """Return the time of each stage from an image file to its mask, before and after version 0.2.0's changes."""
+    """Return the time of each stage from an image file to its mask, before and after it was made faster."""
     table = pd.read_csv(MEASUREMENTS / "stages.csv", keep_default_na=False)
     cells = {
         (row.size, f"{row.stage}, {row.precision}" if row.precision else row.stage): f"{row.before_ms} | {row.after_ms}"
