@@ -105,7 +105,8 @@ def _list_speeds(table: pd.DataFrame, columns: list[str], titles: list[str], las
 
 
 TABLES: dict[str, Callable[[], str]] = {
-    "training": training, "networks": networks, "prediction": prediction, "stages": stages, "engines": engines, "peers": peers,
+    "training": training, "networks": networks, "prediction": prediction, "stages": stages, "engines": engines,
+    "peers": peers,
 }  # fmt: skip
 
 
