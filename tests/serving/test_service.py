@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from http.client import HTTPConnection
 
 import numpy as np
@@ -41,7 +42,8 @@ def encode(image: np.ndarray = IMAGE, kind: str = "PNG", **options) -> bytes:
 def post(port, body, content_type="image/png", path="/predict", **headers):
     connection = HTTPConnection("127.0.0.1", port, timeout=60)
     given = {name.replace("_", "-"): value for name, value in headers.items()}
-    connection.request("POST", path, body, {"Content-Type": content_type, **given})
+    with suppress(BrokenPipeError):  # the server may refuse a large body before it has read all of it
+        connection.request("POST", path, body, {"Content-Type": content_type, **given})
     answer = connection.getresponse()
     content = answer.read()
     connection.close()
