@@ -32,3 +32,15 @@ def test_single_threads_leave_other_threads_as_they_are():
             assert later.submit(torch.get_num_threads).result() == torch.get_num_threads() == 3
     finally:
         use_threads(None)
+
+
+def test_pools_that_start_at_once_have_all_their_threads():
+    try:
+        use_threads(3)
+        with ThreadPoolExecutor(4) as callers:
+            pools = list(callers.map(lambda _: start_single_threads(), range(40)))
+        assert {pool._max_workers for pool in pools} == {3}
+        with ThreadPoolExecutor(1) as later:
+            assert later.submit(torch.get_num_threads).result() == 3
+    finally:
+        use_threads(None)

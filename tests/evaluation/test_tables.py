@@ -125,6 +125,11 @@ def test_rows_are_selected_by_role_not_by_position(case_metrics, enhanced):
     assert len(originals(pd.concat([case_metrics, copies]))) == len(case_metrics)
 
 
+def test_scores_are_numbers(case_metrics, enhanced):
+    assert find_intervals(case_metrics, enhanced)["score"].dtype == float
+    assert set(summarize_cases(case_metrics, enhanced)[["dice", "iou", "accuracy"]].dtypes) == {np.dtype(float)}
+
+
 def test_every_score_has_an_interval(case_metrics, enhanced):
     table = summarize_cases(case_metrics, enhanced)
     intervals = find_intervals(case_metrics, enhanced)

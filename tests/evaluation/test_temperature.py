@@ -62,6 +62,13 @@ def test_node_stores_temperature_and_leaves_its_input_unchanged():
             logits.append(network.eval()(pixels)[0, maps[source]].numpy())
     by_hand = fit_temperature(np.stack(logits)[None], np.stack([masks[name] for name in ids[:5]]))
     assert calibrated.metadata.temperature == pytest.approx(by_hand, rel=0.02)
+    assert calibrated.metadata.expected_dice == ()  # too few cases
+    ids = [f"c{number}" for number in range(24)]
+    many = samples.iloc[[0] * 24].assign(sample_id=ids)
+    images, masks = (dict.fromkeys(ids, each["c0"]) for each in (images, masks))
+    knots = calibrate_network(network, images, masks, many, settings).metadata.expected_dice
+    assert len(knots) == 1  # all cases are equal
+    assert 0 < knots[0][1] < 1
     off = calibrate_network(network, images, masks, samples, TrainingSettings(calibrate=False))
     none = calibrate_network(network, images, masks, samples.assign(subset="train"), settings)
     assert off.metadata.temperature == none.metadata.temperature == 1.0

@@ -137,6 +137,9 @@ def test_command_line_options_override_weights(images, tmp_path):
         assert result.exit_code == 0, result.output
         recorded.append(json.loads((out / "predictions.json").read_text()))
     assert [(each["test_time_augmentation"], each["threshold"]) for each in recorded] == [("four", 0.5), ("none", 0.3)]
+    expected = [pd.read_csv(tmp_path / number / "predictions.csv")["expected_dice"].iloc[0] for number in "01"]
+    assert 0 < expected[0] <= 1
+    assert np.isnan(expected[1])  # the estimate holds only at the network's own threshold
 
 
 def test_provenance_depends_on_values_of_weights(weights):

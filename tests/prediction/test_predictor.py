@@ -1,4 +1,5 @@
 import importlib
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -222,6 +223,25 @@ def test_resizing_follows_metadata(network):
     network.metadata = replace(metadata, framing="stretch")
     (stretched,) = Predictor(network)([image])
     assert not np.allclose(stretched.probability, prediction.probability, atol=1e-3)
+
+
+def test_error_ends_the_other_parts_of_a_batch(pixels):
+    calls = []
+
+    class Failing(nn.Module):
+        def forward(self, x):
+            calls.append(len(x))
+            if len(calls) == 1:
+                raise RuntimeError("broken")
+            time.sleep(0.05)
+            return x[:, :1]
+
+    predictor = Predictor.from_module(nn.Conv2d(3, 1, 1), (40, 48), (120.0,) * 3, (40.0,) * 3, batch_size=40)
+    predictor._network = Failing()
+    with pytest.raises(RuntimeError, match="broken"):
+        predictor.flip_logits([pixels[0]] * 40)
+    time.sleep(0.3)
+    assert len(calls) < 40
 
 
 def test_images_are_not_resized_without_input_size(network, pixels):

@@ -176,7 +176,7 @@ def test_fit_detects_divergence_in_the_last_update(data, monkeypatch):
 
 
 @pytest.mark.parametrize(("threads", "seconds", "warned"), [
-    (2, (10, 9, 12, 40, 50), [4]), (2, (10, 9, 18, 20), []), (1, (10, 9, 40), []), (2, (40, 9, 9), []),
+    (2, (10, 9, 12, 40, 50), [4]), (2, (10, 9, 18, 20), []), (1, (10, 9, 40), []), (2, (40, 9, 9), []), (2, (1, 4), []),
 ])  # fmt: skip
 def test_epoch_that_a_busy_processor_delays_is_reported_once(data, monkeypatch, caplog, threads, seconds, warned):
     def run(self, epoch, *_):
@@ -189,7 +189,7 @@ def test_epoch_that_a_busy_processor_delays_is_reported_once(data, monkeypatch, 
         use_threads(None)
     sentences = [record.getMessage() for record in caplog.records if "training.threads=1" in record.getMessage()]
     assert [int(sentence.split()[1]) for sentence in sentences] == warned
-    assert all("took 40 seconds, the fastest one 9" in each and "at most 18 seconds" in each for each in sentences)
+    assert all("took 40 seconds, the fastest one 9" in each and "about 18 seconds" in each for each in sentences)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ PRECISIONS = ("auto", "32-true", "bf16-mixed")
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8  # constants of glibc's malloc.h
 _TIMED_IMAGES = 4
+_starting = threading.Lock()
 _threads: int | None = None
 """The original number of threads of this process, while `use_threads` has set another one."""
 
@@ -81,7 +82,8 @@ def keep_freed_memory() -> None:
     """Make glibc reuse the memory of freed tensors instead of returning it to the kernel.
 
     By default, glibc returns large blocks and requests new ones, and the kernel clears every page of them. This takes
-    a fifth of a training step at width 0.25. The process then never shrinks. Other C libraries are left as they are.
+    a fifth of a training step at width 0.25. The process then never shrinks, and all threads share one arena. Other C
+    libraries are left as they are.
     """
     try:
         set_option = ctypes.CDLL(None).mallopt
@@ -116,14 +118,15 @@ def start_single_threads() -> ThreadPoolExecutor:
     Together they are faster than one computation on all cores, in particular if other threads or processes are busy,
     and results do not depend on their number.
     """
-    count = torch.get_num_threads()
-    started = threading.Barrier(count + 1)
-    pool = ThreadPoolExecutor(count, "network", _use_one_thread)
-    for _ in range(count):
-        pool.submit(started.wait)
-    started.wait()
-    torch.set_num_threads(count)  # since each thread of the pool has set the number for all threads that start later
-    return pool
+    with _starting:
+        count = torch.get_num_threads()
+        started = threading.Barrier(count + 1)
+        pool = ThreadPoolExecutor(count, "network", _use_one_thread)
+        for _ in range(count):
+            pool.submit(started.wait)
+        started.wait()
+        torch.set_num_threads(count)  # each thread of the pool also set the default for threads that start later
+        return pool
 
 
 def _use_one_thread() -> None:

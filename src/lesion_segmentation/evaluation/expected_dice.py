@@ -35,7 +35,7 @@ def fit_expected_dice(
     for probability, mask in zip(probabilities, masks.astype(bool), strict=True):
         predicted = binarize(probability, threshold, keep_largest_component)
         area, inside = int(predicted.sum()), float(probability[predicted].sum(dtype=np.float64))
-        if area:
+        if area and np.isfinite(inside):
             overlaps.append(expected_overlap(float(probability.sum(dtype=np.float64)), inside, area))
             dices.append(2 * int((predicted & mask).sum()) / (area + int(mask.sum())))
     return fit_knots(overlaps, dices)

@@ -101,7 +101,8 @@ def summarize_cases(case_metrics: pd.DataFrame, case_metrics_enhanced: pd.DataFr
         # All images have one size, so the mean loss over cases is also the mean over pixels.
         common["loss"] = part["loss"].mean()
         rows.append({"average": "per_image", **part[list(SCORES)].mean(), **common})
-        rows.append({"average": "pooled", **_score_pooled(counts), **common})
+        pooled = {name: float(score) for name, score in _score_pooled(counts).items()}
+        rows.append({"average": "pooled", **pooled, **common})
     columns = ["subset", "average", *TABLE_METRICS, "n", "n_undefined", *LABELS, "threshold_role"]
     return pd.DataFrame(rows)[columns]
 
@@ -121,7 +122,9 @@ def find_intervals(case_metrics: pd.DataFrame, case_metrics_enhanced: pd.DataFra
         intervals = bootstrap_intervals(columns, _average)
         for (average, metric), score in _average(columns).items():
             low, high = intervals[average, metric]
-            rows.append({"average": average, "metric": metric, "score": score, "low": low, "high": high, **common})
+            rows.append(
+                {"average": average, "metric": metric, "score": float(score), "low": low, "high": high, **common}
+            )
     measured = ["average", "metric", "n", "n_undefined", "score", "low", "high"]
     return pd.DataFrame(rows)[["subset", *measured, *LABELS, "threshold_role"]]
 

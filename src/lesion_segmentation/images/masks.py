@@ -19,11 +19,12 @@ def select_largest_component(mask: np.ndarray) -> np.ndarray:
     """Return the largest connected component of a boolean mask (H, W) with its holes filled.
 
     Pixels that touch at a side or a corner are connected. If several components are the largest, the one whose first
-    pixel comes first, row by row, is kept. Holes are background that is enclosed by pixels that touch at a side or a corner.
-    An empty mask stays empty.
+    pixel comes first, row by row, is kept. Holes are background that is enclosed by such
+    pixels. An empty mask stays empty.
     """
     from scipy.ndimage import label  # late import: commands that predict nothing start without scipy
 
+    mask = mask.astype(bool, copy=False)
     filled = np.zeros_like(mask)
     if mask.any():
         box = find_box(mask)

@@ -48,7 +48,8 @@ class NetworkMetadata:
         keep_largest_component: Whether only the largest connected component of a mask is kept, with its holes filled.
         temperature: Divisor of the logits before the sigmoid.
         expected_dice: Map from the expected overlap of a mask to its expected Dice and the limits of it
-            (`lesion_segmentation.evaluation.expected_dice`). Empty if there were too few validation cases.
+            (`lesion_segmentation.evaluation.expected_dice`), for masks with this threshold and keep_largest_component.
+            Empty if there were too few validation cases.
         source: Display names of the training data, such as PH2.
         data_hash, split_hash: Hashes of the pixels of these data and of the split that the network was trained under.
         seen: The images that this network and the one that it was initialized from were trained on, each as the first

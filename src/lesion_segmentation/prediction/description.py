@@ -70,12 +70,13 @@ def describe_prediction(
 def _average(probability: np.ndarray, mask: np.ndarray) -> tuple[float, float, float]:
     """Return the mean probability of the predicted class, the mean entropy in bits, and the expected overlap."""
     lesion = inside_mask = entropy = 0.0
+    probabilities, in_mask = probability.ravel(), mask.ravel()
     for start in range(0, mask.size, BLOCK):
         block = slice(start, start + BLOCK)
-        inside = probability.ravel()[block].astype(np.float64).clip(1e-7, 1 - 1e-7)
+        inside = probabilities[block].astype(np.float64).clip(1e-7, 1 - 1e-7)
         outside = 1 - inside
         lesion += float(inside.sum())
-        inside_mask += float((inside * mask.ravel()[block]).sum())
+        inside_mask += float((inside * in_mask[block]).sum())
         entropy -= float((inside * np.log2(inside) + outside * np.log2(outside)).sum())  # BLAS would start threads
     area = int(np.count_nonzero(mask))
     right = inside_mask + (mask.size - area) - (lesion - inside_mask)

@@ -1,7 +1,7 @@
 """Predict lesion masks for images of any size."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby, islice
+from itertools import chain, groupby, islice
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple, Unpack, overload
@@ -19,6 +19,7 @@ from lesion_segmentation.core.hardware import (
     start_single_threads,
 )
 from lesion_segmentation.core.parameter_model import describe_errors
+from lesion_segmentation.evaluation.expected_dice import Knot
 from lesion_segmentation.images.masks import binarize
 from lesion_segmentation.images.resize import Framing, Resizing, resize_image, restore_probability
 from lesion_segmentation.model import Network, NetworkMetadata, load_network
@@ -49,7 +50,8 @@ class Predictor:
     """A network that is prepared once and then predicts images of any size.
 
     Images are resized to the input size of the network, if its metadata have one, and scaled as in its training.
-    Probabilities are resized back to the size of the image and thresholded.
+    Probabilities are resized back to the size of the image and thresholded. On the CPU, a predictor has threads of its
+    own, so it cannot be copied to another process.
 
     Args:
         network: A network as `load_network` returns it. It is copied, not changed.
@@ -97,6 +99,12 @@ class Predictor:
         self._threads = start_single_threads() if self._device.type == "cpu" else None
         flips, size = FLIPS[self.test_time_augmentation], 2 if self._threads else 4
         self._passes = [flips[start : start + size] for start in range(0, len(flips), size)]
+
+    @property
+    def knots(self) -> tuple[Knot, ...]:
+        """Return the map to the expected Dice; empty unless masks are made as those that it was fitted to."""
+        used, fitted = ((each.threshold, each.keep_largest_component) for each in (self, self.metadata))
+        return self.metadata.expected_dice if used == fitted else ()
 
     @classmethod
     def from_module(
@@ -177,7 +185,11 @@ class Predictor:
         if self._threads is None:
             return torch.cat([self._forward(images, flips) for flips in self._passes])
         parts = [[self._threads.submit(self._forward, [image], flips) for flips in self._passes] for image in images]
-        return torch.cat([torch.cat([part.result() for part in of_image]) for of_image in parts], dim=1)
+        try:
+            return torch.cat([torch.cat([part.result() for part in of_image]) for of_image in parts], dim=1)
+        finally:  # after an error, the other parts are not needed
+            for part in chain.from_iterable(parts):
+                part.cancel()
 
     @torch.inference_mode()
     def _forward(self, images: Sequence[np.ndarray], flips: Sequence[Flip]) -> Tensor:

@@ -101,7 +101,7 @@ def predict_to_store(
     """
     bar = tqdm(total=finished + len(files), initial=finished, unit="image", desc="predicting", smoothing=0.05)
     threads = LOCAL_THREADS if store.is_local else REMOTE_THREADS
-    write = partial(_write, store=store, settings=settings, knots=predictor.metadata.expected_dice)
+    write = partial(_write, store=store, settings=settings, knots=predictor.knots)
     predictions = predict_files(predictor, files)
     try:
         with bar:

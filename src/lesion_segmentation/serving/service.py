@@ -160,8 +160,7 @@ class Service:
             prediction = await _predict_until_disconnect(request, self.batcher.predict(image.pixels))
             if as_png:
                 return await in_thread(encode_mask, prediction.mask)
-            knots = self.predictor.metadata.expected_dice
-            return await in_thread(describe, image, prediction, probability, knots)
+            return await in_thread(describe, image, prediction, probability, self.predictor.knots)
 
 
 async def _predict_until_disconnect(request: Request, coroutine: Coroutine[Any, Any, Prediction | None]) -> Prediction:

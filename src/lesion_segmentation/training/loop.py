@@ -30,6 +30,8 @@ from lesion_segmentation.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
 
+LONG_EPOCH = 5.0
+"""Seconds of an epoch below which nothing is said about a busy processor."""
 _RESUMED_METADATA = ("input_size", "resizing", "framing", "data_hash", "input_mean", "input_std")
 
 
@@ -128,14 +130,15 @@ def _warn_if_processor_is_busy(history: list[dict[str, float]]) -> bool:
     """Warn if the last epoch would have been faster with one thread, and return whether it is so.
 
     Several threads wait for each other in every layer, so one that another process delays delays them all. One thread
-    takes at most as many times the fastest epoch as there are threads.
+    on a free core takes at most as many times the fastest epoch as there are threads.
     """
     threads, fastest, last = torch.get_num_threads(), min(row["seconds"] for row in history), history[-1]["seconds"]
-    if threads == 1 or last < 1.25 * threads * fastest:
+    if threads == 1 or last < max(LONG_EPOCH, 1.25 * threads * fastest):
         return False
     logger.warning(
         "Epoch %d took %.0f seconds, the fastest one %.0f. Probably another process uses the processor. With "
-        "training.threads=1, such an epoch would take at most %.0f seconds. Results differ in their last digits",
+        "training.threads=1, such an epoch would take about %.0f seconds if one core is free. Results differ in their "
+        "last digits",
         history[-1]["epoch"], last, fastest, threads * fastest,
     )  # fmt: skip
     return True

@@ -138,11 +138,13 @@ def _flip_logits(
 
     heads = network.annotation_styles
     styles = choose_styles(samples, heads) if heads else pd.Series("", index=samples.index)
-    found = {}
+    found: dict[str, np.ndarray] = {}
     for style, part in samples.groupby(styles):
         predictor = Predictor(network, settings.device, settings.precision, annotation_style=style or None)
-        for sample_id in part["sample_id"]:
-            found[sample_id] = predictor.flip_logits([images[sample_id]])[:, 0].half().cpu().numpy()
+        for start in range(0, len(part), predictor.batch_size):
+            ids = part["sample_id"].iloc[start : start + predictor.batch_size].tolist()
+            logits = predictor.flip_logits([images[sample_id] for sample_id in ids]).half().cpu().numpy()
+            found |= {sample_id: logits[:, number] for number, sample_id in enumerate(ids)}
     return found
 
 

@@ -220,8 +220,9 @@ function showThreshold() {
 const drop = find("drop");
 find("files").addEventListener("change", (event) => { add(event.target.files); event.target.value = ""; });
 find("example").addEventListener("click", async () => {
-  const content = await (await fetch("static/example.jpg")).blob();
-  add([new File([content], "example.jpg", { type: "image/jpeg" })]);
+  const response = await fetch("static/example.jpg").catch(() => null);
+  if (!response?.ok) { showStatus("The server does not respond."); return; }
+  add([new File([await response.blob()], "example.jpg", { type: "image/jpeg" })]);
 });
 find("threshold").addEventListener("input", () => { thresholdMoved = true; showThreshold(); });
 find("table").addEventListener("click", saveTable);
