@@ -25,7 +25,6 @@ NETWORKS = {
     "unet_lite": ("unet_lite", {"decoder": [8, 8, 8, 8]}),
     "unet_lite lite2": ("unet_lite", {"encoder": "lite2", "decoder": [8, 8, 8, 8]}),
     "u2netp": ("u2netp", {}),
-    "u2netp batch norm": ("u2netp", {"batch_norm": True}),
     "monai AttentionUnet": (
         "monai",
         {"network": "AttentionUnet", "arguments": {"channels": [4, 8, 16], "strides": [2, 2]}},

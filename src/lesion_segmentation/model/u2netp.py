@@ -1,6 +1,8 @@
 """U²-Net-p, the small network for salient objects of Qin et al., "U²-Net: Going Deeper with Nested U-Structure" (2020).
 
-The published weights have their batch norms folded into the convolutions.
+The published weights have their batch norms folded into the convolutions, so the blocks have none. Batch norms that are
+put back as identities forget the weights: after six epochs on PH2 with a learning rate of 0.001 (one seed, n = 40), Dice
+was 31.4 with and 92.9 without them on fold 0, and 1.4 and 94.1 on fold 1.
 """
 
 from collections.abc import Iterable, Mapping
@@ -26,12 +28,10 @@ class U2NetPOptions(ParameterModel):
     """Options of a `U2NetP`.
 
     Attributes:
-        batch_norm: Whether a batch norm follows each convolution of a block.
         annotation_styles: Annotation styles with an output head of their own: sources, or values of the column
             annotation_style of the cases.
     """
 
-    batch_norm: bool = False
     annotation_styles: tuple[str, ...] = ()
 
 
@@ -42,18 +42,17 @@ class ResidualU(nn.Module):
         inputs: Number of input channels.
         levels: Number of levels with pooling between them, except before the last one, whose dilation is 2; None for
             the levels of DILATIONS without pooling.
-        batch_norm: Whether a batch norm follows each convolution.
     """
 
-    def __init__(self, inputs: int, levels: int | None, batch_norm: bool) -> None:
+    def __init__(self, inputs: int, levels: int | None) -> None:
         super().__init__()
         *upper, deepest = DILATIONS if levels is None else (*[1] * (levels - 1), 2)
         widths = [CHANNELS, *[NARROW] * (len(upper) - 1)]
         self.is_pooled = levels is not None
-        self.project = _conv(inputs, CHANNELS, 1, batch_norm)
-        self.down = _convs(widths, [NARROW] * len(upper), upper, batch_norm)
-        self.bottom = _conv(NARROW, NARROW, deepest, batch_norm)
-        self.up = _convs([2 * NARROW] * len(upper), widths[::-1], upper[::-1], batch_norm)
+        self.project = _conv(inputs, CHANNELS, 1)
+        self.down = _convs(widths, [NARROW] * len(upper), upper)
+        self.bottom = _conv(NARROW, NARROW, deepest)
+        self.up = _convs([2 * NARROW] * len(upper), widths[::-1], upper[::-1])
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.project(x)
@@ -72,11 +71,11 @@ class U2NetP(Network):
         super().__init__()
         options = U2NetPOptions(**values)
         self.metadata = NetworkMetadata("u2netp", options.model_dump(mode="json"))
-        stages, norm = (*DEPTHS, None), options.batch_norm
+        stages = (*DEPTHS, None)
         widths = [3, *[CHANNELS] * (len(stages) - 1)]
-        self.down = nn.ModuleList(ResidualU(width, levels, norm) for width, levels in zip(widths, stages, strict=True))
-        self.bottom = ResidualU(CHANNELS, None, norm)
-        self.up = nn.ModuleList(ResidualU(2 * CHANNELS, levels, norm) for levels in reversed(stages))
+        self.down = nn.ModuleList(ResidualU(width, levels) for width, levels in zip(widths, stages, strict=True))
+        self.bottom = ResidualU(CHANNELS, None)
+        self.up = nn.ModuleList(ResidualU(2 * CHANNELS, levels) for levels in reversed(stages))
         self.sides = nn.ModuleList(nn.Conv2d(CHANNELS, self.heads, 3, padding=1) for _ in (*stages, "bottom"))
         self.fuse = nn.Conv2d(len(self.sides), 1, 1)
         self.apply(initialize)
@@ -105,15 +104,13 @@ class U2NetP(Network):
         super().load_pretrained({**published, **heads})
 
 
-def _conv(inputs: int, outputs: int, dilation: int, batch_norm: bool) -> nn.Sequential:
+def _conv(inputs: int, outputs: int, dilation: int) -> nn.Sequential:
     convolution = nn.Conv2d(inputs, outputs, 3, padding=dilation, dilation=dilation)
-    norm = [nn.BatchNorm2d(outputs)] if batch_norm else []
-    return nn.Sequential(convolution, *norm, nn.ReLU(inplace=True))
+    return nn.Sequential(convolution, nn.ReLU(inplace=True))
 
 
-def _convs(inputs: Iterable[int], outputs: Iterable[int], dilations: Iterable[int], batch_norm: bool) -> nn.ModuleList:
-    shapes = zip(inputs, outputs, dilations, strict=True)
-    return nn.ModuleList(_conv(*shape, batch_norm) for shape in shapes)
+def _convs(inputs: Iterable[int], outputs: Iterable[int], dilations: Iterable[int]) -> nn.ModuleList:
+    return nn.ModuleList(_conv(*shape) for shape in zip(inputs, outputs, dilations, strict=True))
 
 
 def _descend(stages: nn.ModuleList, x: Tensor, is_pooled: bool) -> list[Tensor]:
