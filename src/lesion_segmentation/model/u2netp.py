@@ -1,8 +1,8 @@
 """U²-Net-p, the small network for salient objects of Qin et al., "U²-Net: Going Deeper with Nested U-Structure" (2020).
 
 The published weights have their batch norms folded into the convolutions, so the blocks have none. If they are put back
-as identities, training loses the weights: after six epochs on PH2 with a learning rate of 0.001 (one seed, n = 40), Dice
-is 31.4 with and 92.9 without them on fold 0, and 1.4 and 94.1 on fold 1.
+as identities, training loses the weights: after six epochs on PH2 with a learning rate of 0.001 (one seed, n = 40),
+Dice is 31.4 with and 92.9 without them on fold 0, and 1.4 and 94.1 on fold 1.
 """
 
 from collections.abc import Iterable, Mapping
