@@ -196,7 +196,7 @@ class BlockedPredictor:
         self._predictor, self.released, self.seen = small_predictor(), threading.Event(), []
         self.metadata, self.batch_size, self.threshold = self._predictor.metadata, 1, self._predictor.threshold
         self.test_time_augmentation = self._predictor.test_time_augmentation
-        self.keep_largest_component = self._predictor.keep_largest_component
+        self.keep_largest_component, self.knots = self._predictor.keep_largest_component, self._predictor.knots
 
     def predict_each(self, images):
         self.seen.append(len(images))
