@@ -23,12 +23,7 @@ Columns = Mapping[Any, np.ndarray]
 
 def mean_interval(values: np.ndarray) -> Interval:
     """Return the 95% CI of the mean of values (N,). Equal values give width 0, and fewer than two give (nan, nan)."""
-    return mean_intervals({"value": values})["value"]
-
-
-def mean_intervals(columns: Columns) -> dict[Any, Interval]:
-    """Return the 95% CI of the mean of each column (N,), as `mean_interval` does."""
-    return bootstrap_intervals(columns, _means)
+    return bootstrap_intervals({"value": values}, _means)["value"]
 
 
 def mean_rows(table: pd.DataFrame, name: str = "score") -> list[dict[str, Any]]:
@@ -36,7 +31,7 @@ def mean_rows(table: pd.DataFrame, name: str = "score") -> list[dict[str, Any]]:
     columns = {metric: table[metric].to_numpy() for metric in table}
     return [
         {"metric": metric, "n": len(table), name: float(columns[metric].mean()), "low": low, "high": high}
-        for metric, (low, high) in mean_intervals(columns).items()
+        for metric, (low, high) in bootstrap_intervals(columns, _means).items()
     ]
 
 

@@ -45,7 +45,7 @@ def describe_prediction(
     """
     height, width = mask.shape
     area = int(np.count_nonzero(mask))
-    confidence, entropy, overlap = _average(probability, mask)
+    confidence, entropy, overlap = _average(probability, mask, area)
     expected = estimate_dice(knots, overlap) if knots and area else ()
     is_unsure = expected[0] < LEAST_DICE if expected else confidence < LEAST_CONFIDENCE
     return {
@@ -67,7 +67,7 @@ def describe_prediction(
     }
 
 
-def _average(probability: np.ndarray, mask: np.ndarray) -> tuple[float, float, float]:
+def _average(probability: np.ndarray, mask: np.ndarray, area: int) -> tuple[float, float, float]:
     """Return the mean probability of the predicted class, the mean entropy in bits, and the expected overlap."""
     lesion = inside_mask = entropy = 0.0
     probabilities, in_mask = probability.ravel(), mask.ravel()
@@ -78,7 +78,6 @@ def _average(probability: np.ndarray, mask: np.ndarray) -> tuple[float, float, f
         lesion += float(inside.sum())
         inside_mask += float((inside * in_mask[block]).sum())
         entropy -= float((inside * np.log2(inside) + outside * np.log2(outside)).sum())  # BLAS would start threads
-    area = int(np.count_nonzero(mask))
     right = inside_mask + (mask.size - area) - (lesion - inside_mask)
     return right / mask.size, entropy / mask.size, expected_overlap(lesion, inside_mask, area)
 
