@@ -38,6 +38,9 @@ class UserPath(click.Path):
 weights_option = click.option(
     "--weights", type=UserPath(), default=WEIGHTS, help="Weights file of a training. Default: the released network."
 )
+engine_option = click.option(
+    "--engine", type=click.Choice(["torch", "openvino"]), help="Software that computes the network. Default: torch."
+)
 annotation_style_option = click.option(
     "--annotation-style",
     help="Annotation style that the masks follow, such as PH2, if the network has learned several.",
@@ -77,6 +80,7 @@ def prediction_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--no-tta", is_flag=True, help="Turn test-time augmentation off."),
         click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Default: auto."),
         click.option("--batch-size", type=int, help="Images that are computed at once. Default: 8."),
+        engine_option,
         click.option("--shard", metavar="K/N", help="Predict only the K-th of N shards. All shards share OUT."),
         click.option("--truth", type=UserPath(), help="Folder of true masks to score the predictions against."),
     )
@@ -90,7 +94,7 @@ def given_settings(options: dict[str, Any]) -> dict[str, Any]:
     from lesion_segmentation.core.parameter_model import find_problems
     from lesion_segmentation.prediction import PredictionSettings
 
-    names = ("threshold", "annotation_style", "overlays", "probabilities", "device", "batch_size")
+    names = ("threshold", "annotation_style", "overlays", "probabilities", "device", "batch_size", "engine")
     given = {name: options[name] for name in names if options[name] is not None and options[name] is not False}
     given |= {"test_time_augmentation": "none"} if options["no_tta"] else {}
     if problems := find_problems("", PredictionSettings, given):
@@ -176,8 +180,9 @@ def predict_untracked(
     show_default=True,
     help="Device of the network. auto uses a GPU if there is one.",
 )
+@engine_option
 @plain_errors
-def serve_command(weights: Path, host: str, port: int, annotation_style: str | None, device: str, **given: Any) -> None:
+def serve_command(weights: Path, host: str, port: int, **given: Any) -> None:
     """Serve predictions over HTTP, with a web page.
 
     The web page is at http://HOST:PORT/, the description of the interface at http://HOST:PORT/docs.
@@ -197,11 +202,12 @@ def serve_command(weights: Path, host: str, port: int, annotation_style: str | N
     if (hosts := given["allowed_hosts"]) is not None:
         given["allowed_hosts"] = tuple(name.strip() for name in hosts.split(","))
     given["root_path"] = f"/{given['root_path'].strip('/')}".rstrip("/")
-    if problems := find_problems("", ServiceSettings, given):
+    values = ((name, given.pop(name)) for name in ("device", "engine", "annotation_style"))
+    options = {name: value for name, value in values if value is not None}
+    if problems := find_problems("", ServiceSettings, given) + find_problems("", PredictionSettings, options):
         raise InputError.from_problems("Some options are invalid", problems, "Correct them and run the command again.")
     settings = ServiceSettings(**given)
-    options = PredictionSettings(device=device, annotation_style=annotation_style, batch_size=settings.batch_size)
-    predictor = load_predictor(weights, options)
+    predictor = load_predictor(weights, PredictionSettings(batch_size=settings.batch_size, **options))
     require_free_port(host, port)
     click.echo(f"The web page is at http://{host}:{port}/")
     serve(predictor, settings, host, port)

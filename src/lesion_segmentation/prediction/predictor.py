@@ -1,6 +1,6 @@
 """Predict lesion masks for images of any size."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, groupby, islice
 from os import PathLike
 from pathlib import Path
@@ -29,6 +29,7 @@ from lesion_segmentation.prediction.networks import FLIPS, Flip, ModuleNetwork, 
 from lesion_segmentation.prediction.settings import (
     FOLLOW_WEIGHTS,
     NOT_FINITE,
+    Engine,
     MaskOptions,
     PredictionSettings,
     TestTimeAugmentation,
@@ -59,10 +60,12 @@ class Predictor:
         precision: `32-true` for float32; `auto` for bfloat16 if the device computes with it, else float32.
             results/measurements/accuracy.csv has its effect on the scores.
         batch_size: Number of images that are computed at once. Masks do not depend on it.
+        engine: `torch`, or `openvino`, which is faster on CPUs and needs the extra `openvino`.
         **options: Any of the `MaskOptions`.
 
     Raises:
-        InputError: A value is invalid, a GPU is requested but missing, or the network has no such annotation style.
+        InputError: A value is invalid, a GPU is requested but missing, the engine does not run on the device, or the
+            network has no such annotation style.
         TypeError: An option is unknown.
     """
 
@@ -72,12 +75,13 @@ class Predictor:
         device: str = "auto",
         precision: str = "auto",
         batch_size: int = 8,
+        engine: Engine = "torch",
         **options: Unpack[MaskOptions],
     ) -> None:
         if unknown := options.keys() - MaskOptions.__annotations__.keys():
             raise TypeError(f"Predictor has no option {', '.join(sorted(unknown))}")
         try:
-            settings = PredictionSettings(precision=precision, batch_size=batch_size, **options)
+            settings = PredictionSettings(precision=precision, batch_size=batch_size, engine=engine, **options)
         except ValidationError as error:
             raise InputError(f"Predictor cannot be created: {'; '.join(describe_errors(error))}.") from error
         self.metadata = network.metadata
@@ -85,20 +89,35 @@ class Predictor:
         self.threshold: float = values["threshold"]
         self.keep_largest_component: bool = values["keep_largest_component"]
         self.test_time_augmentation: TestTimeAugmentation = values["test_time_augmentation"]
-        hardware = choose_hardware(str(device), precision)
+        self.engine: Engine = settings.engine
+        if self.engine == "openvino" and str(device) not in ("auto", "cpu"):
+            raise InputError(
+                f"The device is {device}, but the engine openvino runs on the CPU only. Use the engine torch."
+            )
+        hardware = choose_hardware("cpu" if self.engine == "openvino" else str(device), precision)
         self._head = network.find_annotation_style(settings.annotation_style)
         self.annotation_style = network.annotation_styles[self._head] if network.annotation_styles else None
         self.batch_size, self.precision = settings.batch_size, hardware.precision
         self._device = torch.device(hardware.device)
         self._dtype = torch.bfloat16 if hardware.precision == "bf16-mixed" else torch.float32
         self._scaling = Scaling(network.metadata, self._device)
-        fused = fuse_batch_norms(network)
-        self._network = fused.to(self._device, self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         # oneDNN's results depend on the batch size and the number of threads. On the CPU, an image is therefore always
         # computed alone, two flips at a time, each pair by one thread.
         self._threads = start_single_threads() if self._device.type == "cpu" else None
         flips, size = FLIPS[self.test_time_augmentation], 2 if self._threads else 4
         self._passes = [flips[start : start + size] for start in range(0, len(flips), size)]
+        self._network = self._prepare(fuse_batch_norms(network))
+        if self.engine == "openvino" and (input_size := network.metadata.input_size):
+            self.flip_logits([np.zeros((*input_size, 3), np.uint8)])  # convert now, so that a failure precedes all work
+
+    def _prepare(self, fused: Network) -> Callable[[Tensor], Tensor]:
+        if self.engine == "openvino":
+            from lesion_segmentation.prediction.openvino_engine import OpenVinoNetwork
+
+            self._dtype = torch.float32  # OpenVINO rounds its input itself
+            return OpenVinoNetwork(fused.cpu().float(), self.precision, torch.get_num_threads())
+        placed: Network = fused.to(self._device, self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return placed
 
     @property
     def knots(self) -> tuple[Knot, ...]:
@@ -241,7 +260,7 @@ def load_predictor(weights: str | Path = WEIGHTS, settings: PredictionSettings |
 def make_predictor(network: Network, settings: PredictionSettings) -> Predictor:
     """Prepare a predictor for many images of different sizes."""
     keep_freed_memory()
-    options = settings.model_dump(include={"device", "precision", "batch_size", *FOLLOW_WEIGHTS})
+    options = settings.model_dump(include={"device", "precision", "batch_size", "engine", *FOLLOW_WEIGHTS})
     return Predictor(network, **options)
 
 

@@ -100,6 +100,7 @@ def describe_provenance(network: "Network", predictor: "Predictor") -> dict[str,
         "keep_largest_component": predictor.keep_largest_component,
         "annotation_style": predictor.annotation_style,
         "precision": predictor.precision,
+        "engine": predictor.engine,
     }
 
 

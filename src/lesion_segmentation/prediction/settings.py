@@ -1,8 +1,8 @@
 """Parameter model of predictions. Imports no torch, so that the command line starts quickly."""
 
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from lesion_segmentation.core.parameter_model import ParameterModel
 
@@ -19,6 +19,9 @@ NOT_FINITE = "the network returns values that are not finite for it, so its weig
 TestTimeAugmentation = Literal["none", "four", "eight"]
 """Number of flips over which probabilities are averaged: the image and its three mirror images; `eight` adds the
 transposed versions of these four."""
+
+Engine = Literal["torch", "openvino"]
+"""Software that computes the network."""
 
 
 class MaskOptions(TypedDict, total=False):
@@ -50,6 +53,7 @@ class PredictionSettings(ParameterModel):
         device: `auto` uses a GPU if there is one.
         precision: `auto` uses bfloat16 if the hardware computes with it, else float32.
         batch_size: Number of images that are computed at once. Masks do not depend on it.
+        engine: Software that computes the network. `openvino` runs on the CPU only and needs the extra `openvino`.
     """
 
     threshold: float | None = Field(None, ge=0, le=1)
@@ -61,6 +65,13 @@ class PredictionSettings(ParameterModel):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
     batch_size: int = Field(8, ge=1, le=10_000)
+    engine: Engine = "torch"
+
+    @model_validator(mode="after")
+    def _check_engine(self) -> Self:
+        if self.engine == "openvino" and self.device == "cuda":
+            raise ValueError("device is cuda, but the engine openvino runs on the CPU only. Use the engine torch.")
+        return self
 
     def resolve(self, metadata: "NetworkMetadata") -> dict[str, Any]:
         """Return the settings that are stored with weights, with the values in the metadata instead of None."""
