@@ -35,12 +35,12 @@ def main(folder: Path) -> None:
         for batch in (BATCHES_ON_GPU if torch.cuda.is_available() else BATCHES)
         if network == "segnet" or "eager" not in task
     ]
-    speed = add_ratios(pd.DataFrame([_alone(measure, case) for case in tqdm(cases, desc="speed")]))
+    speed = add_ratios(pd.DataFrame([measure_alone(measure, case) for case in tqdm(cases, desc="speed")]))
     _write(speed, folder / "speed.csv")
     _write(pd.DataFrame(compare_architectures()), folder / "architectures.csv")
     plot_ratios(speed).savefig(folder / "ratios.svg")
     for function, name in ((time_parts, "parts.csv"), (time_operators, "operators.csv")):
-        _write(pd.DataFrame([row for width in WIDTHS for row in _alone(function, width, 10)]), folder / name)
+        _write(pd.DataFrame([row for width in WIDTHS for row in measure_alone(function, width, 10)]), folder / name)
 
 
 def compare_architectures(width: float = 0.25, batch: int = 10) -> list[dict[str, Any]]:
@@ -50,7 +50,7 @@ def compare_architectures(width: float = 0.25, batch: int = 10) -> list[dict[str
         row: dict[str, Any] = {"network": network, "width": width, "batch": batch}
         row["parameters"] = sum(parameter.numel() for parameter in build(network, width).parameters())
         for task in ("training", "inference"):
-            found = _alone(measure, Case(task, network, width, batch))
+            found = measure_alone(measure, Case(task, network, width, batch))
             row |= {"gflop": found["gflop"], f"ms_{task}": found["ms_per_image"], "precision": found["precision"]}
         rows.append(row)
     return rows
@@ -61,7 +61,7 @@ def _write(table: pd.DataFrame, path: Path) -> None:
     click.echo(f"\n{table.round(3).to_string(index=False)}")
 
 
-def _alone(function: Callable[..., Any], *arguments: Any) -> Any:
+def measure_alone(function: Callable[..., Any], *arguments: Any) -> Any:
     """Call a function in a fresh process, so that no measurement is affected by the memory or caches of another."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(function, *arguments).result()

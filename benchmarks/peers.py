@@ -5,10 +5,8 @@ environment (benchmarks/keras_step.py). results/measurements contains earlier re
 """
 
 import importlib
-import io
 import os
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
@@ -52,14 +50,14 @@ class Contender(NamedTuple):
     gflop: float
 
 
-class Engine(nn.Module):
-    """Module for `Predictor.from_module` that calls an engine, from an array (N, 3, H, W) to the logits."""
+class OnnxModule(nn.Module):
+    """Module for `Predictor.from_module` that calls onnxruntime, from an array (N, 3, H, W) to the logits."""
 
     def __init__(self, call: Callable[[np.ndarray], np.ndarray]) -> None:
         super().__init__()
         self.call = call
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "Engine":
+    def __deepcopy__(self, memo: dict[int, Any]) -> "OnnxModule":
         return self
 
     def forward(self, x: Tensor) -> Tensor:
@@ -114,15 +112,16 @@ def list_engines() -> Iterator[Contender]:
     network = load_network(WEIGHTS)
     meta, gflop = network.metadata, count_gflop(network)
     images = list(make_random_images(IMAGES["engines"])[0].numpy())
-    model = _export(fuse_batch_norms(network))
+    call = _start_onnxruntime(_export(fuse_batch_norms(network)), 1)
     for flips, (precision, name) in product(FLIPS, PRECISIONS.items()):
         predictors = {"PyTorch": Predictor(network, "cpu", name, test_time_augmentation=flips)}
-        for engine, start in {"onnxruntime": _start_onnxruntime, "OpenVINO": _start_openvino}.items():
-            if (call := start(model, 1, precision)) is not None:
-                predictors[engine] = Predictor.from_module(
-                    Engine(call), (HEIGHT, WIDTH), meta.input_mean, meta.input_std, meta.resizing, meta.framing,
-                    device="cpu", precision="32-true", test_time_augmentation=flips,
-                )  # fmt: skip
+        if _find("openvino"):
+            predictors["OpenVINO"] = Predictor(network, "cpu", name, engine="openvino", test_time_augmentation=flips)
+        if call and precision == "float32":  # onnxruntime has no bf16 convolution for CPUs
+            predictors["onnxruntime"] = Predictor.from_module(
+                OnnxModule(call), (HEIGHT, WIDTH), meta.input_mean, meta.input_std, meta.resizing, meta.framing,
+                device="cpu", precision="32-true", test_time_augmentation=flips,
+            )  # fmt: skip
         for engine, predictor in predictors.items():
             run = lambda predictor=predictor: predictor.flip_logits(images)  # noqa: E731
             yield Contender(f"{engine}, {flips}", precision, run, f"PyTorch, {flips}", gflop)
@@ -148,7 +147,7 @@ def list_peers(task: str, threads: int, python: str | None) -> Iterator[Contende
             run = _start_keras(python, task, precision, threads)
             yield Contender("Keras SegNet", precision, run, "segnet, nearest", count_gflop(build_network(nearest)))
     u2netp = build("u2netp", 1)
-    if task == "prediction" and (call := _start_onnxruntime(_export(u2netp), threads, "float32")) is not None:
+    if task == "prediction" and (call := _start_onnxruntime(_export(u2netp), threads)) is not None:
         pixels = np.zeros((1, 3, HEIGHT, WIDTH), np.float32)
         run = lambda: [call(pixels) for _ in range(IMAGES[task])]  # noqa: E731
         yield Contender("U²-Net-p, onnxruntime", "float32", run, "unet_lite, lite0", count_gflop(u2netp))
@@ -204,32 +203,13 @@ def _build_smp() -> nn.Module | None:
     return library and library.Unet("timm-tf_efficientnet_lite0", encoder_weights=None)
 
 
-def _start_onnxruntime(model: bytes, threads: int, precision: str) -> Callable[[np.ndarray], np.ndarray] | None:
-    onnxruntime = _find("onnxruntime")
-    if onnxruntime is None or precision == "bf16":  # it has no such convolution for CPUs
+def _start_onnxruntime(model: bytes, threads: int) -> Callable[[np.ndarray], np.ndarray] | None:
+    if (onnxruntime := _find("onnxruntime")) is None:
         return None
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     return lambda pixels: session.run(None, {"images": pixels})[0]
-
-
-def _start_openvino(model: bytes, threads: int, precision: str) -> Callable[[np.ndarray], np.ndarray] | None:
-    openvino = _find("openvino")
-    if openvino is None:
-        return None
-    core, local, streams = openvino.Core(), threading.local(), torch.get_num_threads()
-    settings = {"INFERENCE_PRECISION_HINT": {"float32": "f32"}.get(precision, precision), "NUM_STREAMS": streams,
-                "INFERENCE_NUM_THREADS": threads * streams, "ENABLE_CPU_PINNING": False}  # fmt: skip
-    compiled = core.compile_model(core.read_model(io.BytesIO(model)), "CPU", settings)
-
-    def call(pixels: np.ndarray) -> np.ndarray:
-        if not hasattr(local, "request"):  # a request serves one thread at a time
-            local.request = compiled.create_infer_request()
-        logits: np.ndarray = local.request.infer([pixels])[0]
-        return logits
-
-    return call
 
 
 def _start_keras(python: str, task: str, precision: str, threads: int) -> Run:

@@ -51,7 +51,7 @@ def measure(case: Case) -> dict[str, Any]:
     rate = measure_multiply_rate(hardware)
     make = run_epochs if case.task == "training" else _predict_eagerly if eager else _predict
     images = case.batch if case.task == "training" else PREDICTED
-    ms = 1e3 * _time(make(network, case.batch, hardware), hardware) / images
+    ms = 1e3 * time_calls(make(network, case.batch, hardware), hardware)[1] / images
     return case._asdict() | {
         "precision": hardware.precision,
         "gflop": gflop,
@@ -110,8 +110,8 @@ def make_random_images(count: int) -> tuple[torch.Tensor, torch.Tensor]:
     return images, (images[..., 0] > 127).to(torch.uint8)
 
 
-def _time(run: Callable[[], object], hardware: Hardware) -> float:
-    """Return the median seconds of the repeats after a warm-up. Slow functions are repeated less often."""
+def time_calls(run: Callable[[], object], hardware: Hardware) -> tuple[float, float]:
+    """Return the seconds of the first call, and the median of the repeats. Slow functions are repeated less often."""
     seconds: list[float] = []
     while len(seconds) <= MIN_REPEATS or (len(seconds) <= MAX_REPEATS and sum(seconds) < PATIENCE_SECONDS):
         start = time.perf_counter()
@@ -119,7 +119,7 @@ def _time(run: Callable[[], object], hardware: Hardware) -> float:
         if hardware.device == "cuda":
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - start)
-    return float(np.median(seconds[1:]))
+    return seconds[0], float(np.median(seconds[1:]))
 
 
 def _peak_mb(hardware: Hardware) -> float:

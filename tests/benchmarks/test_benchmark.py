@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks import parts, stages
+from benchmarks import card, parts, stages
 from benchmarks.busy import REPEATS, WARM_UP, busy, print_times
 from benchmarks.networks import NETWORKS, OTHERS, build
 from benchmarks.plot import plot_ratios
@@ -48,6 +48,13 @@ def test_measure_times_every_task(task, network):
     assert row["peak_mb"] > 100
     if "eager" in task:
         assert row["precision"] == "32-true"
+
+
+@pytest.mark.parametrize("task", ["training", "prediction"])
+def test_measurements_for_a_gpu_run_without_one(task):
+    row = card.measure_card(card.Measurement(task, "segnet", 0.0625, 2, compiled=False))
+    assert row["images_per_second"] == pytest.approx(1e3 / row["ms_per_image"])
+    assert row["first_seconds"] > 0
 
 
 @pytest.mark.parametrize("network", OTHERS)
