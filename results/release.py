@@ -22,11 +22,10 @@ from lesion_segmentation.core.tensor_files import write_tensors
 from lesion_segmentation.data.sources.isic2018 import TOOLS, read_packaged_table
 from lesion_segmentation.evaluation.scores import ISIC_LIMIT
 from lesion_segmentation.model import load_network
-from lesion_segmentation.released import WEIGHTS
+from lesion_segmentation.released import MODEL_CARD, WEIGHTS
 from lesion_segmentation.training.settings import TrainingSettings
 
 RESULTS = Path(__file__).parent
-CARD = WEIGHTS.with_name("README.md")
 COLUMNS = ("dice", "iou", "thresholded_jaccard", "accuracy")
 LICENSE = "CC BY-NC 4.0; trained on PH2 and ISIC 2018."
 
@@ -106,7 +105,7 @@ def main(command: str, *arguments: str) -> None:
     """Run the command `network ROOT` or `figures`. Both rewrite the card's tables."""
     if command == "network":
         release(Path(arguments[0]))
-    marked_tables.rewrite(CARD, TABLES)
+    marked_tables.rewrite(MODEL_CARD, TABLES)
 
 
 if __name__ == "__main__":

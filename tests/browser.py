@@ -56,11 +56,12 @@ class Page:
         node = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
         self.call("DOM.setFileInputFiles", nodeId=node, files=[str(file) for file in files])
 
-    def press(self, key: str) -> None:
-        for kind in ("keyDown", "keyUp"):
-            codes = {"Tab": 9, "ArrowRight": 39, " ": 32}
-            self.call("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=codes[key],
-                      **({"text": " "} if key == " " and kind == "keyDown" else {}))  # fmt: skip
+    def press(self, key: str, control: bool = False) -> None:
+        codes = {"Tab": 9, "ArrowRight": 39}
+        text = {"text": key} if len(key) == 1 and not control else {}
+        for kind, more in (("keyDown", text), ("keyUp", {})):
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, modifiers=2 * control,
+                      windowsVirtualKeyCode=codes.get(key, ord(key[0].upper())), **more)  # fmt: skip
 
     def save_screenshot(self, path: Path) -> None:
         shot = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True)

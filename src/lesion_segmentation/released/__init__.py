@@ -5,6 +5,7 @@ from pathlib import Path
 
 WEIGHTS = Path(__file__).parent / "network.safetensors"
 """The default weights file of predictions."""
+MODEL_CARD = WEIGHTS.with_name("README.md")
 
 
 def read_figures() -> dict[str, float]:

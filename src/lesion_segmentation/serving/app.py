@@ -58,6 +58,7 @@ def create_app(predictor: Predictor, settings: ServiceSettings) -> FastAPI:
     app.add_api_route("/predict", service.predict, methods=["POST"], openapi_extra=REQUEST_BODY)
     app.add_api_route("/health", service.health)
     app.add_api_route("/version", service.version)
+    app.add_api_route("/model_card", service.show_model_card, include_in_schema=False)
     app.add_api_route("/metrics", service.show_metrics, include_in_schema=False)
     if settings.allowed_hosts is not None:
         hosts = [*LOOPBACK, *settings.allowed_hosts]

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import FileResponse, JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from pydantic import Field
 from starlette.requests import ClientDisconnect
@@ -22,8 +22,10 @@ from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.core.parameter_model import ParameterModel
 from lesion_segmentation.images.png import encode_mask
 from lesion_segmentation.images.read import read_pixel_count
+from lesion_segmentation.model import load_network
 from lesion_segmentation.prediction import Prediction, Predictor
 from lesion_segmentation.prediction.settings import NOT_FINITE
+from lesion_segmentation.released import MODEL_CARD, WEIGHTS
 from lesion_segmentation.serving.batching import Batcher
 from lesion_segmentation.serving.limits import Capacity, Refusal, find_image, read_body
 from lesion_segmentation.serving.responses import decode, describe, prefers_png
@@ -79,6 +81,7 @@ class Service:
         self.batcher = Batcher(predictor)
         self.images, self.pixels = Capacity(settings.max_waiting), Capacity(2 * settings.max_pixels)
         self.metrics = Metrics(self.images)
+        self.has_model_card = predictor.metadata == load_network(WEIGHTS).metadata
         self._threads = ThreadPoolExecutor(2, "images")
 
     @asynccontextmanager
@@ -138,9 +141,16 @@ class Service:
             "test_time_augmentation": self.predictor.test_time_augmentation,
             "keep_largest_component": self.predictor.keep_largest_component,
             "commit": metadata.commit,
+            "model_card": self.has_model_card,
             "needs_token": self.settings.token is not None,
             "notice": NOTICE,
         }
+
+    async def show_model_card(self) -> Response:
+        """Return the model card of the released network, as plain text."""
+        if not self.has_model_card:
+            raise Refusal(404, "Only the released network has a model card here. A run has one among its artifacts.")
+        return FileResponse(MODEL_CARD, media_type="text/plain; charset=utf-8")
 
     async def show_metrics(self) -> Response:
         return Response(generate_latest(self.metrics.registry), media_type=CONTENT_TYPE_LATEST)

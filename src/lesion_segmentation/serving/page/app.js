@@ -21,7 +21,8 @@ fetch("version").then((response) => response.json()).then((found) => {
   find("threshold").value = found.threshold;
   find("shown").textContent = found.threshold.toFixed(2);
   document.querySelector(".token").hidden = !found.needs_token;
-  find("network").textContent = `Network: ${found.architecture}, trained on ${found.trained_on || "unknown data"}.`;
+  find("network").prepend(`Network: ${found.architecture}, trained on ${found.trained_on || "unknown data"}. `);
+  find("network").querySelector("a").hidden = !found.model_card;
   showThreshold();
 }).catch(() => showStatus("The server does not respond."));
 
@@ -81,6 +82,7 @@ function show(entry) {
   card.querySelector(".save-overlay").addEventListener("click", saveOverlay);
   card.querySelector(".flags").textContent = entry.answer.flag.map((name) => RULES[name] || name).join("; ");
   entry.card = card;
+  addBrush(entry);
   entries.push(entry);
   find("cards").prepend(card);
   find("results").hidden = false;
@@ -88,6 +90,7 @@ function show(entry) {
 }
 
 function binarize(entry) {
+  if (entry.corrected) return entry.corrected;
   if (!thresholdMoved) return entry.serverMask.map((value) => (value ? 1 : 0));
   const level = Number(find("threshold").value) * 255;
   const mask = new Uint8Array(entry.probability.length);
@@ -149,13 +152,16 @@ function draw(entry) {
   const context = canvas.getContext("2d");
   if (image) context.drawImage(image, 0, 0, width, height);
   if (!plain) paintContour(context, mask, width, height);
+  entry.drawBrush(context);
   const contourLabel = plain ? "" : ` with the contour of the lesion, which covers ${percent}% of the image`;
   canvas.setAttribute("aria-label", entry.name + contourLabel);
   const maskLabel = `Mask of ${entry.name}: the lesion covers ${percent}% of the image`;
   card.querySelector(".mask").setAttribute("aria-label", maskLabel);
   card.querySelector("figcaption").textContent = plain ? "Image" : "Contour";
-  const facts = { "Area": `${area.toLocaleString("en")} pixels, ${percent}% of ${width} × ${height}`,
-    "Expected Dice": answer.expected_dice === null ? "unknown" : `${(100 * answer.expected_dice).toFixed(0)}% at the ` +
+  const expectedDice = entry.corrected ? null : answer.expected_dice;
+  const corrected = entry.corrected ? ", corrected by hand" : "";
+  const facts = { "Area": `${area.toLocaleString("en")} pixels, ${percent}% of ${width} × ${height}${corrected}`,
+    "Expected Dice": entry.corrected ? "unknown for a corrected mask" : expectedDice === null ? "unknown" : `${(100 * expectedDice).toFixed(0)}% at the ` +
       `threshold ${answer.threshold}; 80% of such masks have ${(100 * answer.expected_dice_low).toFixed(0)} to ` +
       `${(100 * answer.expected_dice_high).toFixed(0)}%`,
     "Confidence": `${(100 * answer.confidence).toFixed(1)}%, mean over all pixels at the threshold ${answer.threshold}`,
@@ -167,7 +173,7 @@ function draw(entry) {
   }));
   entry.row = { image: entry.name, width, height, threshold: find("threshold").value, lesion_area: area,
     lesion_percent: percent, confidence: answer.confidence,
-    expected_dice: answer.expected_dice ?? "", flag: answer.flag.join(" ") };
+    expected_dice: expectedDice ?? "", corrected: Boolean(entry.corrected), flag: answer.flag.join(" ") };
 }
 
 function paintMask(canvas, mask, width, height) {
