@@ -1,6 +1,6 @@
 """Measure training and prediction on a GPU, with and without compilation: `python -m benchmarks.card OUT.csv`.
 
-A few minutes on an H200 are expected, but no GPU was at hand to confirm this. Without a GPU it runs on the CPU, to
+A few minutes on an H200 are expected, but this has not been confirmed. Without a GPU it runs on the CPU, to
 check the script. Rows are written one by one, so an interrupted run keeps those that are finished.
 """
 

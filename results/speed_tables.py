@@ -81,25 +81,31 @@ def stages() -> str:
 
 
 def engines() -> str:
-    """Return the time per image of each engine on one thread, and its speed relative to PyTorch."""
+    """Return the time per image of each engine on one thread, its speed relative to PyTorch, and the Dice."""
     table = pd.read_csv(MEASUREMENTS / "engines.csv").query("threads == 1 and images == 4 and flips == 'four'")
-    return _list_speeds(table, ["engine", "precision"], ["engine", "precision"], "dice_difference")
+    table = table.sort_values(
+        "precision", key=lambda names: names.map(["float32", "bf16", "int8", "int8 and bf16"].index), kind="stable"
+    )
+    last = {"dice_difference": "Dice, ISIC 2018", "ph2_dice_difference": "Dice, PH2"}
+    return _list_speeds(table, {"engine": "engine", "precision": "precision"}, last)
 
 
 def peers() -> str:
     """Return the time per image of each network on one thread, and its speed relative to this project's network."""
     table = pd.read_csv(MEASUREMENTS / "peers.csv").query("threads == 1").sort_values("task", kind="stable")
-    return _list_speeds(table, ["task", "contender", "precision"], ["task", "network", "precision"], "reference")
+    first = {"task": "task", "contender": "network", "precision": "precision"}
+    return _list_speeds(table, first, {"reference": "reference"})
 
 
-def _list_speeds(table: pd.DataFrame, columns: list[str], titles: list[str], last: str) -> str:
-    titles = [*titles, "ms", "speed (range)", last.replace("dice_", "Dice ")]
+def _list_speeds(table: pd.DataFrame, first: dict[str, str], last: dict[str, str]) -> str:
+    """Return a row per measurement: the columns `first` with their titles, the speed, and the columns `last`."""
+    titles = [*first.values(), "ms", "speed (range)", *last.values()]
     lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
-    for row in table.to_dict("records"):
+    for row in table.astype(object).fillna("").to_dict("records"):
         speed = f"{row['speed']:.2f} ({row['speed_min']:.2f} to {row['speed_max']:.2f})"
         if row["speed_min"] == row["speed_max"]:
             speed = "1"
-        cells = [*(row[column] for column in columns), f"{row['ms']:.0f}", speed, row[last]]
+        cells = [*(row[name] for name in first), f"{row['ms']:.0f}", speed, *(row[name] for name in last)]
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
 

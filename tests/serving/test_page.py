@@ -145,12 +145,12 @@ def test_mask_is_corrected_with_the_mouse_and_downloaded(serve, files, tmp_path)
         assert name == "synthetic3.json"
         labelme = json.loads(text)
         assert (labelme["imageHeight"], labelme["imageWidth"]) == after.shape
-        drawing = Image.new("1", (8 * width, 8 * height))
+        large = Image.new("1", (8 * width, 8 * height))
         for shape in labelme["shapes"]:
-            ImageDraw.Draw(drawing).polygon([(8 * x, 8 * y) for x, y in shape["points"]], fill=1)
-        drawn = np.asarray(drawing)[4::8, 4::8]
+            ImageDraw.Draw(large).polygon([(8 * x, 8 * y) for x, y in shape["points"]], fill=1)
+        inside = np.asarray(large)[4::8, 4::8]
         filled = binary_fill_holes(after)
-        assert 2 * (drawn & filled).sum() / (drawn.sum() + filled.sum()) > 0.98  # a fringed mask
+        assert 2 * (inside & filled).sum() / (inside.sum() + filled.sum()) > 0.98  # a fringed mask
         for _ in range(3):
             page.evaluate("document.querySelector('.undo').click()")
         assert page.evaluate(MASK) == before.tolist()
