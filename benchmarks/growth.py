@@ -16,7 +16,7 @@ PARAMETERS = (
     "image_size.height=192,image_size.width=256,training.architecture=segnet_skip,training.width=0.0625,training.epochs=1,"
     "training.batch_size=6,training.threads=null,prediction.test_time_augmentation=none"
 )
-_STAGE = re.compile(r"(\S+) +\d+ steps, ([\d.]+) s$", re.MULTILINE)
+_STAGE = re.compile(r"(\S+) +\d+ nodes?, ([\d.]+) s$", re.MULTILINE)
 
 
 def measure_growth(counts: list[int], parameters: str = PARAMETERS) -> pd.DataFrame:

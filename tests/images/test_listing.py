@@ -19,7 +19,7 @@ def list_names(folder):
 
 def test_everything_that_is_no_image_is_left_out_with_reason(tmp_path, monkeypatch):
     folder = tmp_path / "in"
-    make(folder / "b.JPG", folder / "a.png", folder / "x" / "c.tif", folder / "x" / "d.heic", folder / "notes")
+    make(folder / "b.JPG", folder / "a.png", folder / "x" / "c.tif", folder / "x" / "d.gif", folder / "notes")
     (folder / "gone.png").symlink_to("nowhere.png")
     (folder / "loop.png").symlink_to("loop.png")
     (folder / "null.png").symlink_to("/dev/null")
@@ -36,7 +36,7 @@ def test_everything_that_is_no_image_is_left_out_with_reason(tmp_path, monkeypat
         "null.png": "it is not a regular file",
         "pipe.png": "it is not a regular file",
         "socket.png": "it is not a regular file",
-        "x/d.heic": WRONG_SUFFIX,
+        "x/d.gif": WRONG_SUFFIX,
     }
 
 

@@ -293,9 +293,9 @@ def test_linked_folders_are_read_and_other_files_are_named(small, tmp_path_facto
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     (small / "images" / "c00.png").rename(elsewhere / "c00.png")
     (small / "images" / "more").symlink_to(elsewhere)
-    (small / "images" / "c99.heic").write_bytes(b"")
+    (small / "images" / "c99.gif").write_bytes(b"")
     (small / "images" / "._c01.png").write_bytes(b"hidden")
     code, output = check()
     assert code == 0, output
     assert "12 cases" in output
-    assert "1 file of images left out, such as c99.heic: its name does not end in .jpg" in caplog.text
+    assert "1 file of images left out, such as c99.gif: its name does not end in .jpg" in caplog.text

@@ -418,20 +418,20 @@ def test_failures_of_removed_images_are_dropped(images, weights, tmp_path):
 
 def test_files_that_are_left_out_are_listed_with_reason(images, weights, tmp_path):
     out = tmp_path / "out"
-    (images / "scan.heic").write_bytes(b"")
+    (images / "scan.gif").write_bytes(b"")
     (images / "gone.png").symlink_to("nowhere.png")
     (images / "._case0.png").write_bytes(b"hidden")
     code, output = run("predict", images, out, "--weights", weights)
     assert code == 0
     assert f"2 files of IN left out, with the reasons in {out}/left_out.csv" in output
-    assert list(pd.read_csv(out / "left_out.csv")["image"]) == ["gone.png", "scan.heic"]
-    (images / "scan.heic").unlink()
+    assert list(pd.read_csv(out / "left_out.csv")["image"]) == ["gone.png", "scan.gif"]
+    (images / "scan.gif").unlink()
     (images / "gone.png").unlink()
     assert "left out" not in run("predict", images, out, "--weights", weights)[1]
     assert pd.read_csv(out / "left_out.csv").empty
     empty = tmp_path / "empty"
     empty.mkdir()
-    (empty / "scan.heic").write_bytes(b"")
+    (empty / "scan.gif").write_bytes(b"")
     assert "contains no image. Expected files" in run("predict", empty, out)[1]
 
 
@@ -487,3 +487,22 @@ def test_only_unreadable_images_leave_empty_tables(weights, tmp_path):
     code, _ = run("predict", images, tmp_path / "out", "--weights", weights, "--truth", truth)
     assert code == SOME_FAILED
     assert pd.read_csv(tmp_path / "out" / "scores.csv").empty
+
+
+def test_dicom_image_gets_a_segmentation_and_its_patient_appears_nowhere_else(tmp_path, weights, caplog):
+    pytest.importorskip("highdicom", reason="the extra clinic is not installed")
+    from tests.images.test_clinic_formats import HEIGHT, WIDTH, write_dicom
+
+    pixels = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    (folder / "a.dcm").write_bytes(write_dicom(pixels.tobytes(), "RGB"))
+    (folder / "frames.dcm").write_bytes(write_dicom(pixels.tobytes(), "RGB", NumberOfFrames=3))
+    Image.fromarray(pixels).save(folder / "b.png")
+    code, output = run("predict", folder, out, "--weights", weights)
+    assert code == 3
+    assert "it has 3 pages" in (out / "failures.csv").read_text()
+    assert (out / "a_mask.png").read_bytes() == (out / "b_mask.png").read_bytes()
+    written = {path for path in out.rglob("*") if path.is_file() and b"secret-17" in path.read_bytes()}
+    assert written == {out / "a_seg.dcm"}
+    assert "secret-17" not in output + caplog.text

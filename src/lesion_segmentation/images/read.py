@@ -18,11 +18,13 @@ from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from lesion_segmentation.core.errors import first_line
+from lesion_segmentation.images.clinic_formats import START_BYTES, prepare_format
 from lesion_segmentation.images.color_profiles import find_transform
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-"""Formats that are read from untrusted files. Pillow passes others, such as PostScript, to external programs."""
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".heic", ".dcm")
+"""Formats that are read from untrusted files, besides HEIC and DICOM. Pillow passes others, such as PostScript, to
+external programs."""
 MAX_PIXELS = 100_000_000
 """Maximum number of pixels of an image. Larger images would need gigabytes of memory."""
 
@@ -163,13 +165,14 @@ def _open(source: Path | IO[bytes]) -> ImageFile:
     Image.init()  # otherwise Pillow knows only some of FORMATS
     profile = None
     with source.open("rb") if isinstance(source, Path) else nullcontext(source) as file:
-        if file.read(len(_PNG)) == _PNG:
-            source, profile = _select_chunks(io.BytesIO(file.read()))
+        start = file.read(START_BYTES)
+        if start.startswith(_PNG):
+            source, profile = _select_chunks(io.BytesIO(start[len(_PNG) :] + file.read()))
         elif not isinstance(source, Path):
             source.seek(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        image = Image.open(source, formats=FORMATS)
+        image = Image.open(source, formats=(*FORMATS, *prepare_format(start)))
     if profile is not None:
         image.info["icc_profile"] = profile
     return image

@@ -43,6 +43,10 @@ class ImageFile:
         """Return the name without its suffix, which is the prefix of the names of all its output files."""
         return remove_suffix(self.name)
 
+    def read(self) -> bytes:
+        """Return the content of the file."""
+        return self.path.read() if isinstance(self.path, StoragePath) else self.path.read_bytes()
+
 
 def remove_suffix(name: str) -> str:
     """Return the name of an image without the suffix of its last component."""

@@ -34,6 +34,8 @@ from lesion_segmentation.prediction.tables import (
 
 TABLE, FAILURES, LEFT_OUT = "predictions.csv", "failures.csv", "left_out.csv"
 FAILURE_COLUMNS = ["image", "reason"]
+SEGMENTATION = "seg"
+"""Kind of the DICOM segmentation, which DICOM images get besides the other kinds."""
 WORK_FOLDER = ".predictions"
 """Subfolder for the part files and, on local disks, for the lock and unfinished files."""
 MAX_ROWS, MAX_SECONDS = 200, 10.0
@@ -118,9 +120,9 @@ class PredictionStore:
         ]
 
     def write_images(self, image: ImageFile, files: Mapping[str, bytes]) -> None:
-        """Write PNG files, keyed by their kind, as `<stem>_<kind>.png`."""
+        """Write PNG files, keyed by their kind, as `<stem>_<kind>.png`, and a segmentation as `<stem>_seg.dcm`."""
         for kind, content in files.items():
-            self._write(f"{image.stem}_{kind}.png", content)
+            self._write(f"{image.stem}_{kind}.{'dcm' if kind == SEGMENTATION else 'png'}", content)
 
     def add(self, image: ImageFile, row: Mapping[str, Any]) -> None:
         """Add the row of an image. All output files of the image must have been written before."""

@@ -15,12 +15,13 @@ from tqdm.auto import tqdm
 from lesion_segmentation.core.errors import InputError, first_line
 from lesion_segmentation.core.storage import StoragePath
 from lesion_segmentation.evaluation.expected_dice import Knot
+from lesion_segmentation.images.clinic_formats import encode_segmentation
 from lesion_segmentation.images.png import encode_mask, encode_png
 from lesion_segmentation.images.read import RgbImage
 from lesion_segmentation.prediction.description import describe_prediction
 from lesion_segmentation.prediction.input_images import ImageFile, read_input_image, require_side
 from lesion_segmentation.prediction.settings import NOT_FINITE, PredictionSettings
-from lesion_segmentation.prediction.store import PredictionStore
+from lesion_segmentation.prediction.store import SEGMENTATION, PredictionStore
 
 if TYPE_CHECKING:
     from lesion_segmentation.prediction.predictor import Prediction, Predictor
@@ -129,6 +130,8 @@ def _write(
             files["overlay"] = encode_png(draw_contour(each.image.pixels, mask))
         if settings.probabilities:
             files["probability"] = encode_png(np.round(255 * probability).astype(np.uint8))
+        if each.file.name.lower().endswith(".dcm"):
+            files[SEGMENTATION] = encode_segmentation(each.file.read(), mask)
         store.write_images(each.file, files)
     except InputError:  # a full disk or unreachable storage affects all images
         raise
