@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import ledger
 import marked_tables
 import pandas as pd
+from hardest_cases import describe_hardest
 
 from lesion_segmentation.evaluation.intervals import mean_interval
 
@@ -290,6 +291,7 @@ def _list_commands(names: Iterable[str], *markers: str) -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "models": models,
     "steps": steps,
+    "hardest": describe_hardest,
     "paper": paper,
     "commands": commands,
     "commands_with_isic": commands_with_isic,
