@@ -29,6 +29,6 @@ cross-validate`, the parent run of a fold and the run that the pooled scores are
 arguments, which are not logged."""
 WITHOUT_EFFECT = (
     "data_root", "experiment", "training.resume", "training.device", "prediction.device", "prediction.batch_size",
-    "prediction.overlays", "prediction.probabilities",
+    "prediction.overlays", "prediction.probabilities", "prediction.annotations", "prediction.rank",
 )  # fmt: skip
 """Parameters that have no effect on the result of a run, and neither have those of `sweep`."""

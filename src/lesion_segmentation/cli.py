@@ -77,6 +77,12 @@ def prediction_options(function: Callable[..., Any]) -> Callable[..., Any]:
         annotation_style_option,
         click.option("--overlays", is_flag=True, help="Also write each image with the contour of its mask."),
         click.option("--probabilities", is_flag=True, help="Also write the probabilities as 8-bit grey images."),
+        click.option(
+            "--annotations",
+            type=click.Choice(["coco", "labelme", "label-studio"]),
+            help="Also write the outlines for an annotation tool. Existing LabelMe files are kept.",
+        ),
+        click.option("--rank", is_flag=True, help="Also write ranking.csv: images whose flips disagree most first."),
         click.option("--no-tta", is_flag=True, help="Turn test-time augmentation off."),
         click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Default: auto."),
         click.option("--batch-size", type=int, help="Images that are computed at once. Default: 8."),
@@ -94,7 +100,10 @@ def given_settings(options: dict[str, Any]) -> dict[str, Any]:
     from lesion_segmentation.core.parameter_model import find_problems
     from lesion_segmentation.prediction import PredictionSettings
 
-    names = ("threshold", "annotation_style", "overlays", "probabilities", "device", "batch_size", "engine")
+    names = (
+        "threshold", "annotation_style", "overlays", "probabilities", "annotations", "rank", "device", "batch_size",
+        "engine",
+    )  # fmt: skip
     given = {name: options[name] for name in names if options[name] is not None and options[name] is not False}
     given |= {"test_time_augmentation": "none"} if options["no_tta"] else {}
     if problems := find_problems("", PredictionSettings, given):
@@ -250,7 +259,8 @@ def check_data_command(images: Path, masks: Path, table: Path | None, ignore: st
 
     If there are none, a description of the data set is printed. Nothing is written.
 
-    IMAGES and MASKS are folders with files at any depth. TABLE is a CSV file with the column case_id and any further
+    IMAGES and MASKS are folders with files at any depth. The masks are images or LabelMe files; MASKS may also be a
+    COCO file. TABLE is a CSV file with the column case_id and any further
     columns.
     """
     from lesion_segmentation.data.sources.folder import check_data

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
@@ -23,7 +22,7 @@ class OwnCases(ReadOnlyDataset):
 
     Args:
         part: `images` and `masks` load as `Images`, `table` as a table with one row per case.
-        images, masks: Folders, which are searched at any depth.
+        images, masks: Folders, which are searched at any depth. The masks may also be a COCO file.
         table: An optional .csv file.
         ignore: Patterns of the names of files to skip, separated by blanks.
         leave_out: Name of a list of cases in this package, such as isic2018_reserved, that are left out.
@@ -50,7 +49,6 @@ class OwnCases(ReadOnlyDataset):
     def load(self) -> Images | pd.DataFrame:
         from lesion_segmentation.data.sources.folder import read_table
         from lesion_segmentation.data.sources.isic2018 import read_packaged_table
-        from lesion_segmentation.images.read import open_image
 
         if self._part == "table":
             found = [] if self._table else self._find_files("images") | self._find_files("masks")
@@ -58,18 +56,25 @@ class OwnCases(ReadOnlyDataset):
             if not self._annotation_styles or "annotation_style" in table:
                 return table
             return table.merge(read_packaged_table(self._annotation_styles), on="case_id", how="left").fillna("")
-        return {case_id: partial(open_image, path) for case_id, path in self._find_files(self._part).items()}
+        return self._find_files(self._part)
 
-    def _find_files(self, part: Literal["images", "masks"]) -> dict[str, Path]:
-        from lesion_segmentation.data.sources.folder import find_images
+    def _find_files(self, part: Literal["images", "masks"]) -> Images:
+        from lesion_segmentation.data.sources.folder import find_images, find_masks
         from lesion_segmentation.data.sources.isic2018 import read_list
+        from lesion_segmentation.images.read import open_image
 
         folder = self._folders[part]
         if not folder:
             raise InputError(f"No folder of {part} is given. Use --params data.images=<folder>,data.masks=<folder>.")
         left_out = set(read_list(self._leave_out)) if self._leave_out else set()
-        found = find_images(expand_home(folder), part == "masks", self._ignore)
-        return {case_id: path for case_id, path in found.items() if case_id not in left_out}
+        path = expand_home(folder)
+        if part == "masks":
+            found = find_masks(path, self._ignore)
+        else:
+            found = {
+                case_id: partial(open_image, file) for case_id, file in find_images(path, ignore=self._ignore).items()
+            }
+        return {case_id: read for case_id, read in found.items() if case_id not in left_out}
 
 
 class SyntheticCases(ReadOnlyDataset):

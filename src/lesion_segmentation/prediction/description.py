@@ -20,7 +20,7 @@ BLOCK = 2**14
 COLUMNS = (
     "image", "width", "height", "lesion_area", "lesion_percent", "left", "top", "right", "bottom", "centroid_x",
     "centroid_y", "touches_border", "components", "confidence", "entropy", "expected_dice", "expected_dice_low",
-    "expected_dice_high", "flag", "color_profile", "seconds",
+    "expected_dice_high", "disagreement", "flag", "color_profile", "seconds",
 )  # fmt: skip
 
 
@@ -34,9 +34,9 @@ def describe_prediction(
     """Describe the prediction for an image, uint8 (H, W, 3): probabilities (H, W), 0 to 1, and a boolean mask (H, W).
 
     Returns:
-        The COLUMNS without image and seconds. Lengths are in pixels, `lesion_percent` is a percentage of the image.
-        `right` and `bottom` are one beyond the last pixel of the bounding box; box and centroid are empty strings
-        without a lesion. `components` counts connected components, in which pixels touch at a side or a corner.
+        The COLUMNS without image, disagreement and seconds. Lengths are in pixels, `lesion_percent` is a percentage of
+        the image. `right` and `bottom` are one beyond the last pixel of the bounding box; box and centroid are empty
+        strings without a lesion. `components` counts connected components, in which pixels touch at a side or a corner.
         `confidence` is the mean over pixels of the probability of the predicted class, `entropy` the mean over pixels
         in bits. `expected_dice` is the Dice that masks with such probabilities had in the validation cases of the
         network; 80% of them lay between the limits `expected_dice_low` and `expected_dice_high`. The three are empty

@@ -4,6 +4,7 @@ import copy
 from itertools import pairwise
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -33,6 +34,20 @@ FLIPS: dict[TestTimeAugmentation, tuple[Flip, ...]] = {
     "four": _MIRRORED,
     "eight": (*_MIRRORED, *(Flip(flip.reversed_dims, transposed=True) for flip in _MIRRORED)),
 }
+
+
+def measure_disagreement(masks: Tensor) -> list[float | None]:
+    """Return how much the masks of the flips disagree, from 0 to 1, for boolean masks (flips, N, H, W).
+
+    It is 1 minus the Dice between two flips, pooled over all pairs of them: twice the sum of the intersections divided
+    by the sum of the areas. It is 0 if all masks are empty, and None for a single flip.
+    """
+    if len(masks) == 1:
+        return [None] * masks.shape[1]
+    votes = masks.sum(dim=0)
+    shared = (votes * (votes - 1)).sum(dim=(1, 2)).double()
+    areas = ((len(masks) - 1) * votes).sum(dim=(1, 2))
+    return torch.where(areas > 0, 1 - shared / areas, 0.0).tolist()
 
 
 class ModuleNetwork(Network):

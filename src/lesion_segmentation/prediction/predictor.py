@@ -25,7 +25,7 @@ from lesion_segmentation.images.resize import Framing, Resizing, resize_image, r
 from lesion_segmentation.model import Network, NetworkMetadata, load_network
 from lesion_segmentation.model.metadata import Scaling, Triple
 from lesion_segmentation.prediction.input_images import read_input_image
-from lesion_segmentation.prediction.networks import FLIPS, Flip, ModuleNetwork, fuse_batch_norms
+from lesion_segmentation.prediction.networks import FLIPS, Flip, ModuleNetwork, fuse_batch_norms, measure_disagreement
 from lesion_segmentation.prediction.settings import (
     FOLLOW_WEIGHTS,
     NOT_FINITE,
@@ -41,10 +41,18 @@ Image = np.ndarray | str | PathLike[str]
 
 
 class Prediction(NamedTuple):
-    """Probability of lesion per pixel, float32 (H, W), 0 to 1, and the boolean mask (H, W) of the lesion."""
+    """Prediction for an image.
+
+    Attributes:
+        probability: Probability of lesion per pixel, float32 (H, W), 0 to 1.
+        mask: The lesion, boolean (H, W).
+        disagreement: 1 minus the mean Dice between the masks of two flips, 0 to 1, before the largest connected
+            component is selected. None without test-time augmentation.
+    """
 
     probability: np.ndarray
     mask: np.ndarray
+    disagreement: float | None = None
 
 
 class Predictor:
@@ -184,14 +192,17 @@ class Predictor:
             while batch := list(islice(same_size, self.batch_size)):
                 with explain_out_of_memory(len(batch), "the batch size"):
                     logits = self.flip_logits([resized for _, resized in batch]) / self.metadata.temperature
-                    maps = logits.sigmoid().mean(dim=0).cpu().numpy()
-                for (image, _), resized_map in zip(batch, maps, strict=True):
+                    probabilities = logits.sigmoid()
+                    maps = probabilities.mean(dim=0).cpu().numpy()
+                    disagreements = measure_disagreement(probabilities > self.threshold)
+                for (image, _), resized_map, disagreement in zip(batch, maps, disagreements, strict=True):
                     if not np.isfinite(resized_map).all():
                         yield None
                         continue
                     height, width = image.shape[:2]
                     probability = restore_probability(resized_map, height, width, self.metadata.framing)
-                    yield Prediction(probability, binarize(probability, self.threshold, self.keep_largest_component))
+                    mask = binarize(probability, self.threshold, self.keep_largest_component)
+                    yield Prediction(probability, mask, disagreement)
 
     def _to_input_size(self, image: np.ndarray) -> np.ndarray:
         size = self.metadata.input_size

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from lesion_segmentation.prediction.settings import PredictionSettings
 from lesion_segmentation.prediction.shards import predict_shards
 from lesion_segmentation.prediction.store import PredictionStore
 from lesion_segmentation.prediction.stream import predict_to_store
-from lesion_segmentation.prediction.tables import PredictionTables
+from lesion_segmentation.prediction.tables import RANKING, RANKING_COLUMNS, PredictionTables, encode_table, rank_rows
 
 if TYPE_CHECKING:
     from lesion_segmentation.model import Network
@@ -71,18 +72,41 @@ def predict_selected(
     """
     from lesion_segmentation.prediction.predictor import make_predictor
 
+    with explain_missing_extras():  # fail here, before any prediction
+        if settings.annotations:
+            import contourpy  # noqa: F401
+            import pycocotools.mask  # noqa: F401
     predictor = make_predictor(network, settings)
+    if settings.rank and predictor.test_time_augmentation == "none":
+        raise InputError(
+            "The images cannot be ranked by the disagreement between flips, since test-time augmentation is off. Omit "
+            "--rank, or --no-tta if it is given; weights store the prediction.test_time_augmentation of their training."
+        )
     store.claim(describe_provenance(network, predictor), settings.kinds, images.files)
     remaining = store.find_remaining(images.files)
     if workers is None and scheduler is None:
         predict_to_store(predictor, remaining, store, settings, len(images.files) - len(remaining))
     else:
         predict_shards(network, remaining, store, settings, workers, scheduler)
-    finished, failed = store.finish(images)
+    finished, failed = store.finish(images, partial(make_files, images, settings, store.target))
     if lost := len(images.files) - finished - failed:
         lost_images = pluralize(lost, "image is", "images are")
         raise InputError(f"{lost_images} in no table of {store.target}. Another process changed it. Predict again.")
     return finished, failed
+
+
+def make_files(
+    images: SelectedImages, settings: PredictionSettings, target: Location, rows: Sequence[Mapping[str, Any]]
+) -> Iterator[tuple[str, bytes]]:
+    """Yield the names and contents of the ranking and the annotations for the rows of all finished images."""
+    if settings.rank:
+        yield RANKING, encode_table(RANKING_COLUMNS, rank_rows(rows))
+    if settings.annotations:
+        from lesion_segmentation.prediction.annotations import make_annotations
+
+        finished = {row["image"] for row in rows}
+        listed = [image for image in images.listed if image.name in finished]
+        yield from make_annotations(settings.annotations, listed, target)
 
 
 def describe_provenance(network: "Network", predictor: "Predictor") -> dict[str, Any]:

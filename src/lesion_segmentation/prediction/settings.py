@@ -24,6 +24,9 @@ Engine = Literal["torch", "openvino"]
 """Software that computes the network."""
 
 
+AnnotationFormat = Literal["coco", "labelme", "label-studio"]
+
+
 class MaskOptions(TypedDict, total=False):
     """The options of `PredictionSettings` that change the masks. None, the default, selects the network's own value.
 
@@ -50,6 +53,8 @@ class PredictionSettings(ParameterModel):
         annotation_style: Annotation style that the masks follow, if the network has several output heads.
         overlays: Also write each image with the contour of its mask.
         probabilities: Also write probabilities as grey images.
+        annotations: Also write the outlines of the masks for an annotation tool.
+        rank: Also write ranking.csv, in which the images whose flips disagree most come first.
         device: `auto` uses a GPU if there is one.
         precision: `auto` uses bfloat16 if the hardware computes with it, else float32.
         batch_size: Number of images that are computed at once. Masks do not depend on it.
@@ -62,6 +67,8 @@ class PredictionSettings(ParameterModel):
     annotation_style: str | None = None
     overlays: bool = False
     probabilities: bool = False
+    annotations: AnnotationFormat | None = None
+    rank: bool = False
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
     batch_size: int = Field(8, ge=1, le=10_000)

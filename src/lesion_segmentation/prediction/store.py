@@ -8,7 +8,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -142,8 +142,14 @@ class PredictionStore:
                 self._write(f"{WORK_FOLDER}/{hashlib.sha256(content).hexdigest()[:16]}.jsonl", content)
             self._waiting.clear()
 
-    def finish(self, images: SelectedImages) -> tuple[int, int]:
+    def finish(
+        self,
+        images: SelectedImages,
+        make_files: Callable[[Sequence[Mapping[str, Any]]], Iterable[tuple[str, bytes]]] = lambda rows: (),
+    ) -> tuple[int, int]:
         """Flush, and export the tables with the rows of all processes, sorted by image name.
+
+        `make_files` returns further files, names and contents, for the rows of all finished images.
 
         Failures of images that are no longer in the input are dropped. Returns the numbers of selected images that are
         finished and that failed.
@@ -159,6 +165,9 @@ class PredictionStore:
                 self._export(TABLE, COLUMNS, (rows[name] for name in finished))
                 if failed or (self._folder / FAILURES).exists():
                     self._export(FAILURES, FAILURE_COLUMNS, (rows[name] for name in failed))
+                for name, content in make_files([json.loads(rows[name].line) for name in finished]):
+                    with explain_storage_errors(self.target):
+                        self._write(name, content)
                 if self._list_parts() == parts:
                     break
             if images.left_out or (self._folder / LEFT_OUT).exists():

@@ -122,9 +122,13 @@ def _write(
     """Write the files of an image. Return its row, or the reason for a failure, such as a name that is too long."""
     if isinstance(each, Failure):
         return each.file, each.reason
-    probability, mask = each.prediction
+    probability, mask, disagreement = each.prediction
     try:
-        row = {**describe_prediction(probability, mask, *each.image, knots), "seconds": round(each.seconds, 4)}
+        row = {
+            **describe_prediction(probability, mask, *each.image, knots),
+            "disagreement": "" if disagreement is None else round(disagreement, 6),
+            "seconds": round(each.seconds, 4),
+        }
         files = {"mask": encode_mask(mask)}
         if settings.overlays:
             files["overlay"] = encode_png(draw_contour(each.image.pixels, mask))

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PROVENANCE = "predictions.json"
+RANKING, RANKING_COLUMNS = "ranking.csv", ("image", "disagreement", "expected_dice", "flag")
 FORMAT_VERSION = 2
 """Version 1 had a journal or Parquet files instead of part files."""
 
@@ -79,6 +80,11 @@ def encode_table(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> b
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue().encode("utf-8", "surrogateescape")
+
+
+def rank_rows(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Sort rows by falling disagreement. Rows of earlier versions, which have none, come last."""
+    return sorted(rows, key=lambda row: -float(row.get("disagreement") or 0))
 
 
 def parse_table(content: bytes) -> "pd.DataFrame":

@@ -11,11 +11,12 @@ from tqdm.auto import tqdm
 
 from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.core.user_tables import normalize_name
+from lesion_segmentation.data.sources.annotation_files import open_mask
 from lesion_segmentation.data.sources.folder import find_images
 from lesion_segmentation.evaluation.borders import DISTANCE_METRICS, score_distances
 from lesion_segmentation.evaluation.intervals import mean_rows
 from lesion_segmentation.evaluation.scores import CASE_METRICS, score_case
-from lesion_segmentation.images.read import open_image, to_mask
+from lesion_segmentation.images.read import to_mask
 from lesion_segmentation.prediction.input_images import ImageFile, remove_suffix
 from lesion_segmentation.prediction.tables import PredictionTables
 
@@ -53,7 +54,7 @@ def score_images(predictions: PredictionTables, truth: Mapping[str, Path]) -> pd
         with Image.open(file) as predicted:
             mask = np.asarray(predicted) > 0
         try:
-            true = to_mask(open_image(truth[name]))
+            true = to_mask(open_mask(truth[name]))
         except (ValueError, OSError, SyntaxError, Image.DecompressionBombError) as error:
             problems.append(f"{truth[name]}: {error}")
             continue

@@ -1,4 +1,7 @@
-"""The user's own data: images and masks in two folders, at any depth, and an optional table of annotations."""
+"""The user's own data: images and masks in two folders, at any depth, and an optional table of annotations.
+
+Masks may also be LabelMe files in a folder, or one COCO file.
+"""
 
 import logging
 import re
@@ -11,13 +14,15 @@ from pathlib import Path
 import pandas as pd
 
 from lesion_segmentation.core.errors import InputError, pluralize
+from lesion_segmentation.core.extras import explain_missing_extras
 from lesion_segmentation.core.user_tables import normalize_name, read_user_table
-from lesion_segmentation.data.cases import DataSettings, ImageSize, collect_cases
+from lesion_segmentation.data.cases import DataSettings, ImageSize, RawImages, collect_cases
 from lesion_segmentation.data.groups import join_near_duplicates
 from lesion_segmentation.data.leakage import LeakGuardSettings, find_near_duplicate_leaks, list_near_duplicates
+from lesion_segmentation.data.sources.annotation_files import open_mask, read_coco
 from lesion_segmentation.data.splits import SplitSettings, find_subset_problems, split_cases
 from lesion_segmentation.data.summary import describe_dataset
-from lesion_segmentation.images.listing import list_image_files
+from lesion_segmentation.images.listing import WRONG_SUFFIX, list_image_files
 from lesion_segmentation.images.read import SUFFIXES, open_image
 
 logger = logging.getLogger(__name__)
@@ -36,14 +41,26 @@ BINARIZE = """These lines of Python write black and white copies of masks with m
 def find_images(folder: Path, masks: bool = False, ignore: str = "") -> dict[str, Path]:
     """Return case_id to file. The case_id is the normalized file name without its extension.
 
-    With `masks`, a final _mask, _segmentation or _lesion is removed from the name, too. Files whose name matches one of
-    the patterns in `ignore`, separated by blanks, are skipped. A folder without images, or with two files for one
-    case_id, raises an InputError.
+    With `masks`, a final _mask, _segmentation or _lesion is removed from the name, too, and LabelMe files are found
+    instead of images if the folder contains no images, or a LabelMe file beside an image of the same name. Files whose
+    name matches one of the patterns in `ignore`, separated by blanks, are skipped. A folder without images, or with two
+    files for one case_id, raises an InputError.
     """
     found, problems = _list_images(folder, masks, ignore)
     if problems:
         raise InputError.from_problems(f"The {'masks' if masks else 'images'} cannot be used", problems, _REMEDY)
     return found
+
+
+def find_masks(source: Path, ignore: str = "") -> RawImages:
+    """Return case_id to a function that reads the mask, from a folder as `find_images` searches it, or a COCO file.
+
+    A source without masks, with two masks for one case_id, or with a damaged COCO file raises an InputError.
+    """
+    _, masks, problems = _list_masks(source, ignore)
+    if problems:
+        raise InputError.from_problems("The masks cannot be used", problems, _REMEDY)
+    return masks
 
 
 def read_table(path: Path | None, case_ids: Iterable[str]) -> pd.DataFrame:
@@ -61,10 +78,10 @@ def read_table(path: Path | None, case_ids: Iterable[str]) -> pd.DataFrame:
 def check_data(images: Path, masks: Path, table: Path | None, ignore: str = "") -> str:
     """Read and check a data set, and return a description of several lines. An InputError lists all problems."""
     files, problems = _list_images(images, False, ignore)
-    mask_files, mask_problems = _list_images(masks, True, ignore)
+    mask_files, raw_masks, mask_problems = _list_masks(masks, ignore)
     annotations, table_problems = _read_annotations(table, files | mask_files)
     problems += mask_problems + [f"{table}: {problem}" for problem in table_problems]
-    raw, raw_masks = ({name: partial(open_image, path) for name, path in each.items()} for each in (files, mask_files))
+    raw = {name: partial(open_image, path) for name, path in files.items()}
     read, case_problems = collect_cases(raw, raw_masks, annotations, ImageSize(), DataSettings(name="checked"))
     near_duplicates = list_near_duplicates(read.cases, read.perceptual_hashes, LeakGuardSettings())
     problems += case_problems if files and mask_files else []
@@ -104,19 +121,36 @@ def _describe(cases: pd.DataFrame, near_duplicates: pd.DataFrame) -> str:
     return "\n".join([*lines, *(f"  {name:<27}{value}" for name, value in facts.items())])
 
 
+def _list_masks(source: Path, ignore: str) -> tuple[dict[str, Path], RawImages, list[str]]:
+    """Return file and reader of each mask by case_id, and what is wrong with the source."""
+    if source.is_file():
+        _require_annotations()
+        return read_coco(source)
+    files, problems = _list_images(source, True, ignore)
+    return files, {case_id: partial(open_mask, path) for case_id, path in files.items()}, problems
+
+
+def _require_annotations() -> None:
+    with explain_missing_extras():  # it fills polygons: fail here, before any case is read
+        import pycocotools.mask  # noqa: F401
+
+
 def _list_images(folder: Path, masks: bool, ignore: str) -> tuple[dict[str, Path], list[str]]:
     """Return the files by case_id, and what is wrong with the folder."""
     kind = "masks" if masks else "images"
     if not folder.is_dir():
-        return {}, [f"{folder} is not a folder, expected a folder of {kind}"]
+        return {}, [f"{folder} is not a folder, expected a folder of {kind}{' or a COCO file' if masks else ''}"]
     found: dict[str, Path] = {}
     problems = []
     files, left_out = list_image_files(folder)
+    if masks and (outlines := _find_labelme_files(folder, files, left_out, ignore)):
+        _require_annotations()
+        files, left_out = outlines, {}
     if left_out:
         shown = "; ".join(f"{name}: {reason}" for name, reason in [*left_out.items()][:5])
         logger.warning("%s of %s left out, such as %s", pluralize(len(left_out), "file"), folder, shown)
     for path in files:
-        if any(fnmatch(path.name, pattern) for pattern in ignore.split()):
+        if _is_ignored(path, ignore):
             continue
         case_id = normalize_name(_MASK_SUFFIX.sub("", path.stem) if masks else path.stem)
         if not case_id.isascii() and case_id.encode(errors="replace").decode() != case_id:
@@ -129,6 +163,20 @@ def _list_images(folder: Path, masks: bool, ignore: str) -> tuple[dict[str, Path
     if not found:
         problems.append(f"{folder} contains no image, expected files that end in {', '.join(SUFFIXES)}")
     return found, problems
+
+
+def _find_labelme_files(folder: Path, images: Iterable[Path], left_out: Mapping[str, str], ignore: str) -> list[Path]:
+    """Return the .json files of a folder without images, or of one in which such a file is beside its image."""
+    names = [name for name, reason in left_out.items() if reason == WRONG_SUFFIX and name.lower().endswith(".json")]
+    names = [name for name in names if not _is_ignored(Path(name), ignore)]
+    without_suffix = {path.with_suffix("") for path in images}
+    found = [folder / name for name in names]
+    is_used = not without_suffix or any(path.with_suffix("") in without_suffix for path in found)
+    return found if is_used else []
+
+
+def _is_ignored(path: Path, ignore: str) -> bool:
+    return any(fnmatch(path.name, pattern) for pattern in ignore.split())
 
 
 def _read_annotations(path: Path | None, case_ids: Iterable[str]) -> tuple[pd.DataFrame, list[str]]:
