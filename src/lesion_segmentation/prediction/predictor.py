@@ -41,18 +41,10 @@ Image = np.ndarray | str | PathLike[str]
 
 
 class Prediction(NamedTuple):
-    """Prediction for an image.
-
-    Attributes:
-        probability: Probability of lesion per pixel, float32 (H, W), 0 to 1.
-        mask: The lesion, boolean (H, W).
-        disagreement: 1 minus the mean Dice between the masks of two flips, 0 to 1, before the largest connected
-            component is selected. None without test-time augmentation.
-    """
+    """Probability of lesion per pixel, float32 (H, W), 0 to 1, and the boolean mask (H, W) of the lesion."""
 
     probability: np.ndarray
     mask: np.ndarray
-    disagreement: float | None = None
 
 
 class Predictor:
@@ -187,6 +179,13 @@ class Predictor:
 
     def predict_each(self, images: Iterable[Image]) -> Iterator[Prediction | None]:
         """Yield predictions as a call does, but None instead of an error if a probability is not finite."""
+        return (prediction for prediction, _ in self.predict_and_compare(images))
+
+    def predict_and_compare(self, images: Iterable[Image]) -> Iterator[tuple[Prediction | None, float | None]]:
+        """Yield what `predict_each` yields, and how much the masks of the flips disagree (`measure_disagreement`).
+
+        These masks have the input size, and all of their connected components are kept.
+        """
         pairs = ((image, self._to_input_size(image)) for image in map(_read, images))
         for _, same_size in groupby(pairs, key=lambda pair: pair[1].shape):
             while batch := list(islice(same_size, self.batch_size)):
@@ -197,12 +196,12 @@ class Predictor:
                     disagreements = measure_disagreement(probabilities > self.threshold)
                 for (image, _), resized_map, disagreement in zip(batch, maps, disagreements, strict=True):
                     if not np.isfinite(resized_map).all():
-                        yield None
+                        yield None, None
                         continue
                     height, width = image.shape[:2]
                     probability = restore_probability(resized_map, height, width, self.metadata.framing)
                     mask = binarize(probability, self.threshold, self.keep_largest_component)
-                    yield Prediction(probability, mask, disagreement)
+                    yield Prediction(probability, mask), disagreement
 
     def _to_input_size(self, image: np.ndarray) -> np.ndarray:
         size = self.metadata.input_size

@@ -38,11 +38,12 @@ CONTOUR_COLOR = (0, 255, 0)
 
 @dataclass(frozen=True)
 class Predicted:
-    """Prediction for an image, and the seconds since the previous prediction or the start."""
+    """Prediction for an image, the disagreement of the flips, and the seconds since the previous prediction."""
 
     file: ImageFile
     image: RgbImage
     prediction: "Prediction"
+    disagreement: float | None
     seconds: float
 
 
@@ -76,7 +77,7 @@ def predict_files(predictor: "Predictor", files: Iterable[ImageFile]) -> Iterato
                 failures.append(Failure(file, image))
 
     last = time.perf_counter()
-    for prediction in predictor.predict_each(read()):
+    for prediction, disagreement in predictor.predict_and_compare(read()):
         while failures:
             yield failures.popleft()
         file, image = waiting.popleft()
@@ -84,7 +85,7 @@ def predict_files(predictor: "Predictor", files: Iterable[ImageFile]) -> Iterato
             yield Failure(file, NOT_FINITE)
             continue
         now = time.perf_counter()
-        yield Predicted(file, image, prediction, now - last)
+        yield Predicted(file, image, prediction, disagreement, now - last)
         last = now
     yield from failures
 
@@ -122,11 +123,11 @@ def _write(
     """Write the files of an image. Return its row, or the reason for a failure, such as a name that is too long."""
     if isinstance(each, Failure):
         return each.file, each.reason
-    probability, mask, disagreement = each.prediction
+    probability, mask = each.prediction
     try:
         row = {
             **describe_prediction(probability, mask, *each.image, knots),
-            "disagreement": "" if disagreement is None else round(disagreement, 6),
+            "disagreement": "" if each.disagreement is None else round(each.disagreement, 6),
             "seconds": round(each.seconds, 4),
         }
         files = {"mask": encode_mask(mask)}

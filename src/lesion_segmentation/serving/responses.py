@@ -49,7 +49,7 @@ def describe(
         [x, y] in pixels; and base64-encoded PNG files: `mask` with 0 and 255 and, if requested, `probability`, in
         which 255 is 1.
     """
-    probability, mask, _ = prediction
+    probability, mask = prediction
     row = describe_prediction(probability, mask, *image, knots)
     answer: dict[str, Any] = {name: None if value == "" else value for name, value in row.items()}
     answer["flag"] = row["flag"].split()
