@@ -138,11 +138,21 @@ def test_labelme_files_are_found_beside_images(tmp_path):
     write(tmp_path / "a.json", labelme(imageWidth=50))
     done = CliRunner().invoke(main, ["check-data", str(tmp_path), str(tmp_path)])
     assert done.exit_code == 1
-    assert "b: there is an image but no mask" in done.output
+    assert "b: the mask cannot be used" in done.output
     assert "a: the image is 40 x 30, but its mask 50 x 30" in done.output
 
 
-def test_other_json_files_beside_masks_are_left_out(tmp_path):
+def test_labelme_files_and_images_are_masks_of_one_folder(tmp_path):
     Image.fromarray(expected_square()).save(tmp_path / "a_mask.png")
     write(tmp_path / "license.json", {})
-    assert np.array_equal(to_mask(find_masks(tmp_path)["a"]()), expected_square())
+    write(tmp_path / "b.json", labelme())
+    (tmp_path / "c.json").write_text(json.dumps(labelme())[:150])
+    found = find_masks(tmp_path)
+    assert sorted(found) == ["a", "b", "c"]
+    for case_id in ("a", "b"):
+        assert np.array_equal(to_mask(found[case_id]()), expected_square())
+    with pytest.raises(ValueError, match="cannot be read as JSON"):
+        found["c"]()
+    write(tmp_path / "a.json", labelme())
+    with pytest.raises(InputError, match=r"a: there are two masks, 'a_mask\.png' and 'a\.json'"):
+        find_masks(tmp_path)

@@ -76,6 +76,14 @@ class _CocoFile(_File):
     categories: list[_CocoCategory]
 
 
+def is_labelme_file(path: Path) -> bool:
+    """Return whether a file seems to be one of LabelMe, also if it is damaged."""
+    try:
+        return path.suffix.lower() == ".json" and path.is_file() and b'"shapes"' in path.read_bytes()
+    except OSError:
+        return False
+
+
 def open_mask(path: Path) -> Image.Image:
     """Open a mask: an image, or a LabelMe file, whose polygons are filled.
 

@@ -19,10 +19,10 @@ from lesion_segmentation.core.user_tables import normalize_name, read_user_table
 from lesion_segmentation.data.cases import DataSettings, ImageSize, RawImages, collect_cases
 from lesion_segmentation.data.groups import join_near_duplicates
 from lesion_segmentation.data.leakage import LeakGuardSettings, find_near_duplicate_leaks, list_near_duplicates
-from lesion_segmentation.data.sources.annotation_files import open_mask, read_coco
+from lesion_segmentation.data.sources.annotation_files import is_labelme_file, open_mask, read_coco
 from lesion_segmentation.data.splits import SplitSettings, find_subset_problems, split_cases
 from lesion_segmentation.data.summary import describe_dataset
-from lesion_segmentation.images.listing import WRONG_SUFFIX, list_image_files
+from lesion_segmentation.images.listing import list_image_files
 from lesion_segmentation.images.read import SUFFIXES, open_image
 
 logger = logging.getLogger(__name__)
@@ -42,9 +42,8 @@ def find_images(folder: Path, masks: bool = False, ignore: str = "") -> dict[str
     """Return case_id to file. The case_id is the normalized file name without its extension.
 
     With `masks`, a final _mask, _segmentation or _lesion is removed from the name, too, and LabelMe files are found
-    instead of images if the folder contains no images, or a LabelMe file beside an image of the same name. Files whose
-    name matches one of the patterns in `ignore`, separated by blanks, are skipped. A folder without images, or with two
-    files for one case_id, raises an InputError.
+    instead of the images beside them that have the same name. Files whose name matches one of the patterns in `ignore`,
+    separated by blanks, are skipped. A folder without images, or with two files for one case_id, raises an InputError.
     """
     found, problems = _list_images(folder, masks, ignore)
     if problems:
@@ -143,14 +142,16 @@ def _list_images(folder: Path, masks: bool, ignore: str) -> tuple[dict[str, Path
     found: dict[str, Path] = {}
     problems = []
     files, left_out = list_image_files(folder)
-    if masks and (outlines := _find_labelme_files(folder, files, left_out, ignore)):
+    if masks and (outlines := [name for name in left_out if is_labelme_file(folder / name)]):
         _require_annotations()
-        files, left_out = outlines, {}
+        images = {(folder / name).with_suffix("") for name in outlines}
+        files = [path for path in files if path.with_suffix("") not in images] + [folder / name for name in outlines]
+        left_out = {name: reason for name, reason in left_out.items() if name not in outlines}
     if left_out:
         shown = "; ".join(f"{name}: {reason}" for name, reason in [*left_out.items()][:5])
         logger.warning("%s of %s left out, such as %s", pluralize(len(left_out), "file"), folder, shown)
     for path in files:
-        if _is_ignored(path, ignore):
+        if any(fnmatch(path.name, pattern) for pattern in ignore.split()):
             continue
         case_id = normalize_name(_MASK_SUFFIX.sub("", path.stem) if masks else path.stem)
         if not case_id.isascii() and case_id.encode(errors="replace").decode() != case_id:
@@ -163,20 +164,6 @@ def _list_images(folder: Path, masks: bool, ignore: str) -> tuple[dict[str, Path
     if not found:
         problems.append(f"{folder} contains no image, expected files that end in {', '.join(SUFFIXES)}")
     return found, problems
-
-
-def _find_labelme_files(folder: Path, images: Iterable[Path], left_out: Mapping[str, str], ignore: str) -> list[Path]:
-    """Return the .json files of a folder without images, or of one in which such a file is beside its image."""
-    names = [name for name, reason in left_out.items() if reason == WRONG_SUFFIX and name.lower().endswith(".json")]
-    names = [name for name in names if not _is_ignored(Path(name), ignore)]
-    without_suffix = {path.with_suffix("") for path in images}
-    found = [folder / name for name in names]
-    is_used = not without_suffix or any(path.with_suffix("") in without_suffix for path in found)
-    return found if is_used else []
-
-
-def _is_ignored(path: Path, ignore: str) -> bool:
-    return any(fnmatch(path.name, pattern) for pattern in ignore.split())
 
 
 def _read_annotations(path: Path | None, case_ids: Iterable[str]) -> tuple[pd.DataFrame, list[str]]:
