@@ -125,6 +125,7 @@ def test_library_works_without_extras_and_names_missing_ones(tmp_path):
     ]
     other = str(tmp_path / "other")
     need_extra = {
+        "annotations": [["predict", source, other, "--annotations", "coco"]],
         "train": [
             ["predict", source, other, "--truth", truth],
             ["predict", source, other, "--weights", str(tmp_path / "monai.safetensors")],

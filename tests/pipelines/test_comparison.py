@@ -61,8 +61,20 @@ def test_runs_with_different_cases_or_masks_are_refused(scored):
     fewer = scored[scored["case_id"] != scored["case_id"].iloc[-1]]
     with pytest.raises(InputError, match="test: 1 case scored only by the baseline"):
         pair_cases(scored, fewer)
-    with pytest.raises(InputError, match="20 cases have different masks"):
+    held_out = int((scored["subset"] != "train").sum())
+    with pytest.raises(InputError, match=f"{held_out} cases have different masks"):
         pair_cases(scored, scored.assign(mask_hash="other"))
+    trained = scored[scored["subset"] == "train"]
+    with pytest.raises(InputError, match=f"{len(trained)} cases have different masks"):
+        pair_cases(trained, trained.assign(mask_hash="other"))
+
+
+def test_training_cases_may_differ(scored):
+    trained = scored[scored["subset"] == "train"]
+    added, corrected = trained["case_id"].iloc[0], trained["case_id"].iloc[1]
+    candidate = scored.assign(mask_hash=scored["mask_hash"].where(scored["case_id"] != corrected, "corrected"))
+    pairs = pair_cases(scored[scored["case_id"] != added], candidate)
+    assert sorted({*scored["case_id"]} - {*pairs["case_id"]}) == sorted([added, corrected])
 
 
 def test_figure_refuses_masks_other_than_those_scored(scored, finished):

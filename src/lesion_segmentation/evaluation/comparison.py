@@ -15,7 +15,9 @@ _REMEDY = "Compare runs with the same data, image size and split (see the MLflow
 def pair_cases(baseline: pd.DataFrame, candidate: pd.DataFrame) -> pd.DataFrame:
     """Join the case_metrics of two runs by case; columns get the suffixes _baseline and _candidate. Copies are dropped.
 
-    Runs that scored different cases or masks, and tables of older versions that lack columns, raise an InputError.
+    Training cases that only one run has, or whose masks differ, are left out, since a run may train on more or corrected
+    ones. Runs that scored different other cases or masks, and tables of older versions that lack columns, raise an
+    InputError.
     """
     problems = []
     for name, run in (("baseline", baseline), ("candidate", candidate)):
@@ -25,20 +27,22 @@ def pair_cases(baseline: pd.DataFrame, candidate: pd.DataFrame) -> pd.DataFrame:
     if problems:
         raise InputError.from_problems("The runs cannot be compared", problems, _REMEDY)
     baseline, candidate = originals(baseline), originals(candidate)
-    for subset in sorted({*baseline["subset"], *candidate["subset"]}):
+    compared = {*baseline["subset"], *candidate["subset"]} - {"train"} or {"train"}
+    for subset in sorted(compared):
         one, other = (set(run.loc[run["subset"] == subset, "sample_id"]) for run in (baseline, candidate))
         for name, extra in (("baseline", one - other), ("candidate", other - one)):
             if extra:
                 shown = ", ".join(sorted(extra)[:5])
                 problems.append(f"{subset}: {pluralize(len(extra), 'case')} scored only by the {name} ({shown})")
     both = baseline.merge(candidate, on=KEYS, suffixes=("_baseline", "_candidate"))
-    other_masks = both.loc[both["mask_hash_baseline"] != both["mask_hash_candidate"], "sample_id"]
+    differ = both["mask_hash_baseline"] != both["mask_hash_candidate"]
+    other_masks = both.loc[differ & both["subset"].isin(compared), "sample_id"]
     if len(other_masks):
         differing = pluralize(len(other_masks), "case has", "cases have")
         problems.append(f"{differing} different masks ({', '.join(other_masks[:5])}, ...)")
     if problems:
         raise InputError.from_problems("The runs cannot be compared", problems, _REMEDY)
-    return both
+    return both[~differ]
 
 
 def compare_runs(paired_cases: pd.DataFrame) -> pd.DataFrame:
