@@ -15,9 +15,9 @@ _REMEDY = "Compare runs with the same data, image size and split (see the MLflow
 def pair_cases(baseline: pd.DataFrame, candidate: pd.DataFrame) -> pd.DataFrame:
     """Join the case_metrics of two runs by case; columns get the suffixes _baseline and _candidate. Copies are dropped.
 
-    Training cases that only one run has, or whose masks differ, are left out, since a run may train on more or corrected
-    ones. Runs that scored different other cases or masks, and tables of older versions that lack columns, raise an
-    InputError.
+    Training cases that only one run has, or whose masks differ, are left out, since a run may train on more cases or on
+    corrected masks. Runs that scored different other cases or masks, and tables of older versions that lack columns,
+    raise an InputError.
     """
     problems = []
     for name, run in (("baseline", baseline), ("candidate", candidate)):
