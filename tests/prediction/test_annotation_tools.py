@@ -44,7 +44,7 @@ interface = LabelInterface('''<View><Image name="image" value="$image"/>
 <PolygonLabels name="label" toName="image"><Label value="lesion"/></PolygonLabels></View>''')
 tasks = json.load(open(sys.argv[1] + "/annotations_label_studio.json"))
 for task in tasks:
-    interface.validate_task(task, validate_regions_only=False)
+    assert interface.validate_task({"data": task["data"]})
     for prediction in task["predictions"]:
         assert interface.validate_prediction(prediction), prediction
         broken = json.loads(json.dumps(prediction))
