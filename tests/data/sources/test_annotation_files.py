@@ -119,6 +119,8 @@ def test_all_problems_of_a_coco_file_are_listed(tmp_path):
         find_masks(write(tmp_path / "coco.json", content))
     assert "categories.0.name is 'nevus', expected 'lesion'" in str(caught.value)
     assert "at least 6 items" in str(caught.value)
+    with pytest.raises(InputError, match="at least 1 item"):  # a box without an outline is no mask
+        find_masks(write(tmp_path / "coco.json", coco_file([])))
     (tmp_path / "coco.json").write_text("{")
     with pytest.raises(InputError, match="cannot be read as JSON"):
         find_masks(tmp_path / "coco.json")

@@ -48,8 +48,9 @@ class _Runs(_File):
     counts: str | list[NonNegativeInt]
 
 
+_Polygons = Annotated[list[Annotated[list[float], Field(min_length=6)]], Field(min_length=1)]
 _Segmentation = Annotated[
-    Annotated[_Runs, Tag("rle")] | Annotated[list[Annotated[list[float], Field(min_length=6)]], Tag("polygons")],
+    Annotated[_Runs, Tag("rle")] | Annotated[_Polygons, Tag("polygons")],
     Discriminator(lambda value: "rle" if isinstance(value, (dict, _Runs)) else "polygons"),
 ]
 
