@@ -31,6 +31,7 @@ class LazyHooks:
 @cache
 def _hooks() -> tuple[Any, ...]:
     from lesion_project.hooks.checks import InputHooks
+    from lesion_project.hooks.memory import MemoryHooks
     from lesion_project.hooks.outputs import OutputHooks
     from lesion_project.hooks.progress import ProgressHooks
     from lesion_project.hooks.summary import SummaryHooks
@@ -39,7 +40,7 @@ def _hooks() -> tuple[Any, ...]:
     for name in ("kedro.pipeline.node", "kedro.runner.sequential_runner", "kedro.runner.thread_runner"):
         logging.getLogger(name).addFilter(_is_needed)
     tracking = TrackingHooks()
-    return tracking, SummaryHooks(tracking), ProgressHooks(), InputHooks(), OutputHooks()
+    return tracking, SummaryHooks(tracking), ProgressHooks(), InputHooks(), OutputHooks(), MemoryHooks()
 
 
 def _is_needed(record: logging.LogRecord) -> bool:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from lesion_segmentation.core.errors import InputError
@@ -27,9 +28,15 @@ def predict_cases(
 
     _require_same_data(network, sample_images, scored_samples, split)
     wanted = scored_samples if reporting.score_test else scored_samples[scored_samples["subset"] != "test"]
-    predictions = make_predictor(network, prediction)(sample_images[sample_id] for sample_id in wanted["sample_id"])
-    found = dict(zip(wanted["sample_id"], predictions, strict=True))
-    return {name: each.probability for name, each in found.items()}, {name: each.mask for name, each in found.items()}
+    names = wanted["sample_id"].tolist()
+    height, width = sample_images[names[0]].shape[:2] if names else (0, 0)
+    # One block each. Between single arrays, the memory of each batch would be left over and not be used again.
+    probabilities = np.empty((len(names), height, width), dtype=np.float32)
+    masks = np.empty(probabilities.shape, dtype=bool)
+    predictor = make_predictor(network, prediction)
+    for row, predicted in enumerate(predictor(sample_images[name] for name in names)):
+        probabilities[row], masks[row] = predicted
+    return dict(zip(names, probabilities, strict=True)), dict(zip(names, masks, strict=True))
 
 
 def score_cases(

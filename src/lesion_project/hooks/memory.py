@@ -1,0 +1,19 @@
+"""Return of freed memory between the nodes of a run."""
+
+import ctypes
+from contextlib import suppress
+
+from kedro.framework.hooks import hook_impl
+
+
+class MemoryHooks:
+    """Returns the memory that earlier nodes have freed before each node.
+
+    glibc keeps it otherwise, in arenas that other threads cannot reuse. A run on ten thousand cases would need twice as
+    much. Other C libraries are left as they are.
+    """
+
+    @hook_impl
+    def before_node_run(self) -> None:
+        with suppress(AttributeError, OSError, TypeError):
+            ctypes.CDLL(None).malloc_trim(0)
