@@ -46,9 +46,14 @@ def _run(count: int, parameters: str) -> dict[str, float]:
         minutes = (time.perf_counter() - start) / 60
         if status:
             raise RuntimeError(f"The run with {count} cases failed: {log.read_text()[-2000:]}")
-        stages = {f"{stage}_seconds": float(seconds) for stage, seconds in _STAGE.findall(log.read_text())}
+        stages = {f"{stage}_seconds": seconds for stage, seconds in find_stages(log.read_text()).items()}
     cpu_minutes = (used.ru_utime + used.ru_stime) / 60
     return {"minutes": minutes, "cpu_minutes": cpu_minutes, "peak_gb": used.ru_maxrss * 1024 / 1e9, **stages}
+
+
+def find_stages(log: str) -> dict[str, float]:
+    """Return the seconds of each stage in the log of a run."""
+    return {stage: float(seconds) for stage, seconds in _STAGE.findall(log)}
 
 
 if __name__ == "__main__":

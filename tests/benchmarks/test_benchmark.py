@@ -4,19 +4,22 @@ import re
 import signal
 import subprocess
 import time
+from copy import copy
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from kedro.pipeline import Node, Pipeline
 from PIL import Image
 
-from benchmarks import card, parts, stages
+from benchmarks import card, growth, parts, stages
 from benchmarks.busy import REPEATS, WARM_UP, busy, print_times
 from benchmarks.networks import NETWORKS, OTHERS, build
 from benchmarks.plot import plot_ratios
 from benchmarks.speed import Case, add_ratios, measure
+from lesion_project.hooks.progress import ProgressHooks
 from lesion_segmentation.model import ARCHITECTURES, segnet
 from lesion_segmentation.model.layers import count_gflop
 
@@ -130,3 +133,15 @@ def test_keras_network_has_the_channels_of_segnet():
     assert f"DECODER = {network[0]}" in source
     assert f"ENCODER = {network[1]}" in source
     assert f"DENSE = {network[2]}" in source
+
+
+def test_growth_reads_the_seconds_of_each_stage_from_the_log(caplog):
+    caplog.set_level("INFO", "lesion_segmentation")
+    hooks = ProgressHooks()
+    nodes = [Node(copy, "a", "b", name="one"), Node(copy, "b", "c", name="two"), Node(copy, "c", "d", name="alone")]
+    pipeline = Pipeline(nodes[:2], namespace="stage") + Pipeline(nodes[2:])
+    hooks.before_pipeline_run(pipeline)
+    for node in pipeline.nodes:
+        hooks.before_node_run(node)
+        hooks.after_node_run(node)
+    assert dict(growth.find_stages("\n".join(caplog.messages))) == {"stage": 0.0, "alone": 0.0}
