@@ -81,7 +81,7 @@ def test_forest_plot_shows_every_network_and_recipe():
     assert len(paper.get_yticklabels()) == len(benchmark_table.RECIPES)
     # One interval per model for the held-out cases, and one more if all 200 cases were scored.
     assert len(folds.containers) == 2 * len(models) - 5
-    row = benchmark_table.find_rows(benchmark_table.read_summary("models"), "base_w100_e100_s0")["paper"]
+    row = benchmark_table.find_rows(benchmark_table.read_summary("models"), benchmark_table.RECIPES[0].name)["paper"]
     assert paper.containers[0].lines[0].get_xdata()[0] == pytest.approx(100 * row["dice"])
 
 
