@@ -80,7 +80,7 @@ def prediction_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--annotations",
             type=click.Choice(["coco", "labelme", "label-studio"]),
-            help="Also write the outlines for an annotation tool. Existing LabelMe files are kept.",
+            help="Also write the outlines for an annotation tool. Only existing LabelMe files are kept.",
         ),
         click.option("--rank", is_flag=True, help="Also write ranking.csv: images whose flips disagree most first."),
         click.option("--no-tta", is_flag=True, help="Turn test-time augmentation off."),
@@ -260,8 +260,7 @@ def check_data_command(images: Path, masks: Path, table: Path | None, ignore: st
     If there are none, a description of the data set is printed. Nothing is written.
 
     IMAGES and MASKS are folders with files at any depth. The masks are images or LabelMe files; MASKS may also be a
-    COCO file. TABLE is a CSV file with the column case_id and any further
-    columns.
+    COCO file. TABLE is a CSV file with the column case_id and any further columns.
     """
     from lesion_segmentation.data.sources.folder import check_data
 

@@ -15,7 +15,14 @@ heif = pytest.importorskip("pillow_heif", reason="the extra clinic is not instal
 
 from pydicom.dataset import Dataset, FileMetaDataset  # noqa: E402
 from pydicom.encaps import encapsulate  # noqa: E402
-from pydicom.uid import JPEG2000, ExplicitVRLittleEndian, JPEG2000Lossless, JPEGBaseline8Bit, JPEGLSLossless  # noqa: E402
+from pydicom.uid import (  # noqa: E402
+    JPEG2000,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGLSLossless,
+)
 
 HEIGHT, WIDTH = 40, 60
 LIMIT = 10**8
@@ -40,7 +47,7 @@ def write_dicom(content, interpretation, syntax=ExplicitVRLittleEndian, bits=8, 
         "StudyInstanceUID": "1.2.3",
         "SeriesInstanceUID": "1.2.3.3",
         "Modality": "XC",
-        "PatientName": "Doe^Jane",
+        "PatientName": "JANEDOE",  # a name without a caret makes highdicom warn
         "PatientID": "secret-17",
         "Rows": HEIGHT,
         "Columns": WIDTH,
@@ -139,12 +146,14 @@ def test_color_profile_is_converted(pixels):
         ("its photometric interpretation is ARGB, which is not supported", {"PhotometricInterpretation": "ARGB"}),
         ("its pixels have a sign", {"PixelRepresentation": 1}),
         ("its pixels cannot be decoded", {"Rows": 4000}),
+        ("its pixels do not use the lowest bits", {"HighBit": 6}),
+        ("its pixels (are not of the kind|cannot be decoded)", {"SamplesPerPixel": 1}),
     ],
 )
 def test_unsuitable_files_are_refused_without_data_of_the_patient(pixels, message, changes):
     with pytest.raises(ValueError, match=message) as found:
         read(write_dicom(pixels.tobytes(), "RGB", **changes))
-    assert "Doe" not in str(found.value)
+    assert "DOE" not in str(found.value)
     assert "secret" not in str(found.value)
 
 
@@ -152,6 +161,36 @@ def test_unsuitable_files_are_refused_without_data_of_the_patient(pixels, messag
 def test_truncated_file_is_refused(pixels, length):
     with pytest.raises(ValueError, match=r"DICOM file|cannot be decoded"):
         read(write_dicom(pixels.tobytes(), "RGB")[:length])
+
+
+def test_deflated_file_is_refused_before_it_unpacks():
+    content = write_dicom(bytes(3 * HEIGHT * WIDTH), "RGB", DeflatedExplicitVRLittleEndian)
+    with pytest.raises(ValueError, match="it is deflated"):
+        read(content)
+
+
+def test_header_of_very_many_elements_is_refused(pixels):
+    content = write_dicom(pixels.tobytes(), "RGB")
+    place = content.index(b"\xe0\x7f\x10\x00")  # PixelData
+    empty = b"".join(b"\x09\x00" + bytes([i % 256, 1 + i // 256]) + b"UN\0\0\0\0\0\0" for i in range(60_000))
+    with pytest.raises(ValueError, match="its header has too many elements"):
+        read(content[:place] + empty + content[place:])
+
+
+def test_compressed_image_of_another_size_is_refused_before_decoding(pixels, monkeypatch):
+    content = write_dicom(compress(np.tile(pixels, (3, 1, 1)), format="JPEG"), "YBR_FULL_422", JPEGBaseline8Bit)
+    monkeypatch.setattr("pydicom.pixels.utils.pixel_array", None)
+    with pytest.raises(ValueError, match="its pixels are not of the size that its header names"):
+        read(content)
+
+
+def test_palette_of_8_bits_in_words_of_16_is_read():
+    indices = (np.arange(HEIGHT * WIDTH) % 256).astype(np.uint8).reshape(HEIGHT, WIDTH)
+    elements = {}
+    for color in ("Red", "Green", "Blue"):
+        elements[f"{color}PaletteColorLookupTableDescriptor"] = [256, 0, 8]
+        elements[f"{color}PaletteColorLookupTableData"] = np.arange(256, dtype="<u2").tobytes()
+    assert np.array_equal(read(write_dicom(indices.tobytes(), "PALETTE COLOR", **elements))[..., 0], indices)
 
 
 def test_file_without_pixels_or_with_an_unknown_compression_is_refused(pixels):
@@ -220,10 +259,21 @@ def test_segmentation_has_the_mask_and_the_patient_of_its_image(pixels):
     content = write_dicom(pixels.tobytes(), "RGB")
     found = highdicom.seg.segread(io.BytesIO(encode_segmentation(content, mask)))
     assert np.array_equal(found.pixel_array.squeeze(), mask)
-    assert (found.PatientName, found.StudyInstanceUID) == ("Doe^Jane", "1.2.3")
+    assert (found.PatientName, found.StudyInstanceUID) == ("JANEDOE", "1.2.3")
     assert found.ReferencedSeriesSequence[0].ReferencedInstanceSequence[0].ReferencedSOPInstanceUID == "1.2.3.4"
     again = highdicom.seg.segread(io.BytesIO(encode_segmentation(content, mask)))
     other = highdicom.seg.segread(io.BytesIO(encode_segmentation(content, ~mask)))
     assert again.SOPInstanceUID == found.SOPInstanceUID != other.SOPInstanceUID
     with pytest.raises(ValueError, match="no DICOM segmentation can be written for it"):
         encode_segmentation(compress(pixels, format="PNG"), mask)
+
+
+def test_segmentation_is_written_although_the_header_has_invalid_values(pixels, recwarn, caplog):
+    import highdicom
+
+    mask = np.eye(HEIGHT, WIDTH, dtype=bool)
+    invalid = {"StudyDate": "2024-01-05", "PatientSex": "female", "PatientBirthDate": "5.1.1980"}
+    content = write_dicom(pixels.tobytes(), "RGB", **invalid)
+    found = highdicom.seg.segread(io.BytesIO(encode_segmentation(content, mask)))
+    assert (found.StudyDate, found.PatientSex, found.PatientName) == ("", "", "JANEDOE")
+    assert "JANEDOE" not in caplog.text + "".join(str(warning.message) for warning in recwarn)

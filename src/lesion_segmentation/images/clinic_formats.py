@@ -2,7 +2,9 @@
 
 import hashlib
 import io
-from typing import TYPE_CHECKING, Any
+import logging
+import warnings
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 from PIL import Image, ImageFile
@@ -24,6 +26,8 @@ MODALITIES = {
     "OT": "other",
 }
 """Modalities of visible light."""
+MAX_READS = 100_000
+"""Maximum number of reads of a DICOM file. Files of a few megabytes can have millions of elements."""
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _MAY_BE_EMPTY = (
     "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate",
@@ -49,8 +53,9 @@ def prepare_format(start: bytes) -> tuple[str, ...]:
             if start[128:132] == b"DICM":
                 import pydicom.config
 
-                # Values of elements that are not used may be invalid. A warning would quote data of a patient.
+                # Values of elements that are not used may be invalid. A message would quote data of a patient.
                 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+                _silence()
                 Image.register_open("DICOM", DicomImageFile)
                 return ("DICOM",)
     except InputError as error:
@@ -64,15 +69,16 @@ class DicomImageFile(ImageFile.ImageFile):
     format, format_description = "DICOM", "DICOM image of visible light"
 
     def _open(self) -> None:
-        from pydicom import dcmread
         from pydicom.errors import InvalidDicomError
 
         try:
-            self._dataset: Dataset | None = dcmread(self.fp)  # type: ignore[arg-type]
+            self._dataset: Dataset | None = _read_dataset(cast("BinaryIO", self.fp))
             self._size = int(self._dataset.Columns), int(self._dataset.Rows)
             self.n_frames = int(self._dataset.get("NumberOfFrames") or 1)
             interpretation = str(self._dataset.PhotometricInterpretation)
             modality = str(self._dataset.get("Modality") or "")
+        except (MemoryError, _RefusedError):
+            raise
         except InvalidDicomError as error:  # another program opens a file of any format
             raise SyntaxError("not a DICOM file") from error
         except Exception as error:
@@ -87,13 +93,50 @@ class DicomImageFile(ImageFile.ImageFile):
 
     def load(self) -> Any:
         if self._dataset is not None:
-            _require_decodable(self._dataset)
             try:
-                pixels = _decode_pixels(self._dataset)
+                _require_decodable(self._dataset)
+                decoded = Image.fromarray(_decode_pixels(self._dataset))
+                if (decoded.mode, decoded.size) != (self._mode, self._size):
+                    raise _RefusedError("its pixels are not of the kind or size that its header names")
+            except (MemoryError, _RefusedError):
+                raise
             except Exception as error:
                 raise ValueError(f"its pixels cannot be decoded ({type(error).__name__})") from None
-            self.im, self._dataset = Image.fromarray(pixels).im, None
+            self.im, self._dataset = decoded.im, None
         return super().load()
+
+
+class _RefusedError(ValueError):
+    """A reason to refuse a file that may be reported as it is."""
+
+
+class _LimitedReader:
+    """File that is read at most MAX_READS times. pydicom reads each element and each item of a sequence once."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._reads = file, 0
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int = -1) -> bytes:
+        self._reads += 1
+        if self._reads > MAX_READS:
+            raise _RefusedError("its header has too many elements")
+        return self._file.read(size)
+
+
+def _read_dataset(file: BinaryIO, **options: Any) -> "Dataset":
+    """Read a DICOM file. A deflated one is refused, since it may unpack to a thousand times its size."""
+    from pydicom import dcmread
+    from pydicom.filereader import read_dataset
+    from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+    file.seek(START_BYTES)
+    limited = cast("BinaryIO", _LimitedReader(file))
+    meta = read_dataset(limited, False, True, stop_when=lambda tag, *_: tag.group != 2)
+    if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+        raise _RefusedError("it is deflated; store it uncompressed, or as JPEG")
+    file.seek(0)
+    return dcmread(limited, **options)
 
 
 def encode_segmentation(dicom: bytes, mask: np.ndarray) -> bytes:
@@ -106,7 +149,6 @@ def encode_segmentation(dicom: bytes, mask: np.ndarray) -> bytes:
         ValueError: The image is no DICOM file, or lacks elements that a segmentation needs.
     """
     import highdicom
-    from pydicom import dcmread
     from pydicom.sr.codedict import codes
     from pydicom.uid import generate_uid
 
@@ -118,10 +160,12 @@ def encode_segmentation(dicom: bytes, mask: np.ndarray) -> bytes:
         1, "lesion", codes.SCT.MorphologicallyAbnormalStructure, codes.SCT.Lesion, "AUTOMATIC", algorithm
     )
     buffer = io.BytesIO()
+    _silence()
     try:
-        image = dcmread(io.BytesIO(dicom), stop_before_pixels=True)
+        image = _read_dataset(io.BytesIO(dicom), stop_before_pixels=True)
         for keyword in _MAY_BE_EMPTY:
-            image.setdefault(keyword, "")
+            if not _is_valid(image, keyword):
+                setattr(image, keyword, "")
         series, instance = (
             generate_uid(entropy_srcs=[kind, image.SOPInstanceUID, hashlib.sha256(mask.tobytes()).hexdigest()])
             for kind in ("series", "instance")
@@ -131,19 +175,50 @@ def encode_segmentation(dicom: bytes, mask: np.ndarray) -> bytes:
             sop_instance_uid=instance, instance_number=1, manufacturer=name, manufacturer_model_name=name,
             software_versions=__version__, device_serial_number="1",
         ).save_as(buffer)  # fmt: skip
+    except MemoryError:
+        raise
     except Exception as error:
         raise ValueError(f"no DICOM segmentation can be written for it ({type(error).__name__})") from None
     return buffer.getvalue()
 
 
+def _is_valid(image: "Dataset", keyword: str) -> bool:
+    """Return whether an element exists and has a value that the standard allows, which pydicom does not check here."""
+    from pydicom.config import RAISE
+    from pydicom.valuerep import validate_value
+
+    try:
+        element = image[keyword]
+        validate_value(element.VR, str(element.value or ""), RAISE)
+    except (KeyError, ValueError):
+        return False
+    return True
+
+
+def _silence() -> None:
+    """Turn off messages of packages that quote values of DICOM elements."""
+    warnings.filterwarnings("ignore", module=r"pydicom|highdicom")
+    for name in ("pydicom", "highdicom"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+
+
 def _require_decodable(dataset: "Dataset") -> None:
+    from pydicom.encaps import generate_frames
     from pydicom.pixels.decoders.base import get_decoder
 
     if dataset.get("PixelRepresentation"):
-        raise ValueError("its pixels have a sign, expected values from 0")
+        raise _RefusedError("its pixels have a sign, expected values from 0")
+    if dataset.HighBit != dataset.BitsStored - 1:
+        raise _RefusedError("its pixels do not use the lowest bits, which is not supported")
     syntax = dataset.file_meta.get("TransferSyntaxUID")
-    if syntax is not None and syntax.is_compressed and not get_decoder(syntax).is_available:
-        raise ValueError(f"its compression {syntax.name} is not supported; store it uncompressed, or as JPEG")
+    if syntax is None or not syntax.is_compressed:
+        return
+    if not get_decoder(syntax).is_available:
+        raise _RefusedError(f"its compression {syntax.name} is not supported; store it uncompressed, or as JPEG")
+    frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
+    with Image.open(io.BytesIO(frame), formats=("JPEG", "JPEG2000")) as image:  # before memory is used for its pixels
+        if image.size != (dataset.Columns, dataset.Rows):
+            raise _RefusedError("its pixels are not of the size that its header names")
 
 
 def _decode_pixels(dataset: "Dataset") -> np.ndarray:
@@ -153,7 +228,8 @@ def _decode_pixels(dataset: "Dataset") -> np.ndarray:
 
     pixels, bits = pixel_array(dataset), int(dataset.BitsStored)  # YBR is converted to RGB
     if dataset.PhotometricInterpretation == "PALETTE COLOR":
-        pixels = apply_color_lut(pixels, dataset)
-        bits = 8 * pixels.itemsize
-    scaled = np.round(pixels * (255 / (2**bits - 1))).astype(np.uint8) if bits != 8 else pixels
+        pixels, bits = apply_color_lut(pixels, dataset), int(dataset.RedPaletteColorLookupTableDescriptor[2])
+    if pixels.max() >= 2**bits:
+        raise _RefusedError(f"its pixels have more than the {bits} bits that its header names")
+    scaled = (pixels if bits == 8 else np.round(pixels * (255 / (2**bits - 1)))).astype(np.uint8)
     return 255 - scaled if dataset.PhotometricInterpretation == "MONOCHROME1" else scaled

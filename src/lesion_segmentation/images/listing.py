@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lesion_segmentation.images.read import SUFFIXES
 
-WRONG_SUFFIX = f"its name does not end in {', '.join(SUFFIXES)}"
+WRONG_SUFFIX = f"its name does not end in {', '.join(SUFFIXES)}, or it ends in _seg.dcm"
 
 
 def list_image_files(folder: Path) -> tuple[list[Path], dict[str, str]]:
@@ -43,4 +43,5 @@ def is_hidden(name: str) -> bool:
 
 
 def has_image_suffix(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in SUFFIXES
+    """Return whether the suffix is that of an image. `predict` gives DICOM segmentations the suffix _seg.dcm."""
+    return os.path.splitext(name)[1].lower() in SUFFIXES and not name.lower().endswith("_seg.dcm")

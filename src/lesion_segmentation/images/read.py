@@ -22,9 +22,8 @@ from lesion_segmentation.images.clinic_formats import START_BYTES, prepare_forma
 from lesion_segmentation.images.color_profiles import find_transform
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
+"""Formats that are always read from untrusted files. Pillow passes others, such as PostScript, to external programs."""
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".heic", ".dcm")
-"""Formats that are read from untrusted files, besides HEIC and DICOM. Pillow passes others, such as PostScript, to
-external programs."""
 MAX_PIXELS = 100_000_000
 """Maximum number of pixels of an image. Larger images would need gigabytes of memory."""
 
@@ -98,7 +97,7 @@ def open_image(source: Path | IO[bytes], max_pixels: int = MAX_PIXELS) -> Image.
     except Image.DecompressionBombError as error:
         raise ImageTooLarge(f"it has too many pixels, expected at most {max_pixels:,}") from error
     except UnidentifiedImageError as error:
-        raise UnreadableImage(f"it is not a readable image, expected {', '.join(FORMATS)}") from error
+        raise UnreadableImage(f"it is not a readable image, expected {', '.join(FORMATS)}, HEIC or DICOM") from error
     except (ValueError, MemoryError):
         raise
     except Exception as error:  # Pillow's decoders raise almost any type for damaged files

@@ -82,7 +82,7 @@ def _to_labelme(image: ImageFile, mask: np.ndarray, file: Location) -> dict[str,
     """
     path = Path(image.name).name
     if isinstance(file, Path) and isinstance(image.path, Path):
-        path = Path(os.path.relpath(image.path, file.parent)).as_posix()
+        path = Path(os.path.relpath(os.path.realpath(image.path), os.path.realpath(file.parent))).as_posix()
     polygons, _ = trace_polygons(mask)
     shapes = [{**SHAPE, "points": polygon.round(2).tolist()} for polygon in polygons]
     size = {"imageHeight": mask.shape[0], "imageWidth": mask.shape[1]}

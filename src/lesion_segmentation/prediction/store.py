@@ -84,7 +84,8 @@ class PredictionStore:
         record = self._folder / PROVENANCE
         with self._locked():
             if not record.exists():
-                self._require_no_other_files(f"{image.stem}_{kind}.png" for image in images for kind in kinds)
+                names = (_name(image, kind) for image in images for kind in (*kinds, SEGMENTATION))
+                self._require_no_other_files(names)
                 if self.is_local:
                     self._write(PROVENANCE, encode_provenance(provenance))
                 else:  # if two machines write a record at once, the first one is kept, and `join` compares it with ours
@@ -122,7 +123,7 @@ class PredictionStore:
     def write_images(self, image: ImageFile, files: Mapping[str, bytes]) -> None:
         """Write PNG files, keyed by their kind, as `<stem>_<kind>.png`, and a segmentation as `<stem>_seg.dcm`."""
         for kind, content in files.items():
-            self._write(f"{image.stem}_{kind}.{'dcm' if kind == SEGMENTATION else 'png'}", content)
+            self._write(_name(image, kind), content)
 
     def add(self, image: ImageFile, row: Mapping[str, Any]) -> None:
         """Add the row of an image. All output files of the image must have been written before."""
@@ -258,3 +259,7 @@ class PredictionStore:
             pid = path.name.removeprefix(prefix).partition("-")[0]
             if pid.isdigit() and not is_alive(int(pid)):
                 path.unlink(missing_ok=True)
+
+
+def _name(image: ImageFile, kind: str) -> str:
+    return f"{image.stem}_{kind}.{'dcm' if kind == SEGMENTATION else 'png'}"

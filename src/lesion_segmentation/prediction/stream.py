@@ -1,5 +1,6 @@
 """Streamed prediction of many files in constant memory: threads read and write while the network predicts."""
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,6 +27,7 @@ from lesion_segmentation.prediction.store import SEGMENTATION, PredictionStore
 if TYPE_CHECKING:
     from lesion_segmentation.prediction.predictor import Prediction, Predictor
 
+logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -136,7 +138,10 @@ def _write(
         if settings.probabilities:
             files["probability"] = encode_png(np.round(255 * probability).astype(np.uint8))
         if each.file.name.lower().endswith(".dcm"):
-            files[SEGMENTATION] = encode_segmentation(each.file.read(), mask)
+            try:
+                files[SEGMENTATION] = encode_segmentation(each.file.read(), mask)
+            except ValueError as error:
+                logger.warning("%s: %s", each.file.name, error)
         store.write_images(each.file, files)
     except InputError:  # a full disk or unreachable storage affects all images
         raise

@@ -142,7 +142,8 @@ def _list_images(folder: Path, masks: bool, ignore: str) -> tuple[dict[str, Path
     found: dict[str, Path] = {}
     problems = []
     files, left_out = list_image_files(folder)
-    if masks and (outlines := [name for name in left_out if is_labelme_file(folder / name)]):
+    used = [name for name in left_out if not any(fnmatch(Path(name).name, pattern) for pattern in ignore.split())]
+    if masks and (outlines := [name for name in used if is_labelme_file(folder / name)]):
         _require_annotations()
         images = {(folder / name).with_suffix("") for name in outlines}
         files = [path for path in files if path.with_suffix("") not in images] + [folder / name for name in outlines]

@@ -29,7 +29,7 @@ fetch("version").then((response) => response.json()).then((found) => {
 function showStatus(text) { find("status").textContent = text; }
 
 function add(files) {
-  const images = [...files].filter((file) => file.type.startsWith("image/") || file.type === "");
+  const images = [...files].filter((file) => file.type.startsWith("image/") || file.type === "" || /\.dcm$/i.test(file.name));
   if (!images.length) { showStatus("None of these files is an image."); return; }
   images.forEach((file) => { running = running.then(() => predict(file)); });
 }

@@ -68,7 +68,7 @@ function addBrush(entry) {
   }
 
   function undo() {
-    if (!earlier.length) return;
+    if (painting || !earlier.length) return;
     entry.corrected = earlier.pop();
     update();
   }
@@ -95,7 +95,10 @@ function addBrush(entry) {
       const stride = event.shiftKey ? 1 : Math.max(1, radius() / 2);
       move(at.x + stride * KEYS[event.key][0], at.y + stride * KEYS[event.key][1]);
     }
-    else if (key === " ") { remember(); paintTo(at.x, at.y); }
+    else if (key === " ") {
+      if (!event.repeat || !entry.corrected) remember();
+      paintTo(at.x, at.y);
+    }
     else if (key === "a" || key === "r") adds = key === "a";
     else if (key === "+" || key === "-") size.value = Number(size.value) + (key === "+" ? 1 : -1);
     else return;
