@@ -1,6 +1,6 @@
 """Cases other than those of PH2 in the catalog: a user's own, synthetic ones, and those of several sources."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, Literal
 
@@ -13,8 +13,8 @@ from lesion_segmentation.core.atomic_files import expand_home
 from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.data.annotations import parse_annotations
 
-Images = dict[str, Callable[[], Image.Image]]
-"""Maps each case_id to a function that reads or synthesizes the image or mask."""
+Images = dict[str, Any]
+"""Maps each case_id to a function that reads or synthesizes the image or mask, or to one per annotator."""
 
 
 class OwnCases(ReadOnlyDataset):

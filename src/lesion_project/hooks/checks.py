@@ -115,6 +115,8 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
     renamed = [name for name in parameters if name in RENAMED_KEYS and name not in SETTINGS]
     problems = [f"{name} was renamed. Use {RENAMED_KEYS[name]}." for name in renamed]
     problems += [problem for name, group in SETTINGS.items() for problem in find_problems(name, group, given[name])]
+    if given["data"].get("consensus") == "soft" and given["augmentation"].get("copies"):
+        problems.append("data.consensus is soft, which does not apply to copies. Use augmentation.copies=[].")
     if problems:
         raise InputError.from_problems("Invalid parameters", problems, "See conf/base for all parameters.")
 

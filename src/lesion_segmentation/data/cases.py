@@ -15,6 +15,7 @@ from pydantic import Field
 from lesion_segmentation.core.errors import InputError, first_line, pluralize
 from lesion_segmentation.core.parameter_model import ParameterModel
 from lesion_segmentation.data.annotations import ANNOTATIONS, parse_annotations
+from lesion_segmentation.data.annotators import Consensus, RawMasks, Reader, form_consensus, require_staple
 from lesion_segmentation.data.perceptual_hash import hash_image
 from lesion_segmentation.data.sources.ph2 import match_manifest
 from lesion_segmentation.images.read import pixel_hash, to_mask, to_rgb
@@ -22,7 +23,7 @@ from lesion_segmentation.images.resize import Framing, Resizing, resize_image, r
 
 logger = logging.getLogger(__name__)
 
-RawImages = Mapping[str, Callable[[], Image.Image]]
+RawImages = Mapping[str, Reader]
 """case_id to a function that reads and decodes the image."""
 
 PH2 = "PH2"
@@ -34,11 +35,14 @@ class DataSettings(ParameterModel):
     Attributes:
         name: The data set's name in reports and logs. Only cases whose pixels match PH2's manifest are reported as PH2.
         images: Folder of the images that `--env custom` reads.
-        masks: Folder of the masks that `--env custom` reads, as images or LabelMe files, or a COCO file.
+        masks: Folder of the masks that `--env custom` reads, as images or LabelMe files, or a COCO file. Several
+            subfolders with masks of the same cases are those of several annotators.
         table: Optional .csv file that `--env custom` reads, with the column case_id and any further columns. Its column
             annotation_style names how a mask was outlined; an empty cell stands for the source.
         ignore: Patterns of file names in these folders, separated by blanks, that are skipped.
         leave_out: The name of a list of cases to leave out. The catalog of isic_and_ph2 reads it.
+        consensus: The truth of cases with masks by several annotators. `majority` marks what at least half of them
+            mark; `staple` weights the annotators; `soft` trains on the mean of their masks and scores by the majority.
     """
 
     name: str = Field(PH2, min_length=1, max_length=40, pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]*$")
@@ -47,6 +51,7 @@ class DataSettings(ParameterModel):
     table: str | None = None
     ignore: str = ""
     leave_out: str | None = None
+    consensus: Consensus = "majority"
 
 
 class ImageSize(ParameterModel):
@@ -98,6 +103,8 @@ class Cases(NamedTuple):
         native_masks: case_id to the mask at its native size, uint8 (H, W), 0 or 1.
         perceptual_hashes: case_id to the hashes of the native image, boolean (8, 256).
         example_images: case_id to the first, the smallest and the largest image at native size, uint8 (H, W, 3).
+        annotator_masks: <case_id>/<annotator> to the resized mask, uint8 (height, width), 0 or 1. It is empty if no
+            case names its annotators.
     """
 
     cases: pd.DataFrame
@@ -105,11 +112,12 @@ class Cases(NamedTuple):
     native_masks: Mapping[str, np.ndarray]
     perceptual_hashes: dict[str, np.ndarray]
     example_images: dict[str, np.ndarray]
+    annotator_masks: dict[str, np.ndarray]
 
 
 def read_cases(
     ph2_images: RawImages,
-    ph2_masks: RawImages,
+    ph2_masks: RawMasks,
     ph2_annotations: str | pd.DataFrame,
     image_size: ImageSize,
     data: DataSettings,
@@ -117,8 +125,9 @@ def read_cases(
     """Pair images, masks and annotations by case id, check all of them, and resize the images.
 
     Images of any size are read as RGB. Masks have the size of their image and at most two values, of which the higher
-    one is the lesion. The annotations are the text of PH2_dataset.txt, or a table with case_id, diagnosis and optional
-    columns. An `InputError` lists all cases that cannot be used, with the reasons.
+    one is the lesion. The mask of a case with several annotators is their consensus. The annotations are the text of
+    PH2_dataset.txt, or a table with case_id, diagnosis and optional columns. An `InputError` lists all cases that
+    cannot be used, with the reasons.
     """
     cases, problems = collect_cases(ph2_images, ph2_masks, ph2_annotations, image_size, data)
     if problems:
@@ -129,17 +138,21 @@ def read_cases(
 
 
 def collect_cases(
-    raw_images: RawImages, raw_masks: RawImages, given: str | pd.DataFrame, image_size: ImageSize, data: DataSettings
+    raw_images: RawImages, raw_masks: RawMasks, given: str | pd.DataFrame, image_size: ImageSize, data: DataSettings
 ) -> tuple[Cases, list[str]]:
     """Return the cases that `read_cases` can use, and the problems of all others."""
+    if data.consensus == "staple":
+        require_staple()
     case_ids = sorted(set(raw_images) | set(raw_masks))
     annotations, problems = _read_annotations(given, case_ids)
     rows, hashes = [], {}
     examples: dict[str, tuple[str, np.ndarray]] = {}
     images, native_masks, perceptual_hashes = {}, PackedMasks(), {}
+    annotator_masks: dict[str, np.ndarray] = {}
     for case_id in case_ids:
         image = _read(case_id, raw_images, to_rgb, "a mask but no image", "the image cannot be read", problems)
-        mask = _read(case_id, raw_masks, to_mask, "an image but no mask", "the mask cannot be used", problems)
+        masks = _read_masks(case_id, raw_masks, problems)
+        mask = form_consensus([*masks.values()], data.consensus) if masks else None
         if mask is not None and (mask.all() or not mask.any()):
             logger.warning("%s: the mask is %s", case_id, "full" if mask.all() else "empty")
         if image is not None:
@@ -152,12 +165,14 @@ def collect_cases(
         rows.append({"case_id": case_id, **_measure(image, mask), "image_sha256": hashes[case_id]})
         images[case_id] = resize_image(image, **image_size.model_dump())
         native_masks.add(case_id, mask)
+        if isinstance(raw_masks[case_id], Mapping):
+            annotator_masks |= resize_masks({f"{case_id}/{name}": each for name, each in masks.items()}, image_size)
         perceptual_hashes[case_id] = hash_image(image)
         _keep_examples(examples, case_id, image)
     problems += _find_duplicates(hashes) + _find_constant_masks([row["lesion_area"] for row in rows])
     problems += [] if case_ids else ["there is no image and no mask"]
     cases = _join(pd.DataFrame(rows, columns=None if rows else ["case_id"]), annotations, data.name)
-    return Cases(cases, images, native_masks, perceptual_hashes, dict(examples.values())), problems
+    return Cases(cases, images, native_masks, perceptual_hashes, dict(examples.values()), annotator_masks), problems
 
 
 def resize_masks(native_masks: Mapping[str, np.ndarray], image_size: ImageSize) -> dict[str, np.ndarray]:
@@ -179,6 +194,24 @@ def _keep_examples(examples: dict[str, tuple[str, np.ndarray]], case_id: str, im
     for role, is_better in (("smallest", lt), ("largest", gt)):
         if role not in examples or is_better(image.size, examples[role][1].size):
             examples[role] = (case_id, image)
+
+
+def _read_masks(case_id: str, raw_masks: RawMasks, problems: list[str]) -> dict[str, np.ndarray]:
+    """Read the masks of a case by annotator, whose name is empty for a single mask. With a problem, return none."""
+    given = raw_masks.get(case_id, {})
+    readers = given if isinstance(given, Mapping) else {"": given}
+    if not readers:
+        problems.append(f"{case_id}: there is an image but no mask")
+    masks: dict[str, np.ndarray] = {}
+    for name, reader in readers.items():
+        bad = f"the mask of {name} cannot be used" if name else "the mask cannot be used"
+        mask = _read(case_id, {case_id: reader}, to_mask, "", bad, problems)
+        masks |= {} if mask is None else {name: mask}
+    if len({mask.shape for mask in masks.values()}) > 1:
+        sizes = ", ".join(f"{name} {mask.shape[1]} x {mask.shape[0]}" for name, mask in masks.items())
+        problems.append(f"{case_id}: its masks have different sizes ({sizes}); expected the size of the image")
+        return {}
+    return masks if len(masks) == len(readers) else {}
 
 
 def _read(

@@ -1,5 +1,6 @@
 """Samples for training and scoring. A sample is an original case or an augmented copy of one."""
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -8,6 +9,7 @@ import pandas as pd
 from pydantic import field_validator
 
 from lesion_segmentation.core.parameter_model import ParameterModel, Seed
+from lesion_segmentation.data.cases import DataSettings
 from lesion_segmentation.data.splits import DEVELOPMENT, find_protocol, leaks, require_same_split
 from lesion_segmentation.data.summary import data_hash
 
@@ -72,6 +74,30 @@ def make_samples(
         samples[row.sample_id] = sample if row.transform == ORIGINAL else COPIES[row.transform](sample, generator)
     sample_images = {sample_id: sample.image for sample_id, sample in samples.items()}
     return table, sample_images, {sample_id: sample.mask for sample_id, sample in samples.items()}
+
+
+def choose_targets(
+    sample_masks: Mapping[str, np.ndarray],
+    annotator_masks: Mapping[str, np.ndarray],
+    samples: pd.DataFrame,
+    data: DataSettings,
+) -> Mapping[str, np.ndarray]:
+    """Return the masks to train on: those of the samples or, if `data.consensus` is soft, the means of the annotators'.
+
+    Returns:
+        sample_id to uint8 (H, W), 0 or 1, or for the original training cases of a soft consensus to float32, 0 to 1.
+    """
+    if data.consensus != "soft" or not annotator_masks:
+        return sample_masks
+    names = defaultdict(list)
+    for name in annotator_masks:  # <case_id>/<annotator>
+        names[name.partition("/")[0]].append(name)
+    rows = samples[samples["subset"] != "test"]
+    targets = {sample_id: sample_masks[sample_id] for sample_id in rows["sample_id"]}
+    for sample_id in rows.loc[rows["subset"] == "train", "sample_id"]:
+        masks = [annotator_masks[name] for name in names[sample_id]] or [sample_masks[sample_id]]
+        targets[sample_id] = np.asarray(np.mean(masks, axis=0, dtype=np.float32))
+    return targets
 
 
 def list_scored(guarded_samples: pd.DataFrame, split: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:

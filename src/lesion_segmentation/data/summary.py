@@ -1,6 +1,8 @@
 """The dataset summary, which the catalog calls `dataset_passport`."""
 
 import hashlib
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
@@ -9,11 +11,15 @@ from lesion_segmentation.core.display_names import name_source
 from lesion_segmentation.data.perceptual_hash import HASH_BITS
 
 
-def describe_dataset(cases: pd.DataFrame, near_duplicates: pd.DataFrame) -> dict[str, Any]:
+def describe_dataset(
+    cases: pd.DataFrame, near_duplicates: pd.DataFrame, annotator_masks: Iterable[str] = ()
+) -> dict[str, Any]:
     """Summarize a data set: counts, sizes, lesion areas (fractions of the image), border contact and near-duplicates.
 
-    The tables are those of `read_cases` and `list_near_duplicates`.
+    The tables are those of `read_cases` and `list_near_duplicates`. If there are several annotators, the summary also
+    counts the masks of each; the names of `annotator_masks` are <case_id>/<annotator>.
     """
+    annotators = Counter(sorted(name.partition("/")[2] for name in annotator_masks))
     histology = cases.get("histological_diagnosis")
     area = cases["lesion_area"]
     return {
@@ -24,6 +30,7 @@ def describe_dataset(cases: pd.DataFrame, near_duplicates: pd.DataFrame) -> dict
         **({} if histology is None else {"histological_diagnosis_missing": int((histology.fillna("") == "").sum())}),
         "sizes": _counts(cases["width"].astype(str) + " x " + cases["height"].astype(str)),
         "lesion_area": {name: float(getattr(area, name)()) for name in ("min", "median", "mean", "max")},
+        **({"annotators": dict(annotators)} if annotators else {}),
         "touches_border": int(cases["touches_border"].sum()),
         "near_duplicates": int(near_duplicates["near_duplicate"].sum()),
         "nearest_pair": _find_nearest_pair(near_duplicates),

@@ -31,8 +31,8 @@ def build_page(
         dataset_passport: Result of describe_dataset.
         run_record: Names and values of the parameters, the commit and the hashes.
         data: Tables: table (table_ii, with the paper's rows if there are any), score_intervals, case_metrics,
-            subgroups, threshold_sweep, calibration, training_history, metric_audit and cases. Arrays by sample_id:
-            images, masks and predicted_masks.
+            subgroups, annotators, threshold_sweep, calibration, training_history, metric_audit and cases. Arrays by
+            sample_id: images, masks and predicted_masks.
     """
     headline = find_headline(data["score_intervals"])
     metadata = {**asdict(network.metadata), "seen": pluralize(len(network.metadata.seen), "image")}
@@ -52,6 +52,7 @@ def build_page(
         curves=plot_curves(data["training_history"]),
         subgroups=data["subgroups"].to_dict("records"),
         too_few=TOO_FEW,
+        annotators=data["annotators"].to_dict("records"),
         reliability=plot_reliability(data["calibration"]),
         thresholds=plot_thresholds(data["threshold_sweep"], _name_thresholds(data["score_intervals"])),
         audit=data["metric_audit"].fillna("").to_dict("records"),

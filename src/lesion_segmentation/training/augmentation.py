@@ -80,10 +80,13 @@ def sample_augmentation(
     )
 
 
-def apply_augmentation(images: Tensor, masks: Tensor, parameters: AugmentationParameters) -> tuple[Tensor, Tensor]:
+def apply_augmentation(
+    images: Tensor, masks: Tensor, parameters: AugmentationParameters, soft: bool = False
+) -> tuple[Tensor, Tensor]:
     """Augment float images (N, 3, H, W), 0 to 255, and masks (N, 1, H, W), 0 or 1, all on one device.
 
-    Both are continued by reflection beyond the image's border.
+    Both are continued by reflection beyond the image's border. With `soft`, masks have values from 0 to 1, and so have
+    those that are returned.
     """
     both = torch.cat([images / 255, masks], dim=1)
     grid = F.affine_grid(parameters.theta, list(both.shape), align_corners=True)
@@ -91,7 +94,7 @@ def apply_augmentation(images: Tensor, masks: Tensor, parameters: AugmentationPa
         smooth = F.interpolate(parameters.displacement, size=both.shape[2:], mode="bicubic", align_corners=True)
         grid = grid + smooth.permute(0, 2, 3, 1)
     both = F.grid_sample(both, grid, mode="bilinear", padding_mode="reflection", align_corners=True)
-    moved, moved_masks = both[:, :3], (both[:, 3:] > 0.5).to(masks.dtype)
+    moved, moved_masks = both[:, :3], both[:, 3:] if soft else (both[:, 3:] > 0.5).to(masks.dtype)
     if parameters.hairs is not None:
         moved = paint_hairs(moved, parameters.hairs)
     if parameters.corners is not None:

@@ -18,8 +18,8 @@ class EpochMetrics:
 
     @torch.no_grad()
     def add(self, logits: Tensor, masks: Tensor) -> None:
-        """Add a batch of logits (N, 1, H, W) and masks (N, 1, H, W), 0 or 1, without waiting for the device."""
-        lesion, predicted = masks.bool(), logits > 0
+        """Add a batch of logits (N, 1, H, W) and masks (N, 1, H, W), 0 to 1, without waiting for the device."""
+        lesion, predicted = masks >= 0.5, logits > 0
         counts = (predicted & lesion, predicted & ~lesion, ~predicted & lesion, ~predicted & ~lesion)
         loss = binary_cross_entropy_with_logits(logits.float(), masks.float(), reduction="none")
         columns = [*(count.sum(dim=(1, 2, 3)).float() for count in counts), loss.mean(dim=(1, 2, 3))]

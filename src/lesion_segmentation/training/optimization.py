@@ -36,12 +36,23 @@ def iou_loss(logits: Tensor, masks: Tensor, smooth: float = 1.0) -> Tensor:
     return 1 - ((overlap + smooth) / (union + smooth)).mean()
 
 
+def _binary(masks: Tensor) -> Tensor:
+    """Return the majority of the mean of several annotators' masks. Binary masks stay the same."""
+    return (masks >= 0.5).to(masks.dtype)
+
+
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "bce": binary_cross_entropy_with_logits,
-    "bce_dice": lambda logits, masks: binary_cross_entropy_with_logits(logits, masks) + dice_loss(logits, masks),
-    "bce_iou": lambda logits, masks: binary_cross_entropy_with_logits(logits, masks) + iou_loss(logits, masks),
+    "bce_dice": lambda logits, masks: (
+        binary_cross_entropy_with_logits(logits, masks) + dice_loss(logits, _binary(masks))
+    ),
+    "bce_iou": lambda logits, masks: binary_cross_entropy_with_logits(logits, masks) + iou_loss(logits, _binary(masks)),
 }
-"""Functions of logits and masks, both (N, 1, H, W) with masks 0 or 1, that return a scalar."""
+"""Functions of logits and masks, both (N, 1, H, W), that return a scalar.
+
+Masks are 0 or 1. The cross-entropy takes values between them as they are, and the overlap takes their majority, since
+soft Dice and soft IoU do not have their minimum where the prediction equals such a mask.
+"""
 
 
 def build_optimizer(network: Network, settings: TrainingSettings) -> torch.optim.Optimizer:

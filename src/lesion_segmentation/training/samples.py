@@ -18,7 +18,7 @@ class TrainingData(NamedTuple):
 
     Attributes:
         images: sample_id to uint8 (H, W, 3), all of one size.
-        masks: sample_id to uint8 (H, W), 0 or 1.
+        masks: sample_id to uint8 (H, W), 0 or 1, or for training to float32, 0 to 1, the mean of several annotators.
         samples: Columns sample_id, subset and, if there are several, source and annotation_style, in the order before
             shuffling. Subsets other than train and validation are ignored.
     """
@@ -42,7 +42,7 @@ class SampleTensors:
 
     Attributes:
         images: uint8 (N, 3, H, W).
-        masks: uint8 (N, 1, H, W), 0 or 1.
+        masks: uint8 (N, 1, H, W), 0 or 1, or float32, 0 to 1.
         sources: Source of each sample.
         annotation_styles: Index of the output head that learns each sample (`choose_styles`), (N,).
     """
@@ -73,7 +73,8 @@ def load_samples(
         return SampleTensors(torch.empty(0, 3, 0, 0), torch.empty(0, 1, 0, 0), [], torch.empty(0, dtype=torch.long))
     height, width, _ = data.images[ids[0]].shape
     images = torch.empty(len(ids), 3, height, width, dtype=torch.uint8)
-    masks = torch.empty(len(ids), 1, height, width, dtype=torch.uint8)
+    soft = data.masks[ids[0]].dtype.kind == "f"
+    masks = torch.empty(len(ids), 1, height, width, dtype=torch.float32 if soft else torch.uint8)
     for index, sample_id in enumerate(ids):  # np.stack would need the memory twice
         images.numpy()[index] = data.images[sample_id].transpose(2, 0, 1)
         masks.numpy()[index, 0] = data.masks[sample_id]

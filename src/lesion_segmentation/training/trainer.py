@@ -113,7 +113,8 @@ class Trainer:
             pixels, masks = train.batch(order[chosen])
             annotation_styles = train.annotation_styles[order[chosen]]
             if augmentation is not None:
-                pixels, masks = apply_augmentation(pixels, masks, augmentation[chosen])
+                soft = train.masks.is_floating_point()
+                pixels, masks = apply_augmentation(pixels, masks, augmentation[chosen], soft)
             finite.append(self.step(pixels, masks, metrics, annotation_styles))
         self._require_finite(torch.stack(finite), epoch, learning_rate, order, sample_ids)
         row = {"epoch": epoch, "learning_rate": learning_rate}
@@ -129,7 +130,7 @@ class Trainer:
 
         Args:
             pixels: (n, 3, H, W), 0 to 255.
-            masks: (n, 1, H, W), 0 or 1.
+            masks: (n, 1, H, W), 0 to 1.
             metrics: The batch is added to it.
             annotation_styles: (n,), index of the output head that is trained on each image. None if there is one head.
 

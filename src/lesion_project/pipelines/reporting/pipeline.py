@@ -4,6 +4,7 @@ from kedro.pipeline import Node, Pipeline
 
 from lesion_project.pipelines import in_namespace
 from lesion_project.pipelines.reporting import nodes
+from lesion_segmentation.evaluation.annotators import score_annotators
 from lesion_segmentation.evaluation.audit import audit_table_ii
 from lesion_segmentation.evaluation.calibration import calibrate, sweep_thresholds
 from lesion_segmentation.evaluation.native import compare_sizes, summarize_native
@@ -51,6 +52,7 @@ def _tabulate(table: str) -> list[Node]:
     both = ["case_metrics", "case_metrics_enhanced#table"]
     maps = ["probabilities", "sample_masks", "case_metrics"]
     native = "case_metrics_native#table"
+    outlined = ["predicted_masks", "annotator_masks", "case_metrics"]
     return [
         Node(summarize_cases, both, "table_ii", name="summarize_cases"),
         Node(find_intervals, both, "score_intervals#table", name="find_intervals"),
@@ -59,6 +61,7 @@ def _tabulate(table: str) -> list[Node]:
         Node(summarize_native, native, "native_scores#table", name="summarize_native"),
         Node(compare_sizes, ["case_metrics", native], "native_size_comparison#table", name="compare_sizes"),
         Node(score_subgroups, ["case_metrics", "cases"], "subgroups#table", name="score_subgroups"),
+        Node(score_annotators, outlined, "annotators#table", name="score_annotators"),
         Node(audit_table_ii, table, "metric_audit#table", name="audit_table_ii"),
         Node(pick_epochs, ["training_history", "split"], "metrics_by_epoch#table", name="pick_epochs"),
         Node(nodes.summarize_architecture, "network", "architecture#table", name="summarize_architecture"),
@@ -83,7 +86,7 @@ def _draw(layers: str) -> list[Node]:
 
 
 def _write(table: str) -> list[Node]:
-    tables = ["score_intervals", "subgroups", "threshold_sweep", "calibration", "metric_audit"]
+    tables = ["score_intervals", "subgroups", "annotators", "threshold_sweep", "calibration", "metric_audit"]
     others = ["case_metrics", "training_history", "cases", "predicted_masks", "dataset_passport", "model_card",
               "network"]  # fmt: skip
     page = {

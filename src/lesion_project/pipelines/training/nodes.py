@@ -85,7 +85,7 @@ def initialize_network(
 def fit_network(
     initial_network: Any,
     sample_images: Mapping[str, np.ndarray],
-    sample_masks: Mapping[str, np.ndarray],
+    target_masks: Mapping[str, np.ndarray],
     guarded_samples: pd.DataFrame,
     settings: TrainingSettings,
     this_run: Mapping[str, Any],
@@ -95,7 +95,7 @@ def fit_network(
     from lesion_segmentation.training.samples import TrainingData
 
     _log_expected_time(initial_network, settings, guarded_samples)
-    data = TrainingData(sample_images, sample_masks, guarded_samples)
+    data = TrainingData(sample_images, target_masks, guarded_samples)
     network, history = fit(data, settings, network=initial_network, **this_run)
     callbacks: Callbacks = this_run["callbacks"]
     network.metadata = replace(network.metadata, mlflow_run_id=callbacks.run_id, commit=callbacks.commit)

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, NonNegativeInt
 from lesion_segmentation.core.errors import first_line
 from lesion_segmentation.core.parameter_model import describe_errors
 from lesion_segmentation.core.user_tables import normalize_name
+from lesion_segmentation.data.annotators import RawMasks, Reader
 from lesion_segmentation.images.polygons import fill_polygons
 from lesion_segmentation.images.read import MAX_PIXELS, open_image
 
@@ -64,6 +65,7 @@ class _CocoImage(_File):
 
 class _CocoObject(_File):
     image_id: int
+    annotator: str | None = Field(None, min_length=1)
     segmentation: _Segmentation
 
 
@@ -100,29 +102,37 @@ def open_mask(path: Path) -> Image.Image:
     return _fill([polygons], file.height, file.width)
 
 
-def read_coco(path: Path) -> tuple[dict[str, Path], dict[str, Callable[[], Image.Image]], list[str]]:
+def read_coco(path: Path) -> tuple[dict[str, Path], RawMasks, list[str]]:
     """Read a COCO file with polygons or run-length encodings, and whose only category is lesion.
+
+    The key `annotator` of an annotation, which COCO does not have, names who outlined the object.
 
     Returns:
         case_id to the image's file name, case_id to a function that fills the mask, which is empty for an image without
-        objects and raises a ValueError if an object cannot be used; and what is wrong with the file.
+        objects and raises a ValueError if an object cannot be used, or a mapping from annotator to such a function;
+        and what is wrong with the file.
     """
     file, problems = _parse(_CocoFile, path)
     if file is None:
         return {}, {}, [f"{path}: {problem}" for problem in problems]
     ids = Counter(image.id for image in file.images)
     problems = [f"{path}: {count} images have the id {number}" for number, count in ids.items() if count > 1]
-    objects = defaultdict(list)
+    objects: defaultdict[int, dict[str | None, list[_Runs | list[list[float]]]]] = defaultdict(dict)
     for each in file.annotations:
-        objects[each.image_id].append(each.segmentation)
+        objects[each.image_id].setdefault(each.annotator, []).append(each.segmentation)
+    unnamed = sum(each.annotator is None for each in file.annotations)
+    if 0 < unnamed < len(file.annotations):
+        problems.append(f"{path}: {unnamed} of {len(file.annotations)} annotations name no annotator, expected all")
     problems += [f"{path}: an annotation has the image_id {each}, which no image has" for each in objects.keys() - ids]
     files: dict[str, Path] = {}
-    masks: dict[str, Callable[[], Image.Image]] = {}
+    masks: dict[str, Reader | Mapping[str, Reader]] = {}
     for image in file.images:
         case_id = normalize_name(Path(image.file_name).stem)
         problems += [f"{case_id}: there are two images in {path}"] if case_id in files else []
         files[case_id] = Path(image.file_name)
-        masks[case_id] = partial(_fill, objects[image.id], image.height, image.width)
+        found = objects[image.id]
+        fill = {name: partial(_fill, found[name], image.height, image.width) for name in sorted(filter(None, found))}
+        masks[case_id] = fill or partial(_fill, found.get(None, []), image.height, image.width)
     return files, masks, problems
 
 

@@ -1,6 +1,7 @@
 """The user's own data: images and masks in two folders, at any depth, and an optional table of annotations.
 
-Masks may also be LabelMe files in a folder, or one COCO file.
+Masks may also be LabelMe files in a folder, or one COCO file. Several subfolders with masks of the same cases are those
+of several annotators.
 """
 
 import logging
@@ -16,7 +17,8 @@ import pandas as pd
 from lesion_segmentation.core.errors import InputError, pluralize
 from lesion_segmentation.core.extras import explain_missing_extras
 from lesion_segmentation.core.user_tables import normalize_name, read_user_table
-from lesion_segmentation.data.cases import DataSettings, ImageSize, RawImages, collect_cases
+from lesion_segmentation.data.annotators import RawMasks, Reader
+from lesion_segmentation.data.cases import DataSettings, ImageSize, collect_cases
 from lesion_segmentation.data.groups import join_near_duplicates
 from lesion_segmentation.data.leakage import LeakGuardSettings, find_near_duplicate_leaks, list_near_duplicates
 from lesion_segmentation.data.sources.annotation_files import is_labelme_file, open_mask, read_coco
@@ -51,10 +53,12 @@ def find_images(folder: Path, masks: bool = False, ignore: str = "") -> dict[str
     return found
 
 
-def find_masks(source: Path, ignore: str = "") -> RawImages:
+def find_masks(source: Path, ignore: str = "") -> RawMasks:
     """Return case_id to a function that reads the mask, from a folder as `find_images` searches it, or a COCO file.
 
-    A source without masks, with two masks for one case_id, or with a damaged COCO file raises an InputError.
+    If a case_id has masks in several subfolders, each subfolder is an annotator, and case_id is mapped to a function
+    per annotator. A source without masks, with two masks of one annotator for one case_id, or with a damaged COCO file
+    raises an InputError.
     """
     _, masks, problems = _list_masks(source, ignore)
     if problems:
@@ -91,11 +95,11 @@ def check_data(images: Path, masks: Path, table: Path | None, ignore: str = "") 
     if problems:
         advice = _advise(problems, files, mask_files, masks)
         raise InputError.from_problems("The data set cannot be used", problems, advice)
-    return _describe(read.cases, near_duplicates)
+    return _describe(read.cases, near_duplicates, read.annotator_masks)
 
 
-def _describe(cases: pd.DataFrame, near_duplicates: pd.DataFrame) -> str:
-    summary = describe_dataset(cases, near_duplicates)
+def _describe(cases: pd.DataFrame, near_duplicates: pd.DataFrame, annotator_masks: Iterable[str]) -> str:
+    summary = describe_dataset(cases, near_duplicates, annotator_masks)
     protocol = "given" if "subset" in cases else "stratified"
     try:
         counts = split_cases(cases, SplitSettings(protocol=protocol), near_duplicates)["subset"].value_counts()
@@ -111,6 +115,8 @@ def _describe(cases: pd.DataFrame, near_duplicates: pd.DataFrame) -> str:
         "touch the border": summary["touches_border"],
         "near-duplicates": pluralize(summary["near_duplicates"], "pair"),
     }
+    if annotators := summary.get("annotators"):
+        facts["annotators"] = ", ".join(f"{name} {pluralize(count, 'mask')}" for name, count in annotators.items())
     if nearest := summary["nearest_pair"]:
         bits = f"{nearest['differing_bits']} of {nearest['of_bits']} bits differ"
         facts["nearest pair"] = f"{' and '.join(nearest['cases'])}, {bits}"
@@ -120,13 +126,43 @@ def _describe(cases: pd.DataFrame, near_duplicates: pd.DataFrame) -> str:
     return "\n".join([*lines, *(f"  {name:<27}{value}" for name, value in facts.items())])
 
 
-def _list_masks(source: Path, ignore: str) -> tuple[dict[str, Path], RawImages, list[str]]:
-    """Return file and reader of each mask by case_id, and what is wrong with the source."""
+def _list_masks(source: Path, ignore: str) -> tuple[dict[str, Path], RawMasks, list[str]]:
+    """Return a file and the reader or readers of each case by case_id, and what is wrong with the source."""
     if source.is_file():
         _require_annotations()
         return read_coco(source)
-    files, problems = _list_images(source, True, ignore)
-    return files, {case_id: partial(open_mask, path) for case_id, path in files.items()}, problems
+    found, problems = _list_files(source, True, ignore)
+    subfolders = {
+        path: path.relative_to(source).parts[0] for paths in found.values() for path in paths if path.parent != source
+    }
+    if any(len({subfolders[path] for path in paths if path in subfolders}) > 1 for paths in found.values()):
+        readers, repeated = _read_by_annotator(source, found, subfolders)
+        return {case_id: paths[0] for case_id, paths in found.items()}, readers, problems + repeated
+    files, repeated = _require_single(source, found, "masks")
+    return files, {case_id: partial(open_mask, path) for case_id, path in files.items()}, problems + repeated
+
+
+def _read_by_annotator(
+    source: Path, found: Mapping[str, list[Path]], subfolders: Mapping[Path, str]
+) -> tuple[RawMasks, list[str]]:
+    """Return the readers of each case by annotator, which is the subfolder, and what is wrong with the folders."""
+    readers: dict[str, dict[str, Reader]] = {}
+    problems = [
+        f"{case_id}: {path.name!a} is outside the subfolders of the annotators, expected it in one of them"
+        for case_id, paths in found.items()
+        for path in paths
+        if path not in subfolders
+    ]
+    for name in sorted(set(subfolders.values())):
+        own = {case_id: [path for path in paths if subfolders.get(path) == name] for case_id, paths in found.items()}
+        files, repeated = _require_single(source, own, "masks")
+        problems += repeated
+        for case_id, path in files.items():
+            readers.setdefault(case_id, {})[name] = partial(open_mask, path)
+    several = sum(len(each) > 1 for each in readers.values())
+    names = ", ".join(sorted(set(subfolders.values())))
+    logger.info("%s with masks by several annotators: %s", pluralize(several, "case"), names)
+    return readers, problems
 
 
 def _require_annotations() -> None:
@@ -135,11 +171,28 @@ def _require_annotations() -> None:
 
 
 def _list_images(folder: Path, masks: bool, ignore: str) -> tuple[dict[str, Path], list[str]]:
-    """Return the files by case_id, and what is wrong with the folder."""
+    """Return the file of each case_id, and what is wrong with the folder."""
+    found, problems = _list_files(folder, masks, ignore)
+    files, repeated = _require_single(folder, found, "masks" if masks else "images")
+    return files, problems + repeated
+
+
+def _require_single(folder: Path, found: Mapping[str, list[Path]], kind: str) -> tuple[dict[str, Path], list[str]]:
+    """Return the first file of each case_id that has any, and a problem for each further one."""
+    problems = []
+    for case_id, (first, *others) in ((case_id, paths) for case_id, paths in found.items() if paths):
+        for path in others:
+            both = " and ".join(ascii(str(each.relative_to(folder))) for each in (first, path))  # shows Unicode's form
+            problems.append(f"{case_id}: there are two {kind}, {both}")
+    return {case_id: paths[0] for case_id, paths in found.items() if paths}, problems
+
+
+def _list_files(folder: Path, masks: bool, ignore: str) -> tuple[dict[str, list[Path]], list[str]]:
+    """Return all files of each case_id, and what is wrong with the folder."""
     kind = "masks" if masks else "images"
     if not folder.is_dir():
         return {}, [f"{folder} is not a folder, expected a folder of {kind}{' or a COCO file' if masks else ''}"]
-    found: dict[str, Path] = {}
+    found: dict[str, list[Path]] = {}
     problems = []
     files, left_out = list_image_files(folder)
     used = [name for name in left_out if not any(fnmatch(Path(name).name, pattern) for pattern in ignore.split())]
@@ -158,10 +211,7 @@ def _list_images(folder: Path, masks: bool, ignore: str) -> tuple[dict[str, Path
         if not case_id.isascii() and case_id.encode(errors="replace").decode() != case_id:
             problems.append(f"{path.name!a}: the name is not valid UTF-8, rename the file")
             continue
-        first = found.setdefault(case_id, path)
-        if first != path:
-            both = " and ".join(ascii(str(each.relative_to(folder))) for each in (first, path))  # shows Unicode's form
-            problems.append(f"{case_id}: there are two {kind}, {both}")
+        found.setdefault(case_id, []).append(path)
     if not found:
         problems.append(f"{folder} contains no image, expected files that end in {', '.join(SUFFIXES)}")
     return found, problems

@@ -5,6 +5,7 @@ hairs and gel bubbles. Its mask is exact, since the border is known.
 """
 
 from functools import lru_cache
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,10 @@ SOURCE = "synthetic"
 """Name of the data set."""
 SIZES = ((384, 288), (383, 288), (382, 286), (400, 300), (360, 270))
 """Width and height in pixels, about half of PH2's."""
+
+SHIFT, SMOOTHING = 5.0, 8.0
+"""How far two of the synthetic annotators move the border, and the standard deviation of the third one's Gaussian
+filter, in pixels."""
 
 _COLORS = np.array(
     [(228, 205, 195), (186, 96, 88), (172, 122, 88), (112, 70, 48), (112, 112, 128), (58, 42, 38)], float
@@ -69,6 +74,28 @@ def annotations_text(count: int, seed: int = 0) -> str:
     """Return the annotations of the first `count` cases in the format of PH2_dataset.txt, without making images."""
     codes = [_plan(number, seed).codes for number in range(1, count + 1)]
     return format_annotations(pd.DataFrame(codes, columns=list(ANNOTATION_COLUMNS)))
+
+
+def annotate(mask: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the boolean masks (H, W) of three synthetic annotators, whose styles are known, given the exact mask.
+
+    `grown` and `shrunk` move the border SHIFT pixels outwards and inwards, and `smoothed` draws a smooth one.
+    """
+    from scipy.ndimage import distance_transform_edt, gaussian_filter
+
+    smooth = gaussian_filter(mask.astype(np.float64), SMOOTHING, mode="nearest")
+    grown, shrunk = distance_transform_edt(~mask) <= SHIFT, distance_transform_edt(mask) > SHIFT
+    return {"grown": grown, "shrunk": shrunk, "smoothed": smooth > 0.5}
+
+
+def write_annotated_cases(folder: Path, count: int, seed: int = 0) -> None:
+    """Write synthetic cases with three annotators as images/<case_id>.png and masks/<annotator>/<case_id>.png."""
+    for number, case_id in enumerate(case_ids(count), start=1):
+        case = synthesize_case(number, seed)
+        masks = {f"masks/{name}": mask for name, mask in annotate(case.mask).items()}
+        for name, pixels in {"images": case.image, **masks}.items():
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(folder / name / f"{case_id}.png")
 
 
 def _plan(number: int, seed: int) -> _Plan:
