@@ -19,7 +19,7 @@ SOURCE = "synthetic"
 SIZES = ((384, 288), (383, 288), (382, 286), (400, 300), (360, 270))
 """Width and height in pixels, about half of PH2's."""
 
-SHIFT, SMOOTHING = 5.0, 8.0
+SHIFT, SMOOTHING = 5.0, 12.0
 """How far two of the synthetic annotators move the border, and the standard deviation of the third one's Gaussian
 filter, in pixels."""
 
