@@ -34,7 +34,8 @@ def read_tables(project: Path, *names: str) -> list[pd.DataFrame]:
 def test_complete_run_writes_all_files_and_labels_them_synthetic(finished):
     reporting = finished / "data" / "demo" / "08_reporting"
     tables = {"annotators", "architecture", "calibration", "case_metrics", "case_metrics_enhanced",
-              "case_metrics_native", "metric_audit", "metrics_by_epoch", "native_scores", "native_size_comparison", "paper_architecture",
+              "case_metrics_native", "metric_audit", "metrics_by_epoch", "native_scores",
+              "native_size_comparison", "paper_architecture",
               "score_intervals", "subgroups", "table_ii", "table_ii_beside_paper", "table_ii_legacy", "threshold_sweep",
               "training_history"}  # fmt: skip
     figures = {"augmentation_preview", "before_and_after_resizing", "data_flow", "dataset_examples", "image_as_loaded",
