@@ -36,6 +36,7 @@ MAJORITY = "majority"
 
 def main() -> None:
     """Train, score and write the table."""
+    command = {"command": ".venv/bin/python results/annotators.py", "commit": read_commit()}
     ids = synthetic.case_ids(TRAIN + TEST)
     truth = {case_id: synthetic.synthesize_case(number) for number, case_id in enumerate(ids, start=1)}
     exact = resize_masks({case_id: case.mask for case_id, case in truth.items()}, SIZE)
@@ -51,7 +52,6 @@ def main() -> None:
                 scores[key] = train_and_score(TrainingData(images, masks, samples), exact, seed)
             dice[target, seed] = scores[key]
     dice = pd.DataFrame(dice)
-    command = {"command": ".venv/bin/python results/annotators.py", "commit": read_commit()}
     rows = [describe(dice, target) | command for target in targets]
     pd.DataFrame(rows).to_csv(ROOT / "results" / "measurements" / "annotators.csv", index=False, float_format="%.5f")
 

@@ -17,6 +17,7 @@ from PIL import Image
 from lesion_project.cli import cli
 from lesion_project.cli import run as run_command
 from lesion_project.datasets import OwnCases
+from lesion_project.hooks.checks import check_parameters
 from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.data.cases import DataSettings, ImageSize, read_cases
 from lesion_segmentation.data.sources import synthetic
@@ -130,6 +131,26 @@ def test_missing_folder_is_reported_before_any_work(run, project, own, change, m
     with pytest.raises((InputError, DatasetError), match=message):  # the command line unwraps the second
         run(env="custom", params=given)
     assert not (project / "data" / "custom").exists()
+
+
+@pytest.mark.long
+def test_run_with_several_annotators_reports_their_agreement(run, project, tmp_path):
+    synthetic.write_annotated_cases(tmp_path, 12)
+    run(env="custom", params={**locate(tmp_path, table=False), "data.consensus": "soft", "training.epochs": 1})
+    reporting = project / "data" / "custom" / "08_reporting"
+    table = pd.read_csv(reporting / "annotators.csv")
+    assert list(zip(table["first"], table["second"], strict=True))[2:4] == [
+        ("shrunk", "smoothed"), ("prediction", "grown"),
+    ]  # fmt: skip
+    text = (reporting / "report.html").read_text()
+    assert text.count('data-csv="annotators"') == table.size - 3 * len(table)
+    assert '"grown": 12' in (reporting / "dataset_passport.json").read_text()
+
+
+def test_soft_consensus_is_refused_with_copies():
+    given = {"data": {"consensus": "soft"}, "augmentation": {"copies": ["rotated"]}}
+    with pytest.raises(InputError, match=r"data\.consensus is soft, which does not apply to copies"):
+        check_parameters(given)
 
 
 def test_duplicate_file_names_are_refused_at_any_depth(own, tmp_path):

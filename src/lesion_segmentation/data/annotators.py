@@ -13,8 +13,7 @@ Reader = Callable[[], Image.Image]
 RawMasks = Mapping[str, Reader | Mapping[str, Reader]]
 """case_id to the reader of its mask, or to the reader of each annotator's mask by the annotator's name."""
 Consensus = Literal["majority", "staple", "soft"]
-STAPLE_ITERATIONS = 100
-"""Most iterations of STAPLE. Masks without any common structure would need thousands."""
+STAPLE_ITERATIONS = 100  # masks without any common structure would need thousands
 
 
 def form_consensus(masks: Sequence[np.ndarray], consensus: Consensus = "majority") -> np.ndarray:
@@ -45,9 +44,6 @@ def _estimate_truth(masks: Sequence[np.ndarray]) -> np.ndarray:
     """Return the probability (H, W) of STAPLE that a pixel is lesion."""
     import SimpleITK
 
-    staple = SimpleITK.STAPLEImageFilter()
-    staple.SetForegroundValue(1)
-    staple.SetMaximumIterations(STAPLE_ITERATIONS)
     images = [SimpleITK.GetImageFromArray(mask.astype(np.uint8)) for mask in masks]
-    probability: np.ndarray = SimpleITK.GetArrayFromImage(staple.Execute(images))
-    return probability
+    probability = SimpleITK.STAPLE(images, 1.0, 1.0, STAPLE_ITERATIONS)  # confidence weight, foreground value
+    return np.asarray(SimpleITK.GetArrayFromImage(probability))

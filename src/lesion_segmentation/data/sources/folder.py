@@ -132,12 +132,11 @@ def _list_masks(source: Path, ignore: str) -> tuple[dict[str, Path], RawMasks, l
         _require_annotations()
         return read_coco(source)
     found, problems = _list_files(source, True, ignore)
-    subfolders = {
-        path: path.relative_to(source).parts[0] for paths in found.values() for path in paths if path.parent != source
-    }
-    if any(len({subfolders[path] for path in paths if path in subfolders}) > 1 for paths in found.values()):
+    paths = [path for each in found.values() for path in each if path.parent != source]
+    subfolders = {path: path.relative_to(source).parts[0] for path in paths}
+    if any(len({subfolders[path] for path in each if path in subfolders}) > 1 for each in found.values()):
         readers, repeated = _read_by_annotator(source, found, subfolders)
-        return {case_id: paths[0] for case_id, paths in found.items()}, readers, problems + repeated
+        return {case_id: each[0] for case_id, each in found.items()}, readers, problems + repeated
     files, repeated = _require_single(source, found, "masks")
     return files, {case_id: partial(open_mask, path) for case_id, path in files.items()}, problems + repeated
 

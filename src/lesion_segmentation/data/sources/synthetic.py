@@ -20,8 +20,7 @@ SIZES = ((384, 288), (383, 288), (382, 286), (400, 300), (360, 270))
 """Width and height in pixels, about half of PH2's."""
 
 SHIFT, SMOOTHING = 5.0, 12.0
-"""How far two of the synthetic annotators move the border, and the standard deviation of the third one's Gaussian
-filter, in pixels."""
+"""Shift of the border by two of the synthetic annotators, and sigma of the third one's Gaussian filter, in pixels."""
 
 _COLORS = np.array(
     [(228, 205, 195), (186, 96, 88), (172, 122, 88), (112, 70, 48), (112, 112, 128), (58, 42, 38)], float
