@@ -1,6 +1,7 @@
 """Train on each of three synthetic annotators and on their consensus, and score against the exact masks.
 
-    .venv/bin/python results/annotators.py    # writes results/measurements/annotators.csv
+    .venv/bin/python results/annotators.py              # writes results/measurements/annotators.csv
+    .venv/bin/python results/annotators.py agreement    # writes annotators_agreement.csv, without any training
 
 The annotators are those of `lesion_segmentation.data.sources.synthetic.annotate`. A row is a training target. Its Dice
 is the mean over the test cases and seeds, and its difference from the majority is paired by case and seed. The 95% CIs
@@ -9,6 +10,7 @@ are over cases, after averaging over seeds.
 
 import hashlib
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ from lesion_segmentation.data.cases import DataSettings, ImageSize, read_cases, 
 from lesion_segmentation.data.samples import ORIGINAL, choose_targets
 from lesion_segmentation.data.sources import synthetic
 from lesion_segmentation.evaluation import score_case
+from lesion_segmentation.evaluation.annotators import CONSENSUS, PREDICTION, score_annotators
 from lesion_segmentation.evaluation.intervals import mean_rows
 from lesion_segmentation.prediction import Predictor
 from lesion_segmentation.training.loop import fit
@@ -54,6 +57,19 @@ def main() -> None:
     dice = pd.DataFrame(dice)
     rows = [describe(dice, target) | command for target in targets]
     pd.DataFrame(rows).to_csv(ROOT / "results" / "measurements" / "annotators.csv", index=False, float_format="%.5f")
+
+
+def measure_agreement() -> None:
+    """Write how far the annotators agree on the test cases with each other, and with the exact masks."""
+    ids = synthetic.case_ids(TRAIN + TEST)
+    truth = {case_id: synthetic.synthesize_case(number) for number, case_id in enumerate(ids, start=1)}
+    _, targets = make_targets(truth)
+    exact = resize_masks({case_id: case.mask for case_id, case in truth.items()}, SIZE)
+    test = pd.DataFrame({"subset": "test", "case_id": ids[TRAIN:], "sample_id": ids[TRAIN:], "dice": 1.0, "kappa": 1.0})
+    outlined = {f"{case}/{name}": targets[name][case] for name in ("grown", "shrunk", "smoothed") for case in ids}
+    found = score_annotators(exact, outlined, test).replace({"first": {PREDICTION: "exact"}})
+    found = found[found["second"] != CONSENSUS]
+    found.to_csv(ROOT / "results" / "measurements" / "annotators_agreement.csv", index=False, float_format="%.5f")
 
 
 def make_targets(truth: dict[str, synthetic.SyntheticCase]) -> tuple[dict, dict]:
@@ -111,4 +127,4 @@ def read_commit() -> str:
 
 
 if __name__ == "__main__":
-    main()
+    measure_agreement() if sys.argv[1:] == ["agreement"] else main()
