@@ -7,6 +7,7 @@ from lesion_project.pipelines.augmentation import pipeline as augmentation
 from lesion_project.pipelines.comparison import pipeline as comparison
 from lesion_project.pipelines.cross_validation import pipeline as cross_validation
 from lesion_project.pipelines.data_processing import pipeline as data_processing
+from lesion_project.pipelines.diagnosis import pipeline as diagnosis
 from lesion_project.pipelines.prediction import pipeline as prediction
 from lesion_project.pipelines.reporting import pipeline as reporting
 from lesion_project.pipelines.training import pipeline as training
@@ -23,6 +24,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     by_name = {
         "comparison": comparison.create_pipeline(),
         "cross_validation": cross_validation.create_pipeline(),
+        "diagnosis": diagnosis.create_pipeline(),
         "prediction": prediction.create_pipeline(),
         "prediction_with_truth": prediction.create_pipeline(with_truth=True),
     }

@@ -8,8 +8,8 @@ from importlib.metadata import PackageNotFoundError, requires
 from lesion_segmentation.core.errors import InputError
 
 DISTRIBUTION = "lesion-segmentation"
-OTHER_NAMES = {"PIL": "pillow", "SimpleITK": "simpleitk", "markdown_it": "markdown-it-py", "sklearn": "scikit-learn",
-               "yaml": "pyyaml"}  # fmt: skip
+OTHER_NAMES = {"PIL": "pillow", "SimpleITK": "simpleitk", "markdown_it": "markdown-it-py", "skimage": "scikit-image",
+               "sklearn": "scikit-learn", "yaml": "pyyaml"}  # fmt: skip
 """Import names that are not the distribution's name with `-` replaced by `_`."""
 
 
