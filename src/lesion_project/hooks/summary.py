@@ -141,9 +141,19 @@ def _describe_comparison(comparison: pd.DataFrame) -> list[str]:
     return lines
 
 
+def _describe_diagnosis(diagnosis: pd.DataFrame) -> list[str]:
+    """Return one line per task, set of features and mask."""
+    scores = diagnosis.pivot_table("score", ["task", "features", "mask"], "metric", sort=False).reset_index()
+    lines = [f"Diagnoses of n = {diagnosis['n'].iloc[0]} cases, in percent; the CIs are in diagnosis.csv:"]
+    lines += [f"  {row.task:<12}{row.features:<14}{row.mask:<11}{100 * row.balanced_accuracy:5.1f} balanced accuracy"
+              f"{100 * row.auc:7.1f} AUC" for row in scores.itertuples()]  # fmt: skip
+    return lines
+
+
 SCORE_TABLES: dict[str, Callable[[pd.DataFrame], list[str]]] = {
     "table_ii": _describe_table_ii,
     "cross_validation#table": _describe_cross_validation,
     "comparison#table": _describe_comparison,
+    "diagnosis#table": _describe_diagnosis,
 }
 """Datasets whose scores are printed at the end, and the functions that put them into lines."""

@@ -11,7 +11,7 @@ from lesion_segmentation.evaluation.scores import CASE_METRICS
 
 
 def pool_folds(fold_case_metrics: Mapping[str, Callable[[], pd.DataFrame]]) -> pd.DataFrame:
-    """Collect the test cases of all folds in one table. A test case of two folds raises an InputError.
+    """Collect the test cases of all folds in one table. No fold, or a test case of two folds, raises an InputError.
 
     Args:
         fold_case_metrics: "fold_0/", "fold_1/", ... to a function that loads the case_metrics of that fold.
@@ -24,6 +24,11 @@ def pool_folds(fold_case_metrics: Mapping[str, Callable[[], pd.DataFrame]]) -> p
         fold = re.fullmatch(r"fold_(\d+)/?", name)
         if fold:  # the same folder may hold the data of another run
             parts.append(load().query("subset == 'test'").assign(fold=int(fold[1])))
+    if not parts:
+        raise InputError(
+            "There are no folds of a cross-validation in this data root. Run kedro cross-validate, or name its folder: "
+            "--params data_root=<folder>"
+        )
     cases = pd.concat(parts, ignore_index=True).sort_values("case_id", ignore_index=True)
     repeated = cases.loc[cases["case_id"].duplicated(), "case_id"]
     if len(repeated):
