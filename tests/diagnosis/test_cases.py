@@ -27,7 +27,7 @@ def test_circle_has_the_area_of_the_mask_and_a_place_of_its_own():
     assert (circles[0] != circles[1]).any()
     assert (circles[0] == circles[2]).all()
     large = choose_masks("a", np.ones((64, 96), np.uint8), expert)
-    assert large["circle"].mean() > 0.6  # the edge of the image cuts it
+    assert large["circle"].mean() > 0.6  # it reaches beyond the image
     assert large["none"].all()
 
 

@@ -73,7 +73,7 @@ def _load(folds: Folds, fold: Any) -> Any:
 def choose_masks(case_id: str, expert: np.ndarray, predicted: np.ndarray) -> dict[str, np.ndarray]:
     """Return the boolean mask (H, W) of each key of MASKS.
 
-    The circle has the area of the expert's mask, unless the edge of the image cuts it, and lies at a random place.
+    The circle has the area of the expert's mask, unless it reaches beyond the image, and lies at a random place.
     """
     generator = np.random.default_rng([SEED, zlib.crc32(case_id.encode())])
     radius = np.sqrt(expert.astype(bool).sum() / np.pi)

@@ -4,7 +4,7 @@ MASKS = {
     "expert": "experts' masks",
     "predicted": "predicted masks",
     "none": "no mask (whole image)",
-    "circle": "circle of the same area at a random place",
+    "circle": "random circle of the same area",
 }
 """Masks under which features are measured. Differences are those to the first."""
 
