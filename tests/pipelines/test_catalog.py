@@ -180,6 +180,7 @@ def test_pipelines_are_namespaces_and_the_default_is_the_first_four():
         *four,
         "comparison",
         "cross_validation",
+        "diagnosis",
         "prediction",
         "prediction_with_truth",
     ]
@@ -298,7 +299,7 @@ def test_former_names_of_a_group_an_option_and_a_value_are_refused_with_their_ne
         check_options("segnet_skip", {"outlines": ["PH2"]})
 
 
-HEAVY = ("torch", "mlflow", "lightning", "kornia", "scipy", "matplotlib", "sklearn", "monai", "plotly")
+HEAVY = ("torch", "mlflow", "lightning", "kornia", "scipy", "matplotlib", "skimage", "sklearn", "monai", "plotly")
 
 
 def list_imported(statements, modules, cwd=ROOT):
@@ -319,7 +320,7 @@ def list_imported(statements, modules, cwd=ROOT):
     ("statement", "absent"),
     [
         ("import lesion_project.cli, lesion_project.settings", (*HEAVY, "pandas", "kedro_datasets")),
-        ("from kedro.framework.project import pipelines; assert len(dict(pipelines)) == 9", HEAVY),
+        ("from kedro.framework.project import pipelines; assert len(dict(pipelines)) == 10", HEAVY),
         ("import lesion_project.datasets", HEAVY),
     ],
 )
