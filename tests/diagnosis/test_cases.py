@@ -84,6 +84,12 @@ def test_each_case_is_measured_by_its_own_fold(folds, images, masks):
     )
 
 
+def test_missing_file_of_a_fold_is_reported(folds):
+    del folds[5]["fold_1/"]
+    with pytest.raises(InputError, match=r"fold_1 lacks files\. Remove its folder"):
+        measure_cases(*folds)
+
+
 def test_cases_without_diagnosis_are_refused(folds, cases):
     folds[1] = dict.fromkeys(folds[1], lambda: cases.assign(diagnosis=""))
     with pytest.raises(InputError, match=r"2 cases of fold 0 have no diagnosis, such as SYN001\. Fill in"):

@@ -40,7 +40,7 @@ def measure_cases(
         encoder_1, ... of `pool_encoder` if the network has an encoder.
 
     Raises:
-        InputError: A case has no diagnosis.
+        InputError: A case has no diagnosis, or a file of a fold is missing.
     """
     rows = []
     tested = pool_folds(fold_case_metrics)
@@ -67,7 +67,10 @@ def measure_cases(
 
 
 def _load(folds: Folds, fold: Any) -> Any:
-    return next(load for name, load in folds.items() if name.strip("/") == f"fold_{fold}")()
+    found = [load for name, load in folds.items() if name.strip("/") == f"fold_{fold}"]
+    if not found:
+        raise InputError(f"fold_{fold} lacks files. Remove its folder and run kedro cross-validate again.")
+    return found[0]()
 
 
 def choose_masks(case_id: str, expert: np.ndarray, predicted: np.ndarray) -> dict[str, np.ndarray]:

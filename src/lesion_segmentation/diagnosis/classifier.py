@@ -28,9 +28,10 @@ MIN_FOLDS = 3
 def diagnose_cases(features: pd.DataFrame) -> pd.DataFrame:
     """Predict the diagnosis of each case by a classifier that was trained on the cases of the other folds.
 
-    The features of a case, also of a training case, are those under the mask and from the network of its own fold,
-    neither of which has seen it. Since the networks of the folds are trained separately, their channels correspond only
-    as far as they share an initialization. The classifier's parameters are chosen by the mean balanced accuracy of a
+    The features of every case, for training and for the test, come from the network of its own fold, which has not seen
+    the case. (The networks of the training cases have seen the test cases' images and masks, but no diagnosis.) Since
+    the networks are trained separately, their channels correspond only as far as they share an initialization. The
+    classifier's parameters are chosen by the mean balanced accuracy of a
     cross-validation over its training folds, in which the features are also standardized.
 
     Args:
