@@ -1,8 +1,9 @@
-"""Tests that docs/results/models.md and speed.md, the summaries and the forest plot agree with the files in results."""
+"""Tests that the pages of docs/results, the summaries and the forest plot agree with the files in results."""
 
 import re
 
 import benchmark_table
+import diagnosis_table
 import forest_plot
 import marked_tables
 import numpy as np
@@ -14,7 +15,7 @@ import speed_tables
 from lesion_segmentation.evaluation import score_counts
 
 
-@pytest.mark.parametrize("module", [benchmark_table, speed_tables])
+@pytest.mark.parametrize("module", [benchmark_table, diagnosis_table, speed_tables])
 def test_documents_contain_the_tables_built_from_the_files(module):
     text = module.DOCUMENT.read_text()
     assert marked_tables.rebuild(text, module.TABLES) == text

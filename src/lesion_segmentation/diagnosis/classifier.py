@@ -53,7 +53,7 @@ def diagnose_cases(features: pd.DataFrame) -> pd.DataFrame:
         for name, groups in names.items():
             for mask, part in features.groupby("mask", sort=False):
                 labels = {"task": task, "features": name, "mask": mask}
-                parts.append(_cross_validate(part.assign(truth=truth[part.index]), groups).assign(**labels))
+                parts.append(_cross_validate(part, truth[part.index], groups).assign(**labels))
     table = pd.concat(parts, ignore_index=True)
     return table[["task", "features", "mask", *[name for name in table if name not in labels]]]
 
@@ -77,10 +77,11 @@ def _check_folds(features: pd.DataFrame) -> None:
         raise InputError.from_problems("The cross-validation cannot be used for a diagnosis", problems, remedy)
 
 
-def _cross_validate(table: pd.DataFrame, groups: Sequence[Sequence[str]]) -> pd.DataFrame:
+def _cross_validate(table: pd.DataFrame, truth: pd.Series, groups: Sequence[Sequence[str]]) -> pd.DataFrame:
     """Predict each fold of the cases under one mask."""
-    classes, folds = np.array(sorted(table["truth"].unique())), table["fold"].to_numpy()
-    targets = 2.0 * (table["truth"].to_numpy()[:, None] == classes) - 1
+    classes, folds = np.array(sorted(truth.unique())), table["fold"].to_numpy()
+    targets = 2.0 * (truth.to_numpy()[:, None] == classes) - 1
+    known = pd.DataFrame({"fold": folds, "case_id": table["case_id"], "truth": truth})
     values = [table[list(names)].to_numpy() for names in groups]
     parts = []
     for fold in np.unique(folds):
@@ -89,7 +90,7 @@ def _cross_validate(table: pd.DataFrame, groups: Sequence[Sequence[str]]) -> pd.
         outputs = _predict(values, targets, train, test)(alpha, gamma)
         scores = pd.DataFrame(outputs, table.index[test], [f"score_{name}" for name in classes])
         found = {"predicted": classes[outputs.argmax(axis=1)], "alpha": alpha, "gamma": gamma}
-        parts.append(table.iloc[test][["fold", "case_id", "truth"]].assign(**found).join(scores))
+        parts.append(known.iloc[test].assign(**found).join(scores))
     return pd.concat(parts).sort_values("case_id")
 
 
