@@ -69,12 +69,12 @@ def test_training_synchronizes_nine_times_per_epoch_and_leaves_other_gpus_alone(
 
 
 @needs_seams
-def test_prediction_synchronizes_twice_per_batch_and_32_true_is_not_tf32():
+def test_prediction_synchronizes_thrice_per_batch_and_32_true_is_not_tf32():
     with fake_gpu() as watch:
         predictor = Predictor(small_network(), "cuda", "32-true", 4, test_time_augmentation="four")
         watch.waits.clear()
         assert len(list(predictor(IMAGES.values()))) == 12
-    assert sum(watch.waits.values()) == 6, watch.waits  # three batches to the device and back
+    assert sum(watch.waits.values()) == 9, watch.waits  # three batches, with images, probabilities and disagreements
     assert not any(tf32 for *_, tf32 in watch.convolved)
 
 

@@ -47,7 +47,7 @@ def measure_disagreement(masks: Tensor) -> list[float | None]:
     votes = masks.sum(dim=0)
     shared = (votes * (votes - 1)).sum(dim=(1, 2)).double()
     areas = ((len(masks) - 1) * votes).sum(dim=(1, 2))
-    return torch.where(areas > 0, 1 - shared / areas, 0.0).tolist()
+    return torch.where(areas > 0, 1 - shared / areas, 0.0).cpu().tolist()  # on a GPU, one copy
 
 
 class ModuleNetwork(Network):

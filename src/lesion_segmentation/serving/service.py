@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from functools import partial
+from functools import cached_property, partial
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Request, Response
@@ -81,8 +81,12 @@ class Service:
         self.batcher = Batcher(predictor)
         self.images, self.pixels = Capacity(settings.max_waiting), Capacity(2 * settings.max_pixels)
         self.metrics = Metrics(self.images)
-        self.has_model_card = predictor.metadata == load_network(WEIGHTS).metadata
         self._threads = ThreadPoolExecutor(2, "images")
+
+    @cached_property
+    def has_model_card(self) -> bool:
+        """Whether the network is the released one."""
+        return bool(self.predictor.metadata == load_network(WEIGHTS).metadata)
 
     @asynccontextmanager
     async def run(self, _: FastAPI) -> AsyncIterator[None]:
