@@ -110,6 +110,16 @@ def test_checkpoint_of_another_configuration_is_refused_with_the_differences(dat
     assert "2 problems" in str(caught.value)
 
 
+def test_training_on_soft_targets_does_not_resume_one_on_binary_masks(data, tmp_path):
+    file = CheckpointFile(tmp_path / "checkpoint.safetensors")
+    settings = TrainingSettings(**QUICK, resume=True)
+    with pytest.raises(Interrupted):
+        fit(data, settings, interrupt_after(1), file)
+    soft = {sample_id: data.masks[sample_id].astype(np.float32) for sample_id in data.sample_ids}
+    with pytest.raises(InputError, match=r"targets: .* in the checkpoint, soft now"):
+        fit(data._replace(masks=soft), settings, checkpoint_file=file)
+
+
 def test_checkpoint_holds_plain_data_and_damage_is_reported(data, tmp_path):
     path = tmp_path / "checkpoint.safetensors"
     settings = TrainingSettings(**(QUICK | {"epochs": 1, "resume": True}))

@@ -75,6 +75,8 @@ def fit(
             logger.warning("No training image has the annotation style %s. Its output head is not trained", style)
     trainer = Trainer(fabric, network, settings, settings.epochs * _count_steps(train, settings))
     callbacks, configuration = callbacks or Callbacks(), _describe(settings, network.metadata, subsets)
+    if train.masks.is_floating_point():
+        configuration["targets"] = "soft"
     history = _resume(trainer, checkpoint_file if settings.resume else None, configuration, callbacks)
     counts = f"{len(train)} training and {pluralize(len(validation), 'validation sample')}"
     logger.info("Training on %s in %s: %s", *hardware, counts)
