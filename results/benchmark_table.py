@@ -69,7 +69,7 @@ MODELS = (
 )
 RECIPES = (
     Recipe("base_w100_e100_v30_s0", "SegNet-v2, width 1.0, 100 epochs, `kedro run`", 120, (0,)),
-    Recipe("base_w100_e100_s0", "the same without validation cases", 150, (0,)),
+    Recipe("base_w100_e100_s0", "SegNet-v2, width 1.0, 100 epochs, no validation cases", 150, (0,)),
     Recipe("base_w025_e100_s0", "SegNet-v2, width 0.25, 100 epochs", 150, (0,)),
     Recipe("segnet_cpu", "SegNet-v2, width 0.25, 200 epochs", 150),
     Recipe("paper_cpu", "SegNet with skips, width 0.25, 200 epochs", 120),

@@ -80,7 +80,7 @@ def prediction_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--annotations",
             type=click.Choice(["coco", "labelme", "label-studio"]),
-            help="Also write the outlines for an annotation tool. Only existing LabelMe files are kept.",
+            help="Also write the outlines for an annotation tool. Existing LabelMe files are kept, others replaced.",
         ),
         click.option("--rank", is_flag=True, help="Also write ranking.csv: images whose flips disagree most first."),
         click.option("--no-tta", is_flag=True, help="Turn test-time augmentation off."),

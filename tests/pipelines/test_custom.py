@@ -319,4 +319,4 @@ def test_linked_folders_are_read_and_other_files_are_named(small, tmp_path_facto
     code, output = check()
     assert code == 0, output
     assert "12 cases" in output
-    assert "1 file of images left out, such as c99.gif: its name does not end in .jpg" in caplog.text
+    assert "1 file of images left out, such as c99.gif: its name must end in one of .jpg" in caplog.text

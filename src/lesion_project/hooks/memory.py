@@ -1,4 +1,4 @@
-"""Return of freed memory between the nodes of a run."""
+"""Hook that gives freed memory back to the operating system."""
 
 import ctypes
 from contextlib import suppress
@@ -7,7 +7,7 @@ from kedro.framework.hooks import hook_impl
 
 
 class MemoryHooks:
-    """Returns the memory that earlier nodes have freed before each node.
+    """Gives the memory that earlier nodes have freed back to the operating system before each node.
 
     glibc keeps it otherwise, in arenas that other threads cannot reuse. A run on ten thousand cases would need twice as
     much. Other C libraries are left as they are.

@@ -35,8 +35,8 @@ class DataSettings(ParameterModel):
     Attributes:
         name: The data set's name in reports and logs. Only cases whose pixels match PH2's manifest are reported as PH2.
         images: Folder of the images that `--env custom` reads.
-        masks: Folder of the masks that `--env custom` reads, as images or LabelMe files, or a COCO file. Several
-            subfolders with masks of the same cases are those of several annotators.
+        masks: Folder of the masks that `--env custom` reads, as images or LabelMe files, or a COCO file. If several
+            subfolders contain masks of the same case, each subfolder is one annotator.
         table: Optional .csv file that `--env custom` reads, with the column case_id and any further columns. Its column
             annotation_style names how a mask was outlined; an empty cell stands for the source.
         ignore: Patterns of file names in these folders, separated by blanks, that are skipped.

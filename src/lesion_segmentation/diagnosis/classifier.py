@@ -21,7 +21,7 @@ from lesion_segmentation.diagnosis.settings import ENCODER, FEATURES, HANDCRAFTE
 ALPHAS = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
 """Ridge penalties, the strongest first: the first of equally good ones is chosen."""
 GAMMAS = (0.01, 0.03, 0.1, 0.3, 1.0)
-"""Widths of the kernel exp(-gamma d^2). Two random cases have d^2 = 2 for each group of features."""
+"""Coefficients of the kernel exp(-gamma d^2). For two random cases, d^2 is 2 on average for each group of features."""
 MIN_FOLDS = 3
 
 
@@ -31,8 +31,8 @@ def diagnose_cases(features: pd.DataFrame) -> pd.DataFrame:
     The features of every case, for training and for the test, come from the network of its own fold, which has not seen
     the case. (The networks of the training cases have seen the test cases' images and masks, but no diagnosis.) Since
     the networks are trained separately, their channels correspond only as far as they share an initialization. The
-    classifier's parameters are chosen by the mean balanced accuracy of a
-    cross-validation over its training folds, in which the features are also standardized.
+    classifier's parameters are chosen by the mean balanced accuracy of a cross-validation over its training folds.
+    Features are standardized by the cases that the classifier is trained on.
 
     Args:
         features: The table of `measure_cases`.
@@ -42,7 +42,8 @@ def diagnose_cases(features: pd.DataFrame) -> pd.DataFrame:
         truth, predicted, alpha and gamma of the classifier, and score_<class>, its outputs, of about -1 to 1.
 
     Raises:
-        InputError: There are fewer than three folds, or a class is missing in the training cases of some choice.
+        InputError: There are fewer than three folds, there is only one diagnosis, or a diagnosis occurs in fewer
+            than three folds.
     """
     _check_folds(features)
     names = {HANDCRAFTED: [list(FEATURES)]}
@@ -73,7 +74,9 @@ def _check_folds(features: pd.DataFrame) -> None:
     rare = counts.index[(counts > 0).sum(axis=1) < MIN_FOLDS]
     problems += [f"the diagnosis {name} occurs in fewer than {MIN_FOLDS} folds" for name in rare]
     if problems:
-        remedy = "Run all folds of kedro cross-validate, on cases with several diagnoses that each occur in every fold."
+        remedy = (
+            "Run all folds of kedro cross-validate on cases with at least two diagnoses, each in at least three folds."
+        )
         raise InputError.from_problems("The cross-validation cannot be used for a diagnosis", problems, remedy)
 
 

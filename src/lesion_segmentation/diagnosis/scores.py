@@ -1,4 +1,4 @@
-"""Scores of the diagnoses under each mask, and their paired differences to those under the experts' masks."""
+"""Scores of the diagnoses under each mask, and their paired differences from those under the experts' masks."""
 
 from collections.abc import Mapping
 from functools import partial

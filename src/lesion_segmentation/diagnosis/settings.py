@@ -6,13 +6,13 @@ MASKS = {
     "none": "no mask (whole image)",
     "circle": "random circle of the same area",
 }
-"""Masks under which features are measured. Differences are those to the first."""
+"""Masks under which features are measured. Differences are those from the first."""
 
 FEATURES = {
     "asymmetry_major": "share of the mask not covered by its mirror image about the major axis",
     "asymmetry_minor": "the same about the minor axis",
-    "compactness": "squared perimeter (Crofton) by 4 pi times the area; 1 for a disc",
-    "solidity": "area by that of the convex hull",
+    "compactness": "squared perimeter (Crofton) divided by 4 pi times the area; 1 for a disc",
+    "solidity": "area divided by that of the convex hull",
     "eccentricity": "eccentricity of the ellipse with the same second moments",
     "border_gradient": "mean Sobel gradient of the lightness on the border",
     "border_gradient_deviation": "standard deviation of the same",
@@ -26,8 +26,8 @@ FEATURES = {
     "green_red_contrast": "the same for a*",
     "blue_yellow_contrast": "the same for b*",
     "colors": "number of the six colours of the ABCD rule that are nearest to at least 5% of the pixels",
-    "area": "share of the image",
-    "diameter": "maximum Feret diameter by the diagonal of the image",
+    "area": "area of the mask as a fraction of the image",
+    "diameter": "maximum Feret diameter divided by the diagonal of the image",
     "texture_contrast": "contrast of the co-occurrence matrix of L*",
     "texture_homogeneity": "homogeneity of the same",
     "texture_entropy": "entropy of the same, in bits",

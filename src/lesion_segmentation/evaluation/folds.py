@@ -11,7 +11,9 @@ from lesion_segmentation.evaluation.scores import CASE_METRICS
 
 
 def pool_folds(fold_case_metrics: Mapping[str, Callable[[], pd.DataFrame]]) -> pd.DataFrame:
-    """Collect the test cases of all folds in one table. No fold, or a test case of two folds, raises an InputError.
+    """Collect the test cases of all folds in one table.
+
+    An InputError says that there is no fold, or that a case is a test case of two folds.
 
     Args:
         fold_case_metrics: "fold_0/", "fold_1/", ... to a function that loads the case_metrics of that fold.

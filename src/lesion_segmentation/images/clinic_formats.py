@@ -79,7 +79,7 @@ class DicomImageFile(ImageFile.ImageFile):
             modality = str(self._dataset.get("Modality") or "")
         except (MemoryError, _RefusedError):
             raise
-        except InvalidDicomError as error:  # another program opens a file of any format
+        except InvalidDicomError as error:  # Pillow also calls this plugin for other formats
             raise SyntaxError("not a DICOM file") from error
         except Exception as error:
             raise ValueError(f"it is a damaged DICOM file, or one without an image ({type(error).__name__})") from None
@@ -107,7 +107,7 @@ class DicomImageFile(ImageFile.ImageFile):
 
 
 class _RefusedError(ValueError):
-    """A reason to refuse a file that may be reported as it is."""
+    """Error whose message contains no patient data and may be shown unchanged."""
 
 
 class _LimitedReader:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lesion_segmentation.images.read import SUFFIXES
 
-WRONG_SUFFIX = f"its name does not end in {', '.join(SUFFIXES)}, or it ends in _seg.dcm"
+WRONG_SUFFIX = f"its name must end in one of {', '.join(SUFFIXES)}, and not in _seg.dcm, which marks segmentations"
 
 
 def list_image_files(folder: Path) -> tuple[list[Path], dict[str, str]]:

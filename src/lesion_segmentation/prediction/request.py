@@ -79,8 +79,8 @@ def predict_selected(
     predictor = make_predictor(network, settings)
     if settings.rank and predictor.test_time_augmentation == "none":
         raise InputError(
-            "The images cannot be ranked by the disagreement between flips, since test-time augmentation is off. Omit "
-            "--rank, or --no-tta if it is given; weights store the prediction.test_time_augmentation of their training."
+            "The images cannot be ranked, since test-time augmentation is off and there are no flips to compare. Omit "
+            "--no-tta if it is given. Otherwise the weights turn it off; omit --rank."
         )
     store.claim(describe_provenance(network, predictor), settings.kinds, images.files)
     remaining = store.find_remaining(images.files)

@@ -153,7 +153,7 @@ class Service:
     async def show_model_card(self) -> Response:
         """Return the model card of the released network, as plain text."""
         if not self.has_model_card:
-            raise Refusal(404, "Only the released network has a model card here. A run has one among its artifacts.")
+            raise Refusal(404, "This network has no model card here. Read 08_reporting/model_card.md of its run.")
         return FileResponse(MODEL_CARD, media_type="text/plain; charset=utf-8")
 
     async def show_metrics(self) -> Response:

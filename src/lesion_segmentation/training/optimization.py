@@ -37,7 +37,7 @@ def iou_loss(logits: Tensor, masks: Tensor, smooth: float = 1.0) -> Tensor:
 
 
 def _binary(masks: Tensor) -> Tensor:
-    """Return the majority of the mean of several annotators' masks. Binary masks stay the same."""
+    """Binarize means of several annotators' masks at 0.5. Binary masks stay the same."""
     return (masks >= 0.5).to(masks.dtype)
 
 
@@ -50,8 +50,8 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 """Functions of logits and masks, both (N, 1, H, W), that return a scalar.
 
-Masks are 0 or 1. The cross-entropy takes values between them as they are, and the overlap takes their majority, since
-soft Dice and soft IoU do not have their minimum where the prediction equals such a mask.
+Masks are 0 or 1, or means of several annotators' masks, from 0 to 1. The cross-entropy uses the means themselves. The
+overlap losses binarize them at 0.5, since soft Dice and soft IoU are not minimal where the prediction equals the mean.
 """
 
 

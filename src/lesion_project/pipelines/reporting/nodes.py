@@ -30,7 +30,7 @@ def predict_cases(
     wanted = scored_samples if reporting.score_test else scored_samples[scored_samples["subset"] != "test"]
     names = wanted["sample_id"].tolist()
     height, width = sample_images[names[0]].shape[:2] if names else (0, 0)
-    # One block each. Between single arrays, the memory of each batch would be left over and not be used again.
+    # One array for all cases: with one per case, the memory that each batch frees between them could not be reused.
     probabilities = np.empty((len(names), height, width), dtype=np.float32)
     masks = np.empty(probabilities.shape, dtype=bool)
     predictor = make_predictor(network, prediction)

@@ -80,7 +80,7 @@ class _CocoFile(_File):
 
 
 def is_labelme_file(path: Path) -> bool:
-    """Return whether a file seems to be one of LabelMe, also if it is damaged."""
+    """Return whether a file seems to be one of LabelMe, even if it is damaged."""
     try:
         return path.suffix.lower() == ".json" and path.is_file() and b'"shapes"' in path.read_bytes()
     except OSError:
