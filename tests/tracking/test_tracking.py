@@ -394,7 +394,7 @@ def require_whole_files(folder: Path) -> None:
             continue
         match path.suffix:
             case ".csv":
-                assert len(pd.read_csv(path)) > 0
+                assert len(pd.read_csv(path)) > 0 or path.name == "annotators.csv"  # synthetic cases name no annotators
             case ".npz":
                 assert all(array.size for array in dict(np.load(path)).values())
             case ".json":
