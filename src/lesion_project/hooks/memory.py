@@ -9,8 +9,7 @@ from kedro.framework.hooks import hook_impl
 class MemoryHooks:
     """Gives the memory that earlier nodes have freed back to the operating system before each node.
 
-    glibc keeps it otherwise, in arenas that other threads cannot reuse. A run on ten thousand cases would need twice as
-    much. Other C libraries are left as they are.
+    glibc keeps it otherwise, in arenas that other threads cannot reuse. Other C libraries are left as they are.
     """
 
     @hook_impl

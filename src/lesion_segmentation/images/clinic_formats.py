@@ -17,15 +17,8 @@ if TYPE_CHECKING:
 
 START_BYTES = 132
 """Length of the start of a file that `prepare_format` needs."""
-MODALITIES = {
-    "": "none",
-    "DMS": "dermoscopy",
-    "XC": "photography",
-    "GM": "microscopy",
-    "ES": "endoscopy",
-    "OT": "other",
-}
-"""Modalities of visible light."""
+MODALITIES = ("", "DMS", "XC", "GM", "ES", "OT")
+"""Modalities that may be visible light: none, dermoscopy, photography, microscopy, endoscopy and other."""
 MAX_READS = 100_000
 """Maximum number of reads of a DICOM file. Files of a few megabytes can have millions of elements."""
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")

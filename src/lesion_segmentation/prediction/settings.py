@@ -23,8 +23,8 @@ transposed versions of these four."""
 Engine = Literal["torch", "openvino"]
 """Software that computes the network."""
 
-
 AnnotationFormat = Literal["coco", "labelme", "label-studio"]
+"""Annotation tool, or format, for which outlines are written."""
 
 
 class MaskOptions(TypedDict, total=False):

@@ -1,7 +1,7 @@
 """The user's own data: images and masks in two folders, at any depth, and an optional table of annotations.
 
-Masks may also be LabelMe files in a folder, or one COCO file. Several subfolders with masks of the same cases are those
-of several annotators.
+Masks may also be LabelMe files in a folder, or one COCO file. If several subfolders contain masks of the same case,
+each subfolder is one annotator.
 """
 
 import logging
@@ -164,6 +164,10 @@ def _read_by_annotator(
     return readers, problems
 
 
+def _is_ignored(path: Path, ignore: str) -> bool:
+    return any(fnmatch(path.name, pattern) for pattern in ignore.split())
+
+
 def _require_annotations() -> None:
     with explain_missing_extras():  # it fills polygons: fail here, before any case is read
         import pycocotools.mask  # noqa: F401
@@ -194,7 +198,7 @@ def _list_files(folder: Path, masks: bool, ignore: str) -> tuple[dict[str, list[
     found: dict[str, list[Path]] = {}
     problems = []
     files, left_out = list_image_files(folder)
-    used = [name for name in left_out if not any(fnmatch(Path(name).name, pattern) for pattern in ignore.split())]
+    used = [name for name in left_out if not _is_ignored(Path(name), ignore)]
     if masks and (outlines := [name for name in used if is_labelme_file(folder / name)]):
         _require_annotations()
         images = {(folder / name).with_suffix("") for name in outlines}
@@ -204,7 +208,7 @@ def _list_files(folder: Path, masks: bool, ignore: str) -> tuple[dict[str, list[
         shown = "; ".join(f"{name}: {reason}" for name, reason in [*left_out.items()][:5])
         logger.warning("%s of %s left out, such as %s", pluralize(len(left_out), "file"), folder, shown)
     for path in files:
-        if any(fnmatch(path.name, pattern) for pattern in ignore.split()):
+        if _is_ignored(path, ignore):
             continue
         case_id = normalize_name(_MASK_SUFFIX.sub("", path.stem) if masks else path.stem)
         if not case_id.isascii() and case_id.encode(errors="replace").decode() != case_id:

@@ -159,11 +159,15 @@ function draw(entry) {
   card.querySelector(".mask").setAttribute("aria-label", maskLabel);
   card.querySelector("figcaption").textContent = plain ? "Image" : "Contour";
   const expectedDice = entry.corrected ? null : answer.expected_dice;
+  const percentOf = (share) => (100 * share).toFixed(0);
+  let expected = entry.corrected ? "unknown for a corrected mask" : "unknown";
+  if (expectedDice !== null) {
+    expected = `${percentOf(expectedDice)}% at the threshold ${answer.threshold}; 80% of such masks have ` +
+      `${percentOf(answer.expected_dice_low)} to ${percentOf(answer.expected_dice_high)}%`;
+  }
   const corrected = entry.corrected ? ", corrected by hand" : "";
   const facts = { "Area": `${area.toLocaleString("en")} pixels, ${percent}% of ${width} × ${height}${corrected}`,
-    "Expected Dice": entry.corrected ? "unknown for a corrected mask" : expectedDice === null ? "unknown" : `${(100 * expectedDice).toFixed(0)}% at the ` +
-      `threshold ${answer.threshold}; 80% of such masks have ${(100 * answer.expected_dice_low).toFixed(0)} to ` +
-      `${(100 * answer.expected_dice_high).toFixed(0)}%`,
+    "Expected Dice": expected,
     "Confidence": `${(100 * answer.confidence).toFixed(1)}%, mean over all pixels at the threshold ${answer.threshold}`,
     "Seconds": answer.seconds.toFixed(2) };
   card.querySelector("dl").replaceChildren(...Object.entries(facts).flatMap(([name, value]) => {
