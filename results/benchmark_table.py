@@ -15,6 +15,7 @@ import ledger
 import marked_tables
 import pandas as pd
 from hardest_cases import describe_hardest
+from protocols import list_protocols
 
 from lesion_segmentation.evaluation.intervals import mean_interval
 
@@ -294,6 +295,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "steps": steps,
     "hardest": describe_hardest,
     "paper": paper,
+    "protocols": list_protocols,
     "commands": commands,
     "commands_with_isic": commands_with_isic,
 }

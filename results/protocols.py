@@ -1,0 +1,42 @@
+"""Table of docs/results/models.md with published scores and their protocols, which benchmark_table.py rebuilds."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from lesion_segmentation.evaluation.scores import ISIC_LIMIT
+
+RESULTS = Path(__file__).parent
+SCORES = ("dice", "iou", "thresholded_jaccard")
+
+
+def list_protocols() -> str:
+    """Return the rows of protocols.csv below those of this project, for each set of images."""
+    published = pd.read_csv(RESULTS / "protocols.csv")
+    lines = ["| images | network | protocol | Dice | IoU | thresholded Jaccard |", "|---|---|---|---|---|---|"]
+    for own in _score_own():
+        rows = pd.concat([pd.DataFrame([own]), published[published["data"] == own["data"]]])
+        for row in rows.to_dict("records"):
+            cells = ["" if pd.isna(row[score]) else f"{row[score]:.1f}" for score in SCORES]
+            lines.append(f"| {row['data']} | {row['network']} | {row['protocol']} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _score_own() -> list[dict[str, object]]:
+    reserved = pd.read_csv(RESULTS / "released" / "isic_isic.csv")
+    reserved["thresholded_jaccard"] = reserved["iou"].where(reserved["iou"] >= ISIC_LIMIT, 0)
+    unseen = pd.read_csv(RESULTS / "cases" / "isic_to_ph2_tta.csv")
+    return [
+        {
+            "data": "ISIC 2018",
+            "network": "the released network",
+            "protocol": "300 training images reserved for release tests, copies of 256 x 256, means over images",
+            **{score: 100 * reserved[score].mean() for score in SCORES},
+        },
+        {
+            "data": "PH2, not in training",
+            "network": "`isic_to_ph2`",
+            "protocol": "all 200 cases, 192 x 256, trained on ISIC 2018, last epoch, means over images",
+            **{score: 100 * unseen[score].mean() for score in SCORES[:2]},
+        },
+    ]
