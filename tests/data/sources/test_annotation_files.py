@@ -81,7 +81,7 @@ def test_compressed_runs_are_those_of_pycocotools(mask):
         (labelme(imageWidth=None), "imageWidth is None"),
         (labelme(imageWidth=10**6, imageHeight=10**6), "expected at most 100,000,000"),
         ({"images": []}, "shapes is missing"),
-        ([1], "valid dictionary"),
+        ([1], "a JSON list, expected an object"),
     ],
 )
 def test_unusable_labelme_files_are_refused(tmp_path, content, message):
@@ -123,6 +123,9 @@ def test_all_problems_of_a_coco_file_are_listed(tmp_path):
         find_masks(write(tmp_path / "coco.json", coco_file([])))
     (tmp_path / "coco.json").write_text("{")
     with pytest.raises(InputError, match="cannot be read as JSON"):
+        find_masks(tmp_path / "coco.json")
+    (tmp_path / "coco.json").write_text("[]")
+    with pytest.raises(InputError, match="a JSON list, expected an object"):
         find_masks(tmp_path / "coco.json")
 
 

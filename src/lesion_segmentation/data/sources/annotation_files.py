@@ -142,6 +142,8 @@ def _parse(model: type[FileT], path: Path) -> tuple[FileT | None, list[str]]:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         return None, [f"it cannot be read as JSON ({first_line(error)})"]
+    if not isinstance(content, dict):
+        return None, [f"it contains a JSON {type(content).__name__}, expected an object"]
     try:
         return model.model_validate(content), []
     except ValidationError as error:
