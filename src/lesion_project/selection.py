@@ -59,16 +59,6 @@ def check_selection(options: Mapping[str, Any], pipelines: Mapping[str, Any]) ->
     return checked
 
 
-def load_node(line: str, local_ns: Any = None) -> None:
-    """Replace Kedro's line magic `%load_node` by one that also finds node names without their namespace."""
-    from kedro.framework.project import pipelines
-    from kedro.ipython import magic_load_node
-
-    known = shorten_node_names({node.name for pipeline in pipelines.values() for node in pipeline.nodes})
-    _require_known("node", [line.strip()], known)
-    magic_load_node(known[line.strip()])
-
-
 def shorten_node_names(names: Iterable[str]) -> dict[str, str]:
     """Map each full node name, and each name that is unique without its namespace, to the full name."""
     bare = {name: name.rpartition(".")[2] for name in names}

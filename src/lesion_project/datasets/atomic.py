@@ -166,16 +166,12 @@ class Text(AtomicFile):
 class Figure(AtomicFile):
     """A figure of matplotlib. The type in kedro-datasets would import pyplot, which takes half a second."""
 
-    def __init__(self, filepath: str, save_args: dict[str, Any] | None = None, metadata: Metadata = None) -> None:
-        super().__init__(filepath, metadata)
-        self._save_args = save_args or {}
-
     def load(self) -> NoReturn:
         raise DatasetError(f"Loading not supported for '{type(self).__name__}'")
 
     def save(self, data: Any) -> None:
         with atomic_write(self._filepath) as path:
-            data.savefig(path, **self._save_args)
+            data.savefig(path)
 
     def preview(self) -> ImagePreview:
         return ImagePreview(base64.b64encode(self._filepath.read_bytes()).decode())

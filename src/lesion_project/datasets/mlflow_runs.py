@@ -1,6 +1,5 @@
 """Artifacts and networks of MLflow runs, from the store to which the project logs."""
 
-import os
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -79,7 +78,6 @@ def download_run_file(run_id: str, name: str, folder: str) -> Path:
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
-    _hide_progress()
     try:
         return Path(MlflowClient().download_artifacts(run_id, name, folder))
     except (MlflowException, OSError) as error:
@@ -92,7 +90,6 @@ def _download_network(name: str, folder: str) -> Path:
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
-    _hide_progress()
     uri = name
     try:
         if not name.startswith("models:/"):
@@ -112,7 +109,3 @@ def _download_network(name: str, folder: str) -> Path:
             f"{name} is not a weights file (.safetensors), and MLflow has no such network ({first_line(error)}). "
             "Expected a file, the id of an MLflow run that trained a network, or models:/<name>@<alias>."
         ) from error
-
-
-def _hide_progress() -> None:
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")

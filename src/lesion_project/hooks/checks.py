@@ -36,18 +36,13 @@ up, an error names the file that did not fit, and the previous version of the fi
 class InputHooks:
     """Hooks that refuse a run that cannot succeed."""
 
-    def __init__(self) -> None:
-        self._parameters: Mapping[str, Any] = {}
-        self._project = Path()
-        self._config: Mapping[str, Any] = {}
-
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
         """Check the parameters before Kedro does, because Kedro's messages are less specific."""
         import lesion_project.pipelines  # noqa: F401 (registers values that parameters may have)
 
-        self._config = context.config_loader
-        self._parameters = context.config_loader["parameters"]
+        self._config: Mapping[str, Any] = context.config_loader
+        self._parameters: Mapping[str, Any] = context.config_loader["parameters"]
         self._project = Path(context.project_path)
         _refuse_ineffective_parameters(self._parameters, context.config_loader.runtime_params or {})
         check_parameters(self._parameters)

@@ -23,7 +23,6 @@ class OutputHooks:
     """
 
     def __init__(self) -> None:
-        self._root = Path()
         self._lock: FileLock | None = None
 
     @hook_impl

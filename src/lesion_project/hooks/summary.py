@@ -15,6 +15,7 @@ from kedro.io import DataCatalog
 from lesion_project.datasets.atomic import file_of
 from lesion_project.tracking.hooks import TrackingHooks
 from lesion_project.tracking.provenance import PROVENANCE, read_provenance
+from lesion_project.tracking.run import TrackedRun
 from lesion_segmentation.core.display_names import describe_augmentation, name_source
 from lesion_segmentation.core.errors import pluralize
 from lesion_segmentation.core.storage import hide_passwords
@@ -31,22 +32,13 @@ class SummaryHooks:
 
     def __init__(self, tracking: TrackingHooks) -> None:
         self._tracking = tracking
-        self._saved: set[str] = set()
-
-    @hook_impl
-    def before_pipeline_run(self) -> None:
-        self._saved = set()
-
-    @hook_impl
-    def after_dataset_saved(self, dataset_name: str) -> None:
-        self._saved.add(dataset_name)
 
     @hook_impl(trylast=True)
     def after_pipeline_run(self, run_params: dict[str, Any], catalog: DataCatalog) -> None:
         """Print the scores and, except after a trial, how to look at the run and where its files are."""
-        paths = {name: file_of(catalog, name) for name in sorted(self._saved)}
+        paths = {name: file_of(catalog, name) for name in sorted(self._tracking.saved)}
         files = {name: path for name, path in paths.items() if path is not None and path.stat().st_size}
-        if not self._saved and run_params.get("only_missing_outputs"):
+        if not self._tracking.saved and run_params.get("only_missing_outputs"):
             click.echo("Nothing to do: all outputs exist. To make them again, omit --only-missing-outputs.")
         if not files:
             return
@@ -57,23 +49,23 @@ class SummaryHooks:
             click.echo("\n".join(scores), nl=bool(scores))
             return
         lines = ["", "Done.", *scores]
-        lines += ["", "Results:", *_list_addresses(files, run_params, self._tracking)]
+        lines += ["", "Results:", *_list_addresses(files, run_params, self._tracking.run)]
         lines += ["", "Files:", *_list_files(files), *_list_mixed_folders(files)]
         if "network" in files and run_params["env"] in STANDARD_ENVIRONMENTS:
             lines += ["", "For the most accurate recipe, run: kedro run --env accurate"]
         click.echo("\n".join(lines))
 
 
-def _list_addresses(files: dict[str, Path], run_params: dict[str, Any], tracking: TrackingHooks) -> list[str]:
+def _list_addresses(files: dict[str, Path], run_params: dict[str, Any], run: TrackedRun) -> list[str]:
     """List the report's file, the command that shows all runs, the run's page, and the command that shows pipelines."""
     project = Path(run_params["project_path"])
     option = f" --env {run_params['env']}" if run_params["env"] not in (None, "local") else ""
     addresses = {"report": _shorten(files["report"])} if "report" in files else {}
-    if not tracking.store.startswith("http"):
-        is_here = tracking.store == f"sqlite:///{Path.cwd() / 'mlflow.db'}"
-        store = "sqlite:///mlflow.db" if is_here else shlex.quote(hide_passwords(tracking.store))
+    if not run.tracking_uri.startswith("http"):
+        is_here = run.tracking_uri == f"sqlite:///{Path.cwd() / 'mlflow.db'}"
+        store = "sqlite:///mlflow.db" if is_here else shlex.quote(hide_passwords(run.tracking_uri))
         addresses["all runs"] = f"{_command('mlflow', project)} ui --backend-store-uri {store}"
-    addresses["this run in MLflow"] = hide_passwords(tracking.page)
+    addresses["this run in MLflow"] = hide_passwords(run.page)
     addresses["pipelines"] = f"{_command('kedro', project)} viz run{option}"
     return [f"  {label:<19} {address}" for label, address in addresses.items()]
 

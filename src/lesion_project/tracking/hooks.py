@@ -35,35 +35,23 @@ logger = logging.getLogger(__name__)
 
 
 class TrackingHooks:
-    """Starts an MLflow run with each Kedro run, logs what the catalog marks, and sets the final status."""
+    """Starts an MLflow run with each Kedro run, logs what the catalog marks, and sets the final status.
+
+    Attributes:
+        run: The run that started last. Kedro calls no other hook of a run before `before_pipeline_run`, which sets it.
+        saved: The names of the datasets that this run has saved.
+    """
+
+    run: TrackedRun
+    saved: set[str]
 
     def __init__(self) -> None:
-        self._config: Mapping[str, Any] = {}
-        self._parameters: Mapping[str, Any] = {}
-        self._catalog = DataCatalog()
-        self._run: TrackedRun | None = None
-        self._root = Path()
-        self._patience = PATIENCE_AT_END
-        self._seen: set[str] = set()
-        self._saved: set[str] = set()
-        self._changes: set[str] = set()
         self._lock = threading.Lock()
         self._signals: SignalGuard | None = None
-        self._outer_run: str | None = None
-
-    @property
-    def page(self) -> str:
-        """Address of the last run's page in MLflow."""
-        return self._run.page if self._run is not None else ""
-
-    @property
-    def store(self) -> str:
-        """Tracking URI of the last run."""
-        return self._run.tracking_uri if self._run is not None else ""
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        self._config = context.config_loader
+        self._config: Mapping[str, Any] = context.config_loader
 
     @hook_impl
     def after_catalog_created(self, catalog: DataCatalog) -> None:
@@ -75,9 +63,13 @@ class TrackingHooks:
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Check that the store answers, before any work is done, and start the MLflow run."""
         self._catalog = catalog
+        self.saved = set()
+        self._seen, self._changes = set[str](), set[str]()
+        self._outer_run = _active_run()
         given, config = self._config["parameters"], self._config["mlflow"]
         project = Path(run_params["project_path"])
-        self._parameters, self._root = given, project / given["data_root"]
+        self._parameters: Mapping[str, Any] = given
+        self._root = project / given["data_root"]
         parameters = {name: given[name] for name in SETTINGS if f"params:{name}" in pipeline.inputs()}
         if "paired_cases#table" in pipeline.all_outputs():
             parameters["comparison"] = given.get("comparison", {})
@@ -85,27 +77,25 @@ class TrackingHooks:
         self._patience = PATIENCE_SECONDS if is_trial else PATIENCE_AT_END
         tracking_uri = resolve_uri(config, project)
         probe(tracking_uri, PATIENCE_SECONDS if is_trial else 0.0)
-        self._seen, self._saved, self._changes, self._outer_run = set(), set(), set(), _active_run()
-        if self._run is not None:  # an earlier run of this process may have been interrupted, for example in a notebook
+        if hasattr(self, "run"):  # an earlier run of this process may have been interrupted, for example in a notebook
             self._release_signals()
-            self._run.end("KILLED")
+            self.run.end("KILLED")
         described = describe_run("run", run_params, parameters, project)
         if is_trial:
             described.tags["mlflow.parentRunId"] = given["parent_run"]
         experiment = resolve_experiment(config, run_params.get("runtime_params") or {})
-        self._run = TrackedRun(tracking_uri, experiment, project / "mlruns", described, given.get("tracked_run"))
+        self.run = TrackedRun(tracking_uri, experiment, project / "mlruns", described, given.get("tracked_run"))
         load_training = catalog.get("params:this_run.training").load
         explain = partial(explain_interruption, load_training, describe_resuming(run_params))
-        self._signals = SignalGuard(partial(self._run.end, "KILLED"), explain)
-        self._run.log_parameters(parameters)
+        self._signals = SignalGuard(partial(self.run.end, "KILLED"), explain)
+        self.run.log_parameters(parameters)
         self._inform_nodes(catalog, pipeline, parameters, described.tags)
 
     def _inform_nodes(
         self, catalog: DataCatalog, pipeline: Pipeline, parameters: Mapping[str, Any], tags: Mapping[str, str]
     ) -> None:
         """Pass callbacks to the training node, and a description of this run to the nodes of the report."""
-        assert self._run is not None
-        run, observe = self._run, epoch_observer.get()
+        run, observe = self.run, epoch_observer.get()
 
         def on_epoch(row: EpochRow) -> None:
             run.log_epoch(row)
@@ -143,12 +133,12 @@ class TrackingHooks:
         """Log which cases, split and network the run used, and warn about files made with other parameters."""
         self._log_use_of(dataset_name, data)
         path = file_of(self._catalog, dataset_name)
-        if self._run is None or path is None:
+        if path is None:
             return
         maker = read_provenance(path.parent).get(path.name)
-        if maker is None or maker == self._run.run_id:
+        if maker is None or maker == self.run.run_id:
             return
-        found = find_other_parameters(self._run.client, maker, dataset_name, self._parameters)
+        found = find_other_parameters(self.run.client, maker, dataset_name, self._parameters)
         if changes := [change for change in found if change not in self._changes]:
             self._changes.update(changes)
             logger.warning(
@@ -159,32 +149,28 @@ class TrackingHooks:
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
         """Log cases, split, network and scores that the run produced, and record the provenance of each file."""
-        self._saved.add(dataset_name)
+        self.saved.add(dataset_name)
         self._log_use_of(dataset_name, data)
-        if self._run is None:
-            return
         if dataset_name == "table_ii":
-            self._run.log_metrics(select_test_scores(data))
+            self.run.log_metrics(select_test_scores(data))
         elif dataset_name == "cross_validation#table":
-            self._run.log_metrics({f"cross_validation_{row.metric}": row.score for row in data.itertuples()})
+            self.run.log_metrics({f"cross_validation_{row.metric}": row.score for row in data.itertuples()})
         if _mark_of(self._catalog.get(dataset_name)) == "metric":
-            self._run.log_metrics(data if isinstance(data, Mapping) else {dataset_name: data})
+            self.run.log_metrics(data if isinstance(data, Mapping) else {dataset_name: data})
         if path := file_of(self._catalog, dataset_name):
-            record_provenance(path, self._run.run_id)
+            record_provenance(path, self.run.run_id)
 
     @hook_impl
     def after_pipeline_run(self, catalog: DataCatalog) -> None:
         """Upload what the catalog marks, and raise an InputError if MLflow did not accept everything."""
-        if self._run is None:
-            return
-        if not self._saved:  # with --only-missing-outputs, no output was missing
-            self._run.discard()
+        if not self.saved:  # with --only-missing-outputs, no output was missing
+            self.run.discard()
             self._release_signals()
             return
-        for name in sorted(self._saved):
+        for name in sorted(self.saved):
             self._upload(catalog.get(name))
-        self._run.end("FINISHED")
-        lacking = self._run.flush(self._patience)
+        self.run.end("FINISHED")
+        lacking = self.run.flush(self._patience)
         if lacking is None:
             self._register(catalog)
         self._release_signals()
@@ -193,32 +179,28 @@ class TrackingHooks:
 
     def _register(self, catalog: DataCatalog) -> None:
         """Register the network under the name in `reporting.register`, if there is one."""
-        assert self._run is not None
         name = self._parameters["reporting"].get("register")
-        if not name or not {"network", "case_metrics", "table_ii"} <= self._saved:
+        if not name or not {"network", "case_metrics", "table_ii"} <= self.saved:
             return
         scores, cases = select_test_scores(catalog.load("table_ii")), catalog.load("case_metrics")
         try:
-            register_network(self._run.client, self._run.run_id, name, scores, cases)
+            register_network(self.run.client, self.run.run_id, name, scores, cases)
         except Exception as error:  # MLflow and its stores raise errors of many kinds, and the run itself is complete
             logger.warning("The network is not registered as %s (%s).", name, first_line(error))
 
     def _upload(self, dataset: Any) -> None:
-        assert self._run is not None
         match _mark_of(dataset):
             case "artifact" if Path(str(dataset._filepath)).stat().st_size:
-                self._run.log_artifact(Path(str(dataset._filepath)))
+                self.run.log_artifact(Path(str(dataset._filepath)))
             case "model":
-                self._run.log_model(Path(str(dataset._filepath)))
+                self.run.log_model(Path(str(dataset._filepath)))
 
     @hook_impl
     def on_pipeline_error(self, error: Exception) -> None:
         """Set the status after an exception in a node or in saving its output."""
         self._release_signals()
-        if self._run is None:
-            return
-        self._run.end("KILLED" if isinstance(error, StopTraining) else "FAILED")
-        if (lacking := self._run.flush(self._patience)) is not None:
+        self.run.end("KILLED" if isinstance(error, StopTraining) else "FAILED")
+        if (lacking := self.run.flush(self._patience)) is not None:
             logger.warning("%s The files that the run had written are under %s.", lacking, self._root)
 
     def _release_signals(self) -> None:
@@ -228,13 +210,13 @@ class TrackingHooks:
 
     def _log_use_of(self, name: str, data: Any) -> None:
         with self._lock:
-            if self._run is None or name in self._seen:
+            if name in self._seen:
                 return
             self._seen.add(name)
         if name == "cases":
-            self._run.log_dataset(data)
+            self.run.log_dataset(data)
         if tags := describe_dataset(name, data):
-            self._run.set_tags(tags)
+            self.run.set_tags(tags)
 
 
 def _mark_of(dataset: Any) -> str | None:

@@ -50,7 +50,6 @@ class TrackedRun:
 
         # Models and artifacts of other runs are read without this client.
         mlflow.set_tracking_uri(tracking_uri)
-        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         _require_psutil()
         self.client = MlflowClient(tracking_uri)
         self.tracking_uri = tracking_uri

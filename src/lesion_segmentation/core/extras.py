@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, requires
 
 from lesion_segmentation.core.errors import InputError
@@ -27,6 +28,13 @@ def explain_missing_extras() -> Iterator[None]:
                     f"pip install '{DISTRIBUTION}[{extra}]'"
                 ) from error
         raise
+
+
+def require(*modules: str) -> None:
+    """Import modules of extras, so that a missing package raises an InputError before any work begins."""
+    with explain_missing_extras():
+        for module in modules:
+            import_module(module)
 
 
 def find_extra(module: str) -> str | None:

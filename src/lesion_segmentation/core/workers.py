@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lesion_segmentation.core.errors import InputError, first_line
-from lesion_segmentation.core.extras import explain_missing_extras
+from lesion_segmentation.core.extras import require
 
 SECONDS_TO_CONNECT = 20
 MAX_DEATHS = 3
@@ -30,8 +30,7 @@ def check_workers(workers: int | None, scheduler: str | None) -> None:
             "a cluster."
         )
     if workers is not None or scheduler is not None:
-        with explain_missing_extras():
-            import distributed  # noqa: F401
+        require("distributed")
 
 
 @contextmanager

@@ -6,8 +6,6 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from lesion_segmentation.core.extras import explain_missing_extras
-
 Reader = Callable[[], Image.Image]
 """Function that reads and decodes an image or a mask."""
 RawMasks = Mapping[str, Reader | Mapping[str, Reader]]
@@ -32,12 +30,6 @@ def form_consensus(masks: Sequence[np.ndarray], consensus: Consensus = "majority
     if consensus == "staple":
         return _estimate_truth(masks) >= 0.5
     return 2 * np.sum(masks, axis=0) >= len(masks)
-
-
-def require_staple() -> None:
-    """Raise an InputError if SimpleITK is not installed, before any case is read."""
-    with explain_missing_extras():
-        import SimpleITK  # noqa: F401
 
 
 def _estimate_truth(masks: Sequence[np.ndarray]) -> np.ndarray:

@@ -13,9 +13,10 @@ from PIL import Image, UnidentifiedImageError
 from pydantic import Field
 
 from lesion_segmentation.core.errors import InputError, first_line, pluralize
+from lesion_segmentation.core.extras import require
 from lesion_segmentation.core.parameter_model import ParameterModel
 from lesion_segmentation.data.annotations import ANNOTATIONS, parse_annotations
-from lesion_segmentation.data.annotators import Consensus, RawMasks, Reader, form_consensus, require_staple
+from lesion_segmentation.data.annotators import Consensus, RawMasks, Reader, form_consensus
 from lesion_segmentation.data.perceptual_hash import hash_image
 from lesion_segmentation.data.sources.ph2 import match_manifest
 from lesion_segmentation.images.read import pixel_hash, to_mask, to_rgb
@@ -142,7 +143,7 @@ def collect_cases(
 ) -> tuple[Cases, list[str]]:
     """Return the cases that `read_cases` can use, and the problems of all others."""
     if data.consensus == "staple":
-        require_staple()
+        require("SimpleITK")
     case_ids = sorted(set(raw_images) | set(raw_masks))
     annotations, problems = _read_annotations(given, case_ids)
     rows, hashes = [], {}

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from lesion_segmentation import __version__
 from lesion_segmentation.core.atomic_files import atomic_write
 from lesion_segmentation.core.errors import InputError, first_line
-from lesion_segmentation.core.extras import explain_missing_extras
+from lesion_segmentation.core.extras import require
 from lesion_segmentation.export.resampling import KERNELS, frame_axes, resize_images, restore_maps
 from lesion_segmentation.model import Network, NetworkMetadata
 from lesion_segmentation.model.metadata import Scaling
@@ -46,8 +46,7 @@ def make_onnx(network: Network, annotation_style: str | None = None) -> bytes:
         InputError: The weights name no input size or a resizing filter other than KERNELS, the network does not have
             the annotation style, returns values that are not finite, or cannot be exported by PyTorch.
     """
-    with explain_missing_extras():  # PyTorch imports onnxscript late and hides which package is missing
-        import onnxscript  # noqa: F401
+    require("onnxscript")  # PyTorch imports it late and hides which package is missing
     metadata = network.metadata
     if metadata.input_size is None:
         raise InputError("These weights do not name the size of the network's input. Train the network again.")

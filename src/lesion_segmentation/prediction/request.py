@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lesion_segmentation.core.atomic_files import atomic_write
 from lesion_segmentation.core.errors import InputError, pluralize
-from lesion_segmentation.core.extras import explain_missing_extras
+from lesion_segmentation.core.extras import require
 from lesion_segmentation.core.storage import Location, is_within
 from lesion_segmentation.prediction.input_images import SelectedImages, select_images
 from lesion_segmentation.prediction.settings import PredictionSettings
@@ -50,8 +50,7 @@ def check_request(
     from lesion_segmentation.prediction.truth import find_truth  # imports pandas, which a prediction does not need
 
     truths = find_truth(truth, images.listed)
-    with explain_missing_extras():  # MONAI computes the surface distances: fail here, before any prediction
-        import monai.metrics  # noqa: F401
+    require("monai.metrics")  # it computes the surface distances
     return images, truths
 
 
@@ -72,10 +71,8 @@ def predict_selected(
     """
     from lesion_segmentation.prediction.predictor import make_predictor
 
-    with explain_missing_extras():  # fail here, before any prediction
-        if settings.annotations:
-            import contourpy  # noqa: F401
-            import pycocotools.mask  # noqa: F401
+    if settings.annotations:
+        require("contourpy", "pycocotools.mask")
     predictor = make_predictor(network, settings)
     if settings.rank and predictor.test_time_augmentation == "none":
         raise InputError(

@@ -115,7 +115,6 @@ class PredictionStore:
             image
             for image in images
             if (row := rows.get(image.name)) is None
-            or not row.kinds
             or not kinds <= row.kinds
             or row.fingerprint != tuple(image.fingerprint)
         ]

@@ -49,12 +49,8 @@ class Predicted:
     seconds: float
 
 
-@dataclass(frozen=True)
-class Failure:
-    """An image file that could not be read or predicted, and the reason."""
-
-    file: ImageFile
-    reason: str
+Failure = tuple[ImageFile, str]
+"""An image file that could not be read or predicted, and the reason."""
 
 
 def predict_files(predictor: "Predictor", files: Iterable[ImageFile]) -> Iterator[Predicted | Failure]:
@@ -76,7 +72,7 @@ def predict_files(predictor: "Predictor", files: Iterable[ImageFile]) -> Iterato
                 waiting.append((file, image))
                 yield image.pixels
             else:
-                failures.append(Failure(file, image))
+                failures.append((file, image))
 
     last = time.perf_counter()
     for prediction, disagreement in predictor.predict_and_compare(read()):
@@ -84,7 +80,7 @@ def predict_files(predictor: "Predictor", files: Iterable[ImageFile]) -> Iterato
             yield failures.popleft()
         file, image = waiting.popleft()
         if prediction is None:
-            yield Failure(file, NOT_FINITE)
+            yield file, NOT_FINITE
             continue
         now = time.perf_counter()
         yield Predicted(file, image, prediction, disagreement, now - last)
@@ -123,8 +119,8 @@ def _write(
     each: Predicted | Failure, store: PredictionStore, settings: PredictionSettings, knots: Sequence[Knot]
 ) -> tuple[ImageFile, dict[str, Any] | str]:
     """Write the files of an image. Return its row, or the reason for a failure, such as a name that is too long."""
-    if isinstance(each, Failure):
-        return each.file, each.reason
+    if isinstance(each, tuple):
+        return each
     probability, mask = each.prediction
     try:
         row = {

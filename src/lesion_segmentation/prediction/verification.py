@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.data.sources.folder import find_images
-from lesion_segmentation.evaluation.scores import count_pixels, score_counts
+from lesion_segmentation.evaluation.scores import score_case
 from lesion_segmentation.images.read import open_image, to_mask
 from lesion_segmentation.prediction.predictor import load_predictor
 from lesion_segmentation.prediction.settings import PredictionSettings
@@ -19,7 +18,7 @@ REMEDY = "Import PH2: make ph2 FROM=<its folder>"
 SCORES = ("dice", "iou", "accuracy")
 
 
-def verify(weights: Path, cases: Path, figures: Mapping[str, float], batch_size: int = 8) -> pd.DataFrame:
+def verify(weights: Path, cases: Path, figures: Mapping[str, float]) -> pd.DataFrame:
     """Score a network on all cases, at the size of each image and in float32.
 
     Args:
@@ -27,7 +26,6 @@ def verify(weights: Path, cases: Path, figures: Mapping[str, float], batch_size:
         cases: A folder with images and masks, as `kedro import-ph2` writes it.
         figures: The expected dice, iou and accuracy as fractions, and the number of cases. Another number of cases
             raises an InputError.
-        batch_size: Number of images that are computed at once.
 
     Returns:
         Columns score, found, expected, agrees; one row per score.
@@ -40,13 +38,8 @@ def verify(weights: Path, cases: Path, figures: Mapping[str, float], batch_size:
             f"{cases} has {len(images)} images and {len(masks)} masks, expected {figures['cases']:.0f} of each. "
             f"{REMEDY}"
         )
-    predictor = load_predictor(weights, PredictionSettings(precision="32-true", batch_size=batch_size))
-    predictions = predictor(images[name] for name in images)
-    counts = [
-        count_pixels(each.mask, to_mask(open_image(masks[name])))
-        for name, each in zip(images, predictions, strict=True)
-    ]
-    scores = score_counts(**{name: np.array([each[name] for each in counts]) for name in counts[0]})
-    means = {name: float(scores[name].mean()) for name in SCORES}
+    predictor = load_predictor(weights, PredictionSettings(precision="32-true"))
+    predictions = zip(images, predictor(images.values()), strict=True)
+    means = pd.DataFrame(score_case(each.mask, to_mask(open_image(masks[name]))) for name, each in predictions).mean()
     rows = [(name, means[name], figures[name], abs(means[name] - figures[name]) <= TOLERANCE) for name in SCORES]
     return pd.DataFrame(rows, columns=["score", "found", "expected", "agrees"])

@@ -21,23 +21,20 @@ _UNPACK_ERRORS = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, Runt
 _TEMPORARY = re.compile(r"\.ph2-(\d+)-.*")
 
 
-@contextmanager
-def open_source(source: Path, parent: Path) -> Iterator[Path]:
-    """Yield the source as a folder. A zip file is unpacked into a temporary folder in `parent`."""
+def open_source(source: Path, folder: Path) -> Path:
+    """Return the source if it is a folder. Otherwise, unpack the zip file into the given folder and return that."""
     if source.is_dir():
-        yield source
-    elif source.suffix.lower() == ".rar":
+        return source
+    if source.suffix.lower() == ".rar":
         raise InputError(_explain_rar(source))
-    elif not source.exists():
+    if not source.exists():
         raise InputError(f"{source}: there is no such folder or file. Give the path of PH2 as a folder or a .zip file.")
-    elif not source.is_file() or not zipfile.is_zipfile(source):
+    if not source.is_file() or not zipfile.is_zipfile(source):
         raise InputError(
             f"{source} is neither a folder nor a readable .zip file. Unpack it, then call make ph2 FROM=<folder>."
         )
-    else:
-        with temporary_folder(parent) as folder:
-            _unpack(source, folder)
-            yield folder
+    _unpack(source, folder)
+    return folder
 
 
 @contextmanager
@@ -49,7 +46,6 @@ def temporary_folder(parent: Path) -> Iterator[Path]:
             shutil.rmtree(left, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix=f".ph2-{os.getpid()}-", dir=parent))
     try:
-        folder.chmod(0o755)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)

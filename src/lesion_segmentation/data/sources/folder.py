@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from lesion_segmentation.core.errors import InputError, pluralize
-from lesion_segmentation.core.extras import explain_missing_extras
+from lesion_segmentation.core.extras import require
 from lesion_segmentation.core.user_tables import normalize_name, read_user_table
 from lesion_segmentation.data.annotators import RawMasks, Reader
 from lesion_segmentation.data.cases import DataSettings, ImageSize, collect_cases
@@ -129,7 +129,7 @@ def _describe(cases: pd.DataFrame, near_duplicates: pd.DataFrame, annotator_mask
 def _list_masks(source: Path, ignore: str) -> tuple[dict[str, Path], RawMasks, list[str]]:
     """Return a file and the reader or readers of each case by case_id, and what is wrong with the source."""
     if source.is_file():
-        _require_annotations()
+        require("pycocotools.mask")  # it fills polygons
         return read_coco(source)
     found, problems = _list_files(source, True, ignore)
     paths = [path for each in found.values() for path in each if path.parent != source]
@@ -168,11 +168,6 @@ def _is_ignored(path: Path, ignore: str) -> bool:
     return any(fnmatch(path.name, pattern) for pattern in ignore.split())
 
 
-def _require_annotations() -> None:
-    with explain_missing_extras():  # it fills polygons: fail here, before any case is read
-        import pycocotools.mask  # noqa: F401
-
-
 def _list_images(folder: Path, masks: bool, ignore: str) -> tuple[dict[str, Path], list[str]]:
     """Return the file of each case_id, and what is wrong with the folder."""
     found, problems = _list_files(folder, masks, ignore)
@@ -200,7 +195,7 @@ def _list_files(folder: Path, masks: bool, ignore: str) -> tuple[dict[str, list[
     files, left_out = list_image_files(folder)
     used = [name for name in left_out if not _is_ignored(Path(name), ignore)]
     if masks and (outlines := [name for name in used if is_labelme_file(folder / name)]):
-        _require_annotations()
+        require("pycocotools.mask")  # it fills polygons
         images = {(folder / name).with_suffix("") for name in outlines}
         files = [path for path in files if path.with_suffix("") not in images] + [folder / name for name in outlines]
         left_out = {name: reason for name, reason in left_out.items() if name not in outlines}

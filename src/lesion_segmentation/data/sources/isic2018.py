@@ -11,7 +11,7 @@ is unknown which of these ISIC 2018 uses.
 """
 
 from functools import partial
-from importlib import resources
+from pathlib import Path
 
 import pandas as pd
 
@@ -28,11 +28,10 @@ def read_list(name: str) -> tuple[str, ...]:
 
 def read_packaged_table(name: str) -> pd.DataFrame:
     """Return a table of cases that is part of this package; all columns are text."""
-    file = resources.files("lesion_segmentation.data.sources").joinpath(f"{name}.csv")
+    file = Path(__file__).with_name(f"{name}.csv")
     if not file.is_file():
         raise InputError(f"Unknown list of cases {name!r}, expected {RESERVED_LIST} or {TOOLS}.")
-    with file.open() as lines:
-        return pd.read_csv(lines, dtype=str)
+    return pd.read_csv(file, dtype=str)
 
 
 def select_reserved(table: pd.DataFrame, settings: SplitSettings) -> list[str]:

@@ -5,9 +5,6 @@ The manifest, ph2_manifest.csv, has the size and the hashes of every image and m
 
 import re
 import shutil
-import struct
-import warnings
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +14,10 @@ from PIL import Image
 from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.data.annotations import ANNOTATION_COLUMNS, ANNOTATIONS, format_annotations, parse_annotations
 from lesion_segmentation.data.sources.archives import open_source, temporary_folder
-from lesion_segmentation.images.read import pixel_hash, to_mask, to_rgb
+from lesion_segmentation.images.read import open_image, pixel_hash, to_mask, to_rgb
 
 _OFFICIAL_IMAGE, _OFFICIAL_MASK = re.compile(r"(IMD\d{3})\.bmp", re.I), re.compile(r"(IMD\d{3})_lesion\.bmp", re.I)
 _KAGGLE_IMAGE, _KAGGLE_MASK = re.compile(r"X_img_(\d+)\.bmp", re.I), re.compile(r"Y_img_(\d+)\.bmp", re.I)
-_READ_ERRORS = (OSError, ValueError, SyntaxError, MemoryError, OverflowError, struct.error,
-                Image.DecompressionBombError, Image.DecompressionBombWarning)  # fmt: skip
-"""Errors of Pillow for files that are not images, are damaged, or have billions of pixels."""
 _REMEDY = 'Nothing was written. Get an original copy of PH2 (README, "The data") and call make ph2 FROM=... again.'
 
 Files = dict[str, Path]
@@ -59,7 +53,8 @@ def import_ph2(source: Path, target: Path, manifest: pd.DataFrame | None = None)
 
 def _import(source: Path, target: Path, manifest: pd.DataFrame) -> str:
     target.parent.mkdir(parents=True, exist_ok=True)
-    with open_source(source, target.parent) as folder, temporary_folder(target.parent) as work:
+    with temporary_folder(target.parent) as work:
+        folder = open_source(source, work / "unpacked")
         problems: list[str] = []
         images, masks = _find_files(folder, manifest, problems)
         annotations = _find_annotations(folder, list(manifest.index), problems)
@@ -69,7 +64,9 @@ def _import(source: Path, target: Path, manifest: pd.DataFrame) -> str:
             raise InputError.from_problems(f"{source} is not PH2 as its authors distribute it", problems, _REMEDY)
         finished = work / "ph2"
         _write(finished, images, masks, annotations)
-        _replace(finished, target)
+        if target.exists():
+            target.rename(work / "old")  # removed with the folder
+        finished.rename(target)
     report = f"PH2: {len(manifest)} cases checked and written to {target}."
     if (parse_annotations(annotations)["diagnosis"] != "").all():
         return report
@@ -147,17 +144,10 @@ def _find_kaggle(folder: Path, manifest: pd.DataFrame, problems: list[str]) -> t
     return images, masks
 
 
-def _open(path: Path) -> Image.Image:
-    """Open an image. More pixels than Pillow considers safe are an error, not only a warning."""
-    with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning):
-        return Image.open(path)
-
-
 def _identify(path: Path, known: dict[str, str], problems: list[str]) -> str | None:
     try:
-        with _open(path) as image:
-            case_id = known.get(small_image_hash(image))
-    except _READ_ERRORS as error:
+        case_id = known.get(small_image_hash(open_image(path)))
+    except (ValueError, MemoryError) as error:
         problems.append(f"{path.name}: it cannot be read ({error})")
         return None
     if case_id is None:
@@ -170,9 +160,8 @@ def _check_pair(case_id: str, images: Files, masks: Files, expected: pd.Series) 
     if missing:
         return [f"{case_id}: the {name} is missing" for name in missing]
     try:
-        with _open(images[case_id]) as image, _open(masks[case_id]) as mask:
-            found = describe_images(image, mask)
-    except _READ_ERRORS as error:
+        found = describe_images(open_image(images[case_id]), open_image(masks[case_id]))
+    except (ValueError, MemoryError) as error:
         return [f"{case_id}: it cannot be read ({error})"]
     if (found["width"], found["height"]) != (expected["width"], expected["height"]):
         sizes = [f"{size['width']} x {size['height']} pixels" for size in (found, expected)]
@@ -207,18 +196,9 @@ def _write(work: Path, images: Files, masks: Files, annotations: str) -> None:
     (work / ANNOTATIONS).write_text(annotations, encoding="utf-8")
 
 
-def _replace(finished: Path, target: Path) -> None:
-    """Move the finished folder to the target. The old target is moved away first and removed at the end."""
-    with temporary_folder(target.parent) as aside:
-        if target.exists():
-            target.rename(aside / "old")
-        finished.rename(target)
-
-
 def read_manifest() -> pd.DataFrame:
     """Return the 200 cases, indexed by case_id, with width, height and the hashes of `describe_images`."""
-    with resources.files("lesion_segmentation.data.sources").joinpath("ph2_manifest.csv").open() as file:
-        return pd.read_csv(file).set_index("case_id")
+    return pd.read_csv(Path(__file__).with_name("ph2_manifest.csv"), index_col="case_id")
 
 
 def describe_images(image: Image.Image, mask: Image.Image) -> dict[str, object]:
