@@ -12,8 +12,6 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.networks import NETWORKS, OTHERS, build
-from benchmarks.parts import time_operators, time_parts
-from benchmarks.plot import plot_ratios
 from benchmarks.speed import Case, add_ratios, measure
 
 WIDTHS = (0.25, 1.0)
@@ -25,7 +23,7 @@ BATCHES_ON_GPU = (*BATCHES, 60, 120)
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 def main(folder: Path) -> None:
-    """Write speed.csv, architectures.csv, parts.csv, operators.csv and ratios.svg to FOLDER."""
+    """Write speed.csv and architectures.csv to FOLDER."""
     folder.mkdir(parents=True, exist_ok=True)
     cases = [
         Case(task, network, width, batch)
@@ -38,9 +36,6 @@ def main(folder: Path) -> None:
     speed = add_ratios(pd.DataFrame([measure_alone(measure, case) for case in tqdm(cases, desc="speed")]))
     _write(speed, folder / "speed.csv")
     _write(pd.DataFrame(compare_architectures()), folder / "architectures.csv")
-    plot_ratios(speed).savefig(folder / "ratios.svg")
-    for function, name in ((time_parts, "parts.csv"), (time_operators, "operators.csv")):
-        _write(pd.DataFrame([row for width in WIDTHS for row in measure_alone(function, width, 10)]), folder / name)
 
 
 def compare_architectures(width: float = 0.25, batch: int = 10) -> list[dict[str, Any]]:

@@ -4,8 +4,6 @@ results/measurements/operations.csv contains earlier results.
 """
 
 import io
-import resource
-import socket
 import subprocess
 import sys
 import threading
@@ -25,8 +23,6 @@ from lesion_segmentation.released import WEIGHTS
 
 COMMAND = [sys.executable, "-c", "from lesion_segmentation.cli import main; main()"]
 PORT = 8199
-SILENT = 1000
-"""Connections that are opened and send nothing."""
 
 
 def start_command(*arguments: str) -> subprocess.Popen[bytes]:
@@ -74,18 +70,11 @@ def post(port: int, body: bytes) -> tuple[int, bytes]:
 @click.option("--clients", type=int, default=50)
 @click.option("--weights", type=click.Path(path_type=Path), default=WEIGHTS)
 def main(seconds: float, clients: int, weights: Path) -> None:
-    """Measure the service with clients that send requests without pause, with silent connections, and with SIGTERM."""
+    """Measure the service with clients that send requests without pause."""
     buffer = io.BytesIO()
     Image.fromarray(synthetic.synthesize_case(3).image).save(buffer, "JPEG", quality=90)
     with served(weights) as process:
         _measure_load(seconds, process.pid, buffer.getvalue(), clients)
-        _measure_silent_connections(process.pid)
-        load = Load(buffer.getvalue(), clients)
-        time.sleep(5)
-        process.terminate()
-        took = measure_seconds(process.wait)
-        load.stop()
-        click.echo(f"SIGTERM under load: ended with {process.returncode} after {took:.1f} s; {load.describe(5)}")
 
 
 def _measure_load(seconds: float, pid: int, body: bytes, clients: int) -> None:
@@ -97,24 +86,6 @@ def _measure_load(seconds: float, pid: int, body: bytes, clients: int) -> None:
     click.echo(f"{clients} clients, {seconds:.0f} s: {load.describe(seconds)}")
     early, late, peak = memory[len(memory) // 10], memory[-1], max(memory)
     click.echo(f"memory: {early:.0f} MB after a tenth of the time, {late:.0f} MB at the end, {peak:.0f} MB at the peak")
-
-
-def _measure_silent_connections(pid: int) -> None:
-    _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
-    silent = [socket.create_connection(("127.0.0.1", PORT), timeout=5) for _ in range(SILENT)]
-    click.echo(f"with {SILENT} silent connections: /health {_check_health()}")
-    time.sleep(15)
-    click.echo(f"15 seconds later: /health {_check_health()}, {_read_resident_mb(pid):.0f} MB")
-    for each in silent:
-        each.close()
-
-
-def _check_health() -> int | str:
-    try:
-        return _get(PORT, "/health")
-    except (OSError, HTTPException) as error:
-        return type(error).__name__
 
 
 def _read_resident_mb(pid: int) -> float:

@@ -1,6 +1,6 @@
 """Summarize the scores of each case in results, and build the tables of docs/results/models.md.
 
-    python results/benchmark_table.py summaries    # rewrite models.csv, differences.csv and worst_cases.csv (a minute)
+    python results/benchmark_table.py summaries    # rewrite models.csv and differences.csv (a minute)
     python results/benchmark_table.py              # rewrite the tables of the page from these files
 
 results/score_model.py writes the file of each model. README.md describes the files.
@@ -199,20 +199,9 @@ def _list_pairs() -> Iterator[tuple[str, str, str, str, list[pd.DataFrame]]]:
         yield "cause", description, *pair, tables
 
 
-def find_worst_cases(count: int = 10) -> pd.DataFrame:
-    """Return the cases with the lowest Dice of each model, with test-time augmentation."""
-    rows = []
-    for model in MODELS:
-        if (cases := read_scores(f"{model.name}_tta")) is not None:
-            found = cases["dice"].nsmallest(count)
-            rows += [(model.name, rank, *each) for rank, each in enumerate(found.items(), 1)]
-    return pd.DataFrame(rows, columns=["model", "rank", "case_id", "dice"])
-
-
 SUMMARIES: Mapping[str, Callable[[], pd.DataFrame]] = {
     "models": summarize,
     "differences": compare,
-    "worst_cases": find_worst_cases,
 }
 
 

@@ -14,10 +14,9 @@ import torch
 from kedro.pipeline import Node, Pipeline
 from PIL import Image
 
-from benchmarks import card, growth, parts, stages
+from benchmarks import card, growth, stages
 from benchmarks.busy import REPEATS, WARM_UP, busy, print_times
 from benchmarks.networks import NETWORKS, OTHERS, build
-from benchmarks.plot import plot_ratios
 from benchmarks.speed import Case, add_ratios, measure
 from lesion_project.hooks.progress import ProgressHooks
 from lesion_segmentation.model import ARCHITECTURES, segnet
@@ -70,39 +69,6 @@ def test_ratios_use_the_median_multiply_rate_of_their_precision():
     rows = [("training", 30.0, 900.0), ("inference", 10.0, 1000.0), ("inference", 20.0, 1100.0)]
     speed = pd.DataFrame(rows, columns=["task", "ms_per_image", "multiply_gflops"]).assign(precision="b", gflop=4.0)
     assert list(add_ratios(speed)["ratio"]) == pytest.approx([2.5, 2.5, 5.0])  # 4 GFLOP at 1,000 GFLOP/s: 4 ms
-
-
-def test_time_parts_returns_every_part_of_an_epoch(monkeypatch):
-    monkeypatch.setattr(parts, "SAMPLES", 4)
-    rows = parts.time_parts(0.0625, 2)
-    assert all(row["share"] > 0 for row in rows)
-    assert {row["part"] for row in rows} == {part for _, _, part in parts._PARTS} | {"rest: loss, start, end"}
-
-
-def test_time_operators_separates_kinds_of_operators():
-    arithmetic, *rows = parts.time_operators(0.0625, 2)
-    assert arithmetic["ms_per_image"] > 0
-    assert all(row["share"] > 0 for row in rows)
-    assert {"convolution", "batch norm", "unpooling", "pooling", "ReLU", "optimizer"} <= {row["part"] for row in rows}
-
-
-def test_plot_has_a_bar_for_every_ratio():
-    rows = [
-        {
-            "network": network,
-            "task": task,
-            "width": width,
-            "batch": batch,
-            "ratio": width + batch + 0.5 * (task == "training") + 0.1 * (network == "segnet"),
-        }
-        for network in NETWORKS
-        for task in ("training", "inference")
-        for width in (0.25, 1.0)
-        for batch in (1, 9)
-    ]
-    heights = [patch.get_height() for patch in plot_ratios(pd.DataFrame(rows)).axes[0].patches]
-    groups = np.array([width + batch for width in (0.25, 1.0) for batch in (1, 9)])
-    assert np.allclose(heights, [*(groups + 0.6), *(groups + 0.5), *(groups + 0.1)])
 
 
 def test_step_is_timed_alone_and_beside_a_busy_process(capsys):

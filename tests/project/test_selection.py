@@ -3,7 +3,6 @@
 import json
 import sqlite3
 from contextlib import closing
-from importlib.metadata import entry_points
 from pathlib import Path
 
 import numpy as np
@@ -80,18 +79,6 @@ def test_environment_that_is_not_a_folder_of_conf_is_refused(project, command, e
     assert message in call(project, *command, "--env", env).output
     monkeypatch.setenv("KEDRO_ENV", env)
     assert message in call(project, *command).output
-
-
-def test_load_node_in_notebooks_finds_names_without_namespace(project, monkeypatch):
-    bootstrap_project(project)
-    loaded = []
-    monkeypatch.setattr("kedro.ipython.magic_load_node", loaded.append)
-    load_node = next(each for each in entry_points(group="kedro.line_magic") if each.name == "load_node").load()
-    load_node("fit_network", local_ns={})
-    load_node(" training.fit_network ", local_ns={})
-    assert loaded == ["training.fit_network"] * 2
-    with pytest.raises(InputError, match=r"Unknown node 'fit_netwrk'\. Did you mean 'fit_network'"):
-        load_node("fit_netwrk")
 
 
 @pytest.mark.after_a_run

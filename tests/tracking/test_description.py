@@ -2,13 +2,14 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from lesion_project.hooks.summary import _list_addresses
 from lesion_project.tracking.description import Description, describe_run
-from lesion_project.tracking.hooks import TrackingHooks
 from lesion_project.tracking.run import TrackedRun
 from lesion_project.tracking.store import resolve_experiment
 from lesion_segmentation.core.errors import InputError
@@ -146,11 +147,9 @@ def test_status_is_set_before_the_monitor_ends_and_a_killed_run_does_not_wait_fo
     assert statuses == ["FINISHED"]
 
 
-@pytest.mark.after_a_run
-def test_passwords_are_hidden_in_the_closing_words(run, project, monkeypatch, capsys):
-    monkeypatch.setattr(TrackingHooks, "store", "https://me:secret@host:5000")
-    monkeypatch.setattr(TrackingHooks, "page", "https://me:secret@host:5000/#/runs/1")
-    run(namespaces=["reporting.tables"])
-    printed = capsys.readouterr().out
+def test_passwords_are_hidden_in_the_closing_words():
+    run = SimpleNamespace(tracking_uri="postgresql://me:secret@host/runs", page="https://me:secret@host:5000/#/runs/1")
+    printed = "\n".join(_list_addresses({}, {"project_path": ".", "env": None}, run))
     assert "https://me:***@host:5000/#/runs/1" in printed
+    assert "postgresql://me:***@host/runs" in printed
     assert "secret" not in printed
