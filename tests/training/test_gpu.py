@@ -8,7 +8,7 @@ import torch
 from lesion_segmentation.core.hardware import choose_hardware
 from lesion_segmentation.prediction import predict
 from lesion_segmentation.training import loop
-from lesion_segmentation.training.augmentation import apply_augmentation
+from lesion_segmentation.training.augmentation import apply_augmentation, select_rows
 from lesion_segmentation.training.epoch_metrics import EpochMetrics
 from lesion_segmentation.training.initialization import prepare_network
 from lesion_segmentation.training.samples import TrainingData, load_samples
@@ -64,7 +64,7 @@ def test_training_step_does_not_synchronize(data):
 
     def step(metrics: EpochMetrics) -> None:
         pixels, lesions = train.batch(order[:4])
-        trainer.step(*apply_augmentation(pixels, lesions, augmentation[:4]), metrics)
+        trainer.step(*apply_augmentation(pixels, lesions, select_rows(augmentation, slice(4))), metrics)
 
     trainer.network.train()
     metrics = EpochMetrics()

@@ -98,7 +98,7 @@ def test_every_epoch_has_its_own_order_and_augmentation(data, monkeypatch):
     (first, first_parameters), (second, second_parameters) = sampled
     assert sorted(first.tolist()) == sorted(second.tolist()) == list(range(10))
     assert first.tolist() != second.tolist()
-    assert not torch.equal(first_parameters.theta, second_parameters.theta)
+    assert not torch.equal(first_parameters["theta"], second_parameters["theta"])
 
 
 def test_number_of_threads_applies_to_one_training_only(data):

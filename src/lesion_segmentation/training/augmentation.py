@@ -4,49 +4,31 @@ All random numbers of an epoch are sampled on the host and copied to the device 
 augmentation as a CPU, and no step waits for the copy.
 """
 
-from dataclasses import dataclass
-
 import kornia
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from lesion_segmentation.training.artifacts import (
-    Corners,
-    Hairs,
-    RandomParameters,
-    paint_corners,
-    paint_hairs,
-    sample_corners,
-    sample_hairs,
-)
+from lesion_segmentation.training.artifacts import paint_corners, paint_hairs, sample_corners, sample_hairs
 from lesion_segmentation.training.settings import OnlineAugmentationSettings
 
 GRID = 5
 """Control points of an elastic deformation along each axis."""
 
+AugmentationParameters = dict[str, Tensor]
+"""Random parameters of the augmentation of N images, one row per image.
 
-@dataclass(frozen=True)
-class AugmentationParameters(RandomParameters):
-    """Random parameters of the augmentation of N images.
+- theta (N, 2, 3): affine matrices for F.affine_grid, in normalized coordinates with aligned corners
+- brightness (N,): added to pixels of 0 to 1
+- contrast, saturation (N,): factors
+- gain (N, 3, 1, 1): factors on red, green and blue
 
-    Attributes:
-        theta: (N, 2, 3), affine matrices for F.affine_grid, in normalized coordinates with aligned corners.
-        brightness: (N,), added to pixels of 0 to 1.
-        contrast, saturation: (N,), factors.
-        gain: (N, 3, 1, 1), factors on red, green and blue.
-        displacement: (N, 2, GRID, GRID), displacement of the control points in the coordinates of `theta`.
-        hairs, corners: Artifacts that are painted on the images.
-    """
+Only if they are switched on:
 
-    theta: Tensor
-    brightness: Tensor
-    contrast: Tensor
-    saturation: Tensor
-    gain: Tensor
-    displacement: Tensor | None = None
-    hairs: Hairs | None = None
-    corners: Corners | None = None
+- displacement (N, 2, GRID, GRID): displacement of the control points in the coordinates of `theta`
+- hair_points (N, K, 3, 2), hair_darkness (N, K), hair_color (N, 3, 1, 1): up to K hairs (`sample_hairs`)
+- corner_radius, corner_softness, corner_darkness (N, 1, 1, 1): dark corners (`sample_corners`)
+"""
 
 
 def sample_augmentation(
@@ -68,16 +50,25 @@ def sample_augmentation(
         angle=uniform(settings.rotation),
     )  # (N, 3, 3), from input to output pixels
     normalized = kornia.geometry.conversions.normalize_homography(matrix, (height, width), (height, width))
-    return AugmentationParameters(
-        theta=torch.linalg.inv(normalized)[:, :2],  # from output to input pixels
-        brightness=uniform(settings.brightness),
-        contrast=1 + uniform(settings.contrast),
-        saturation=1 + uniform(settings.saturation),
-        gain=1 + uniform(settings.channel_gain, 3, 1, 1),
-        displacement=uniform(2 * settings.elastic, 2, GRID, GRID) if settings.elastic else None,
-        hairs=sample_hairs(count, settings.hairs, generator) if settings.hairs else None,
-        corners=sample_corners(count, settings.corners, generator) if settings.corners else None,
-    )
+    parameters = {
+        "theta": torch.linalg.inv(normalized)[:, :2],  # from output to input pixels
+        "brightness": uniform(settings.brightness),
+        "contrast": 1 + uniform(settings.contrast),
+        "saturation": 1 + uniform(settings.saturation),
+        "gain": 1 + uniform(settings.channel_gain, 3, 1, 1),
+    }
+    if settings.elastic:
+        parameters["displacement"] = uniform(2 * settings.elastic, 2, GRID, GRID)
+    if settings.hairs:
+        parameters |= sample_hairs(count, settings.hairs, generator)
+    if settings.corners:
+        parameters |= sample_corners(count, settings.corners, generator)
+    return parameters
+
+
+def select_rows(parameters: AugmentationParameters, rows: slice) -> AugmentationParameters:
+    """Select the parameters of a batch from those of an epoch."""
+    return {name: value[rows] for name, value in parameters.items()}
 
 
 def apply_augmentation(
@@ -89,18 +80,18 @@ def apply_augmentation(
     those that are returned.
     """
     both = torch.cat([images / 255, masks], dim=1)
-    grid = F.affine_grid(parameters.theta, list(both.shape), align_corners=True)
-    if parameters.displacement is not None:  # bicubic interpolation of a coarse grid, as in the paper of U-Net
-        smooth = F.interpolate(parameters.displacement, size=both.shape[2:], mode="bicubic", align_corners=True)
+    grid = F.affine_grid(parameters["theta"], list(both.shape), align_corners=True)
+    if "displacement" in parameters:  # bicubic interpolation of a coarse grid, as in the paper of U-Net
+        smooth = F.interpolate(parameters["displacement"], size=both.shape[2:], mode="bicubic", align_corners=True)
         grid = grid + smooth.permute(0, 2, 3, 1)
     both = F.grid_sample(both, grid, mode="bilinear", padding_mode="reflection", align_corners=True)
     moved, moved_masks = both[:, :3], both[:, 3:] if soft else (both[:, 3:] > 0.5).to(masks.dtype)
-    if parameters.hairs is not None:
-        moved = paint_hairs(moved, parameters.hairs)
-    if parameters.corners is not None:
-        moved, moved_masks = paint_corners(moved, moved_masks, parameters.corners)
-    moved = (moved * parameters.gain).clamp(0, 1)
-    moved = kornia.enhance.adjust_saturation_with_gray_subtraction(moved, parameters.saturation)
-    moved = kornia.enhance.adjust_contrast_with_mean_subtraction(moved, parameters.contrast)
-    moved = kornia.enhance.adjust_brightness(moved, parameters.brightness)
+    if "hair_points" in parameters:
+        moved = paint_hairs(moved, parameters)
+    if "corner_radius" in parameters:
+        moved, moved_masks = paint_corners(moved, moved_masks, parameters)
+    moved = (moved * parameters["gain"]).clamp(0, 1)
+    moved = kornia.enhance.adjust_saturation_with_gray_subtraction(moved, parameters["saturation"])
+    moved = kornia.enhance.adjust_contrast_with_mean_subtraction(moved, parameters["contrast"])
+    moved = kornia.enhance.adjust_brightness(moved, parameters["brightness"])
     return moved * 255, moved_masks

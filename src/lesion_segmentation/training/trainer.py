@@ -12,7 +12,12 @@ from lesion_segmentation.core.errors import RecipeError, pluralize
 from lesion_segmentation.core.tensor_files import find_mismatches
 from lesion_segmentation.model import Network
 from lesion_segmentation.model.metadata import Scaling
-from lesion_segmentation.training.augmentation import AugmentationParameters, apply_augmentation, sample_augmentation
+from lesion_segmentation.training.augmentation import (
+    AugmentationParameters,
+    apply_augmentation,
+    sample_augmentation,
+    select_rows,
+)
 from lesion_segmentation.training.epoch_metrics import EpochMetrics
 from lesion_segmentation.training.optimization import LOSSES, AveragedNetwork, build_optimizer, build_schedule
 from lesion_segmentation.training.samples import SampleTensors, sample_order
@@ -114,7 +119,7 @@ class Trainer:
             annotation_styles = train.annotation_styles[order[chosen]]
             if augmentation is not None:
                 soft = train.masks.is_floating_point()
-                pixels, masks = apply_augmentation(pixels, masks, augmentation[chosen], soft)
+                pixels, masks = apply_augmentation(pixels, masks, select_rows(augmentation, chosen), soft)
             finite.append(self.step(pixels, masks, metrics, annotation_styles))
         self._require_finite(torch.stack(finite), epoch, learning_rate, order, sample_ids)
         row = {"epoch": epoch, "learning_rate": learning_rate}
@@ -155,7 +160,7 @@ class Trainer:
             return order, None
         height, width = train.images.shape[2:]
         parameters = sample_augmentation(len(order), height, width, self.settings.online_augmentation, generator)
-        return order, parameters.to(self.fabric.device)
+        return order, {name: value.to(self.fabric.device) for name, value in parameters.items()}
 
     @torch.no_grad()
     def validate(self, validation: SampleTensors) -> dict[str, float]:
