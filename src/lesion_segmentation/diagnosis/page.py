@@ -1,7 +1,5 @@
 """Page of the diagnosis: scores under each mask, and the features."""
 
-from importlib import resources
-
 import pandas as pd
 
 from lesion_segmentation.diagnosis.settings import ENCODER, FEATURES, HANDCRAFTED, MASKS, WITH_ENCODER
@@ -15,7 +13,6 @@ def build_page(diagnosis: pd.DataFrame, diagnosis_cases: pd.DataFrame) -> str:
     cases = diagnosis_cases[diagnosis_cases["task"] == diagnosis_cases["task"].iloc[0]].drop_duplicates("case_id")
     return render_template(
         "diagnosis.html.j2",
-        css=(resources.files("lesion_segmentation.report") / "templates" / "report.css").read_text(),
         counts=cases["truth"].value_counts().to_dict(),
         folds=cases["fold"].nunique(),
         rows=diagnosis.reset_index(names="row").to_dict("records"),

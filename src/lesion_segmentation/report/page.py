@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from importlib import resources
 from typing import Any
 
 import pandas as pd
@@ -42,8 +41,6 @@ def build_page(
         "report.html.j2",
         **describe_run(data["case_metrics"], network),
         **_show_cases(data, headline["subset"]),
-        css=_read_text("report.css"),
-        script=_read_text("report.js"),
         plotly_js=get_plotlyjs(),
         headline=headline,
         passport=dataset_passport,
@@ -93,7 +90,3 @@ def _format_fact(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(_format_fact(part) for part in value)
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _read_text(name: str) -> str:
-    return resources.files("lesion_segmentation.report").joinpath("templates", name).read_text()
