@@ -91,8 +91,11 @@ class AveragedNetwork:
     def __init__(self, network: Network, decay: float) -> None:
         self.network = copy.deepcopy(network).requires_grad_(False).eval()
         self.decay, self.updates = decay, 0
-        self._averaged, self._averaged_counters = _list_tensors(self.network)
-        self._current, self._current_counters = _list_tensors(network)
+        # Integer buffers stay as they are: constants, or counters that batch norms with a fixed momentum never read.
+        self._averaged, self._current = (
+            [tensor for tensor in (*each.parameters(), *each.buffers()) if tensor.is_floating_point()]
+            for each in (self.network, network)
+        )
 
     @torch.no_grad()
     def update(self) -> None:
@@ -100,12 +103,3 @@ class AveragedNetwork:
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
         torch._foreach_lerp_(self._averaged, self._current, 1 - decay)
-        if self._current_counters:
-            torch._foreach_copy_(self._averaged_counters, self._current_counters)
-
-
-def _list_tensors(network: Network) -> tuple[list[Tensor], list[Tensor]]:
-    """Return the weights and running statistics, and the counters of batches."""
-    tensors = [*network.parameters(), *network.buffers()]
-    counters = [tensor for tensor in tensors if not tensor.is_floating_point()]
-    return [tensor for tensor in tensors if tensor.is_floating_point()], counters
