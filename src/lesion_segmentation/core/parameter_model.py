@@ -36,11 +36,11 @@ def describe_errors(error: ValidationError, *name: str) -> list[str]:
 def _describe(name: tuple[str, ...], error: Mapping[str, Any]) -> str:
     key = ".".join(str(part) for part in (*name, *error["loc"])).removeprefix(".")
     match error["type"]:
-        case "extra_forbidden" if (old := error["loc"][-1]) in RENAMED_KEYS:
+        case "extra_forbidden" | "unexpected_keyword_argument" if (old := error["loc"][-1]) in RENAMED_KEYS:
             return f"{key} was renamed. Use {key.removesuffix(old)}{RENAMED_KEYS[old]}."
         case "literal_error" if error["input"] in (*RENAMED_VALUES,):
             return f"{key} is {error['input']!r}, a value that was renamed. Use {RENAMED_VALUES[error['input']]!r}."
-        case "extra_forbidden":
+        case "extra_forbidden" | "unexpected_keyword_argument":
             return f"{key}: no such parameter"
         case "missing":
             return f"{key} is missing, a value is required"

@@ -1,7 +1,7 @@
 """The metadata of a network, the scaling of pixels that they name, and the base class of all networks."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, Literal
 
 import torch
@@ -19,9 +19,6 @@ FORMAT_VERSION = 5
 keys. Version 2 lacks the options of the masks, such as the threshold. Version 3 lacks the license. Version 4 has former
 key names (`lesion_segmentation.core.recorded_settings`)."""
 
-RAW_RANGE = (0.0, 255.0)
-"""Range of unscaled pixels."""
-
 Triple = tuple[float, float, float]
 Side = Annotated[int, Field(ge=32, le=4096)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -29,7 +26,7 @@ Mean = Annotated[float, Field(ge=-1e6, le=1e6)]
 Divisor = Annotated[float, Field(ge=1e-3, le=1e6)]  # below 1e-38, it would be zero in float32
 
 
-@with_config(ConfigDict(allow_inf_nan=False))
+@with_config(ConfigDict(extra="forbid", allow_inf_nan=False))
 @dataclass(frozen=True)
 class NetworkMetadata:
     """Everything needed to rebuild a network, to apply it, and to know its provenance.
@@ -41,7 +38,6 @@ class NetworkMetadata:
             files of format version 1, means that images are predicted at their own size.
         resizing, framing: Filter and framing with which images were resized. The defaults hold for files without these
             keys.
-        input_range: Lowest and highest possible value of raw pixels. Only RAW_RANGE is supported.
         input_mean, input_std: Value subtracted from raw pixels, and divisor of the difference, per channel (RGB).
         threshold: Pixels with a probability above this value are lesion.
         test_time_augmentation: The flips over which predictions are averaged unless the caller chooses otherwise.
@@ -66,7 +62,6 @@ class NetworkMetadata:
     input_size: tuple[Side, Side] | None = None
     resizing: Resizing = "lanczos"
     framing: Framing = "stretch"
-    input_range: tuple[float, float] = RAW_RANGE
     input_mean: tuple[Mean, Mean, Mean] = (0.0, 0.0, 0.0)
     input_std: tuple[Divisor, Divisor, Divisor] = (1.0, 1.0, 1.0)
     threshold: Share = 0.5
@@ -102,18 +97,11 @@ class NetworkMetadata:
             given["options"] = {name: given.pop(name) for name in _OPTIONS_OF_VERSION_1 if name in given}
         if version < 5:
             given = rename_keys(given)
-        known = [each.name for each in fields(cls)]
-        unknown = sorted(set(given) - set(known))
-        if unknown or "architecture" not in given:
-            found = f"unknown {', '.join(unknown)}" if unknown else "no architecture"
-            raise InputError(f"{found} in the metadata, expected some of: {', '.join(known)}")
+        given.pop("input_range", None)  # earlier files name the only range that there is
         try:
-            metadata = _METADATA.validate_python(given)
+            return _METADATA.validate_python(given)
         except ValidationError as error:
             raise InputError(f"its metadata are invalid: {'; '.join(describe_errors(error))}") from error
-        if metadata.input_range != RAW_RANGE:
-            raise InputError(f"input_range is {metadata.input_range}, but this version feeds pixels of 0 to 255")
-        return metadata
 
 
 _METADATA = TypeAdapter(NetworkMetadata)
