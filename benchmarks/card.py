@@ -13,11 +13,10 @@ import pandas as pd
 import torch
 
 from benchmarks.__main__ import measure_alone
-from benchmarks.networks import build
+from benchmarks.networks import build, count_gflop
 from benchmarks.speed import make_random_images, run_epochs, time_calls
 from lesion_segmentation.core.hardware import Hardware, choose_hardware, keep_freed_memory
 from lesion_segmentation.model import Network
-from lesion_segmentation.model.layers import count_gflop
 from lesion_segmentation.prediction import Predictor
 
 MODE = "reduce-overhead"

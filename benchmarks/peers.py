@@ -19,11 +19,10 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from benchmarks.networks import HEIGHT, WIDTH, build
+from benchmarks.networks import HEIGHT, WIDTH, build, count_gflop
 from benchmarks.speed import make_random_images
 from lesion_segmentation.core.hardware import choose_hardware, keep_freed_memory
 from lesion_segmentation.model import Network, NetworkMetadata, build_network, load_network
-from lesion_segmentation.model.layers import count_gflop
 from lesion_segmentation.prediction import Predictor
 from lesion_segmentation.prediction.networks import fuse_batch_norms
 from lesion_segmentation.prediction.settings import TestTimeAugmentation

@@ -9,10 +9,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from benchmarks.networks import HEIGHT, WIDTH, build
+from benchmarks.networks import HEIGHT, WIDTH, build, count_gflop
 from lesion_segmentation.core.hardware import Hardware, choose_hardware, keep_freed_memory
 from lesion_segmentation.model import Network
-from lesion_segmentation.model.layers import count_gflop
 from lesion_segmentation.model.metadata import Scaling
 from lesion_segmentation.prediction import predict
 from lesion_segmentation.training.loop import make_fabric

@@ -16,11 +16,10 @@ from PIL import Image
 
 from benchmarks import card, growth, stages
 from benchmarks.busy import REPEATS, WARM_UP, busy, print_times
-from benchmarks.networks import NETWORKS, OTHERS, build
+from benchmarks.networks import NETWORKS, OTHERS, build, count_gflop
 from benchmarks.speed import Case, add_ratios, measure
 from lesion_project.hooks.progress import ProgressHooks
 from lesion_segmentation.model import ARCHITECTURES, segnet
-from lesion_segmentation.model.layers import count_gflop
 
 
 def test_stages_from_a_file_to_its_mask_are_timed(tmp_path):

@@ -7,8 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.networks import count_gflop
 from lesion_segmentation.model import ARCHITECTURES, Network, NetworkMetadata, build_network, load_network, save_network
-from lesion_segmentation.model.layers import count_gflop, require_heads, summarize_layers
+from lesion_segmentation.model.layers import require_heads, summarize_layers
 from lesion_segmentation.prediction.predictor import fuse_batch_norms
 from lesion_segmentation.training.callbacks import Callbacks
 from lesion_segmentation.training.checkpoints import CheckpointFile

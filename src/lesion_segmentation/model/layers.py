@@ -1,11 +1,8 @@
 """Summaries and checks of a network's layers, derived from the network itself."""
 
-import copy
-
 import pandas as pd
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from lesion_segmentation.core.errors import InputError, first_line
 from lesion_segmentation.model.metadata import Network
@@ -67,14 +64,6 @@ def require_heads(network: Network, height: int, width: int) -> None:
             raise InputError(f"{network.title} cannot take images of {height} x {width}: {cause}.") from error
         if tuple(found) != expected:
             raise InputError(f"{network.title} returns {tuple(found)} for two images, expected {expected}.")
-
-
-def count_gflop(network: nn.Module, height: int = 192, width: int = 256) -> float:
-    """Return the GFLOP of one forward pass of one image, counted on the meta device; a multiply-add counts as 2."""
-    shapes_only = copy.deepcopy(network).to("meta")
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        shapes_only(torch.zeros(1, 3, height, width, device="meta"))
-    return counter.get_total_flops() / 1e9
 
 
 def _kind(module: nn.Module) -> str:
