@@ -29,7 +29,7 @@ def calibrate(
 
     Returns:
         Columns subset, bin_low, bin_high, pixels, mean_probability and lesion_share (0 to 1; empty for bins without
-        pixels), and, repeated in each row of a subset, n (cases) and the ece and brier of summarize_reliability.
+        pixels), and, repeated in each row of a subset, n (cases) and the ece and brier of `reliability`.
     """
     parts = []
     for subset, part in case_metrics.groupby("subset", sort=False):
@@ -38,7 +38,8 @@ def calibrate(
             sums += count_pixels_by_bin(probabilities[name].ravel().astype(np.float64), masks[name].ravel())
         table = reliability(sums)
         table.insert(0, "subset", subset)
-        parts.append(table.assign(n=len(part), **summarize_reliability(table, sums)))
+        table.insert(table.columns.get_loc("ece"), "n", len(part))
+        parts.append(table)
     return pd.concat(parts, ignore_index=True)
 
 
@@ -55,22 +56,19 @@ def count_pixels_by_bin(probabilities: np.ndarray, lesion: np.ndarray) -> np.nda
 
 
 def reliability(sums: np.ndarray) -> pd.DataFrame:
-    """Return the reliability table of the sums (4, BINS) of count_pixels_by_bin, one row per bin."""
+    """Return the reliability table of the sums (4, BINS) of count_pixels_by_bin, one row per bin.
+
+    Each row repeats two scores of all pixels; lower is better for both. ece, the expected calibration error, is the
+    mean of |lesion_share - mean_probability| over the bins, weighted by pixels (Naeini et al., 2015); brier is the mean
+    of (probability - lesion)^2 (Brier, 1950).
+    """
     edges = np.linspace(0, 1, BINS + 1)
-    pixels, probability, lesion, _ = sums
+    pixels, probability, lesion, squares = sums
     with np.errstate(invalid="ignore"):
         means = {"mean_probability": probability / pixels, "lesion_share": lesion / pixels}
-    return pd.DataFrame({"bin_low": edges[:-1], "bin_high": edges[1:], "pixels": pixels.astype(int), **means})
-
-
-def summarize_reliability(table: pd.DataFrame, sums: np.ndarray) -> dict[str, float]:
-    """Return the expected calibration error and the Brier score; lower is better for both.
-
-    ece is the mean of |lesion_share - mean_probability| over the bins, weighted by pixels (Naeini et al., 2015); brier
-    is the mean of (probability - lesion)^2 (Brier, 1950).
-    """
+    table = pd.DataFrame({"bin_low": edges[:-1], "bin_high": edges[1:], "pixels": pixels.astype(int), **means})
     gaps = (table["lesion_share"] - table["mean_probability"]).abs().fillna(0)
-    return {"ece": float(np.average(gaps, weights=table["pixels"])), "brier": float(sums[3].sum() / sums[0].sum())}
+    return table.assign(ece=np.average(gaps, weights=pixels), brier=squares.sum() / pixels.sum())
 
 
 def fit_temperature(logits: np.ndarray, masks: np.ndarray) -> float:
@@ -104,7 +102,7 @@ def apply_temperature(logits: np.ndarray, temperature: float) -> np.ndarray:
 def measure_ece(probabilities: np.ndarray, masks: np.ndarray) -> float:
     """Return the expected calibration error of all pixels, pooled."""
     sums = count_pixels_by_bin(probabilities.ravel(), masks.ravel())
-    return summarize_reliability(reliability(sums), sums)["ece"]
+    return float(reliability(sums)["ece"].iloc[0])
 
 
 def sweep_thresholds(
