@@ -55,6 +55,5 @@ def score_annotators(
 def _agree(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray]) -> pd.DataFrame:
     """Return the AGREEMENT of each case that has a mask in both mappings."""
     shared = sorted(first.keys() & second.keys())
-    counts = (count_pixels(first[case_id], second[case_id]) for case_id in shared)
-    scores = [score_counts(**{name: np.asarray(count) for name, count in each.items()}) for each in counts]
+    scores = [score_counts(**count_pixels(first[case_id], second[case_id])) for case_id in shared]
     return pd.DataFrame([{name: float(each[name]) for name in AGREEMENT} for each in scores], columns=[*AGREEMENT])

@@ -1,6 +1,7 @@
 """Scores of a single case, and the formulas of all pixel-wise scores over tp, fp, fn and tn."""
 
 import numpy as np
+import numpy.typing as npt
 
 from lesion_segmentation.evaluation.borders import BORDER_METRICS, score_border
 
@@ -14,8 +15,8 @@ ISIC_LIMIT = 0.65
 
 def score_case(prediction: np.ndarray, mask: np.ndarray) -> dict[str, float]:
     """Return the CASE_METRICS of two boolean arrays (H, W), as fractions. Errors are those of `count_pixels`."""
-    counts = {name: np.asarray(count) for name, count in count_pixels(prediction, mask).items()}
-    return {name: float(score) for name, score in score_counts(**counts).items()} | score_border(prediction, mask)
+    scores = score_counts(**count_pixels(prediction, mask))
+    return {name: float(score) for name, score in scores.items()} | score_border(prediction, mask)
 
 
 def count_pixels(prediction: np.ndarray, mask: np.ndarray) -> dict[str, int]:
@@ -30,7 +31,7 @@ def count_pixels(prediction: np.ndarray, mask: np.ndarray) -> dict[str, int]:
     return {name: int(pixels.sum()) for name, pixels in zip(COUNTS, found, strict=True)}
 
 
-def score_counts(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray, tn: np.ndarray) -> dict[str, np.ndarray]:
+def score_counts(tp: npt.ArrayLike, fp: npt.ArrayLike, fn: npt.ArrayLike, tn: npt.ArrayLike) -> dict[str, np.ndarray]:
     """Return the METRICS as fractions, from pixel counts of one common shape.
 
     - accuracy: (tp + tn) / (tp + fp + fn + tn)
@@ -70,5 +71,4 @@ def score_counts(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray, tn: np.ndarray)
 
 def undefined(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray, tn: np.ndarray) -> np.ndarray:
     """Return a boolean array that is true where at least one score is a ratio of 0/0."""
-    tp, fp, fn, tn = (np.asarray(count) for count in (tp, fp, fn, tn))
     return (tp + fp == 0) | (tp + fn == 0) | (tn + fp == 0)
