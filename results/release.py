@@ -104,16 +104,17 @@ def scores_by_tool() -> str:
 
 
 def score_diagnoses(annotations: Path) -> None:
-    """Write the mean Dice by diagnosis of the released network, which has seen PH2, and of `joint`, which has not.
+    """Write the mean Dice by diagnosis, at the size of the images, of the released network and of `joint`.
 
-    The file has no diagnoses of single cases, because PH2's terms do not allow to publish them.
+    The released network has seen PH2, `joint` has not. The file has no diagnoses of single cases, because PH2's terms
+    do not allow to publish them.
     """
     diagnoses = parse_annotations(annotations.read_text()).set_index("case_id")["diagnosis"]
     released, joint = pd.read_csv(RELEASED / "ph2.csv"), pd.read_csv(RESULTS / "cases" / "joint_tta.csv")
     rows = []
     for network, scores in (
         ("released", released.set_axis(released["image"].map(lambda name: Path(name).stem))),
-        ("joint", joint.set_index("case_id")),
+        ("joint", joint.set_index("case_id")[["dice_native"]].rename(columns={"dice_native": "dice"})),
     ):
         for diagnosis, dice in scores["dice"].groupby(diagnoses):
             low, high = mean_interval(dice.to_numpy())

@@ -77,6 +77,7 @@ def test_missing_keys_have_defaults_and_unknown_keys_are_named(network, tmp_path
     for changes, message in (
         ({"color": "red"}, "its metadata are invalid: color: no such parameter"),
         ({"architecture": None}, "its metadata are invalid: architecture is missing, a value is required"),
+        ({"input_range": [0, 1]}, "input_range is not 0 to 255"),
         ({"format_version": 99}, "If a newer version of this project wrote the file"),
         ({"options": {"widht": 1}}, "It has the options width, unpooling, logit_batch_norm"),
         ({"options": {"width": 9}}, "width is 9, expected less than or equal to 4"),

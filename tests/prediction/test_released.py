@@ -76,8 +76,7 @@ def test_verify_compares_scores_with_expected_ones(cases):
     first = verify(WEIGHTS, cases, {"cases": 4, "dice": 0.5, "iou": 0.5, "accuracy": 0.5})
     assert not first["agrees"].any()
     figures = {"cases": 4} | dict(zip(first["score"], first["found"], strict=True))
-    again = verify(WEIGHTS, cases, figures)
-    assert again["agrees"].all()
+    assert verify(WEIGHTS, cases, figures)["agrees"].all()
     truths = [synthetic.synthesize_case(number).mask.astype(bool) for number in range(1, 5)]
     predictor = load_predictor(settings=PredictionSettings(precision="32-true"))
     masks = [each.mask for each in predictor(cases / "images" / f"D{number}.png" for number in range(1, 5))]

@@ -97,7 +97,8 @@ class NetworkMetadata:
             given["options"] = {name: given.pop(name) for name in _OPTIONS_OF_VERSION_1 if name in given}
         if version < 5:
             given = rename_keys(given)
-        given.pop("input_range", None)  # earlier files name the only range that there is
+        if given.pop("input_range", [0, 255]) != [0, 255]:  # only earlier files name the range of pixels
+            raise InputError("its metadata are invalid: input_range is not 0 to 255")
         try:
             return _METADATA.validate_python(given)
         except ValidationError as error:

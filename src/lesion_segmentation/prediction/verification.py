@@ -7,7 +7,7 @@ import pandas as pd
 
 from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.data.sources.folder import find_images
-from lesion_segmentation.evaluation.scores import score_case
+from lesion_segmentation.evaluation.scores import count_pixels, score_counts
 from lesion_segmentation.images.read import open_image, to_mask
 from lesion_segmentation.prediction.predictor import load_predictor
 from lesion_segmentation.prediction.settings import PredictionSettings
@@ -40,6 +40,7 @@ def verify(weights: Path, cases: Path, figures: Mapping[str, float]) -> pd.DataF
         )
     predictor = load_predictor(weights, PredictionSettings(precision="32-true"))
     predictions = zip(images, predictor(images.values()), strict=True)
-    means = pd.DataFrame(score_case(each.mask, to_mask(open_image(masks[name]))) for name, each in predictions).mean()
+    counts = [count_pixels(each.mask, to_mask(open_image(masks[name]))) for name, each in predictions]
+    means = {name: scores.mean() for name, scores in score_counts(**pd.DataFrame(counts).to_dict("series")).items()}
     rows = [(name, means[name], figures[name], abs(means[name] - figures[name]) <= TOLERANCE) for name in SCORES]
     return pd.DataFrame(rows, columns=["score", "found", "expected", "agrees"])

@@ -148,7 +148,7 @@ def _identify(path: Path, known: dict[str, str], problems: list[str]) -> str | N
     try:
         case_id = known.get(small_image_hash(open_image(path)))
     except (ValueError, MemoryError) as error:
-        problems.append(f"{path.name}: it cannot be read ({error})")
+        problems.append(f"{path.name}: {error}")
         return None
     if case_id is None:
         problems.append(f"{path.name}: it is not an image of PH2")
@@ -159,10 +159,13 @@ def _check_pair(case_id: str, images: Files, masks: Files, expected: pd.Series) 
     missing = [name for name, files in (("image", images), ("mask", masks)) if case_id not in files]
     if missing:
         return [f"{case_id}: the {name} is missing" for name in missing]
-    try:
-        found = describe_images(open_image(images[case_id]), open_image(masks[case_id]))
-    except (ValueError, MemoryError) as error:
-        return [f"{case_id}: it cannot be read ({error})"]
+    opened = []
+    for file in (images[case_id], masks[case_id]):
+        try:
+            opened.append(open_image(file))
+        except (ValueError, MemoryError) as error:
+            return [f"{file.name}: {error}"]
+    found = describe_images(*opened)
     if (found["width"], found["height"]) != (expected["width"], expected["height"]):
         sizes = [f"{size['width']} x {size['height']} pixels" for size in (found, expected)]
         return [f"{case_id}: it has {sizes[0]}, expected {sizes[1]}"]
