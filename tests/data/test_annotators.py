@@ -1,7 +1,7 @@
 """Cases with masks by several annotators: folders, COCO files, the consensus, and the targets of the training."""
 
-import builtins
 import json
+import sys
 
 import numpy as np
 import pandas as pd
@@ -158,13 +158,7 @@ def test_staple_equals_the_published_algorithm():
 
 
 def test_missing_simpleitk_is_explained_before_any_case_is_read(folder, monkeypatch):
-    def refuse(name, *args, **kwargs):
-        if name == "SimpleITK":
-            raise ModuleNotFoundError("No module named 'SimpleITK'", name="SimpleITK")
-        return original(name, *args, **kwargs)
-
-    original = builtins.__import__
-    monkeypatch.setattr(builtins, "__import__", refuse)
+    monkeypatch.setitem(sys.modules, "SimpleITK", None)
     with pytest.raises(InputError, match=r"pip install 'lesion-segmentation\[consensus\]'"):
         read(folder, "staple")
 
