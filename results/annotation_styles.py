@@ -1,6 +1,7 @@
 """Score each output head of networks that learned several annotation styles.
 
     python results/annotation_styles.py score ROOT ISIC PH2    # write results/annotation_styles.csv
+    python results/annotation_styles.py differences            # print the paired differences of the heads
     python results/annotation_styles.py                        # rebuild the tables of the page from it
 
 ROOT is the data root of a cross-validation on PH2 of which folds 0 and 1 are finished, whose networks have not seen
@@ -18,6 +19,7 @@ import pandas as pd
 
 from lesion_segmentation.data.sources.folder import find_images
 from lesion_segmentation.data.sources.isic2018 import TOOLS, read_packaged_table
+from lesion_segmentation.evaluation.intervals import mean_interval
 from lesion_segmentation.evaluation.scores import count_pixels, score_counts
 from lesion_segmentation.images.read import open_image, pixel_hash, to_mask, to_rgb
 from lesion_segmentation.model import load_network
@@ -100,10 +102,32 @@ def _average(cases: pd.DataFrame) -> pd.DataFrame:
     return cases.groupby(["style", "tool", "case_id"], sort=False)[["dice", "area"]].mean().reset_index()
 
 
+def list_differences() -> str:
+    """Return the paired differences of Dice that the page names, in percentage points with their 95% CIs."""
+    scores = pd.read_csv(SCORES, keep_default_na=False)
+    by_head = _average(scores).pivot_table(index=["tool", "case_id"], columns="style", values="dice")
+    known = by_head.loc[["T1", "T2", "T3"]]
+    tools = known.index.get_level_values("tool")
+    own = pd.Series([row[tool] for tool, (_, row) in zip(tools, known.iterrows(), strict=True)], known.index)
+    others = (known[["T1", "T2", "T3"]].sum(axis=1) - own) / 2
+    pairs = {"own head, ISIC 2018": own - known["ISIC 2018"], "own head, other tools": own - others}
+    ph2 = by_head.loc["PH2"]
+    pairs |= {f"on PH2: PH2, {style}": ph2["PH2"] - ph2[style] for style in ph2 if style != "PH2"}
+    lines = []
+    for name, difference in pairs.items():
+        low, high = mean_interval(difference.to_numpy())
+        row = {"dice": difference.mean(), "dice_low": low, "dice_high": high}
+        lines.append(f"{name} (n = {len(difference)}): {marked_tables.format_difference(row, 'dice')}")
+    return "\n".join(lines)
+
+
 TABLES = {"isic_by_head": tabulate_isic, "ph2_by_head": tabulate_ph2}
 
 
 def main(*arguments: str) -> None:
+    if arguments == ("differences",):
+        print(list_differences())
+        return
     if arguments:
         score(*map(Path, arguments[1:])).to_csv(SCORES, index=False, float_format="%.6g")
     marked_tables.rewrite(DOCUMENT, TABLES)

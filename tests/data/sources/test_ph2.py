@@ -202,7 +202,7 @@ def test_all_problems_are_in_one_report_and_nothing_is_written(official, target,
     report = str(caught.value)
     assert "5 problems" in report
     assert "IMD001: the mask is missing" in report
-    assert "IMD002.bmp: " in report
+    assert "IMD002.bmp: it is not a readable image" in report
     assert "IMD003: the pixels of the image differ" in report
     assert "IMD004: the pixels of the mask differ" in report
     assert "IMD999: it is not a case of PH2" in report
