@@ -105,12 +105,12 @@ def test_score_model_refuses_networks_trained_on_scored_cases(finished, monkeypa
     root = finished / "data" / "demo"
     split = pd.read_csv(root / "05_model_input" / "split.csv").set_index("case_id")["subset"]
     held_out, trained = (list(split.index[split == subset]) for subset in ("test", "train"))
-    assert set(score_model.predict_fold(root, held_out, root, "none")) == set(held_out)
+    assert set(score_model.predict_fold(root, held_out, root)) == set(held_out)
     with pytest.raises(SystemExit, match=f"was trained on cases to be scored, such as {trained[0]}"):
-        score_model.predict_fold(root, [*held_out, trained[0]], root, "none")
+        score_model.predict_fold(root, [*held_out, trained[0]], root)
     monkeypatch.setattr(score_model, "SIZE", (64, 96))
     monkeypatch.setattr(score_model, "read_folds", lambda: dict.fromkeys(held_out, 3))
-    probabilities = score_model.predict_fold(root, held_out, root, "four")
+    probabilities = score_model.predict_fold(root, held_out, root, test_time_augmentation="four")
     table = score_model.score(probabilities, root, 0.5, keep_largest_component=True)
     assert list(table["case_id"]) == sorted(held_out)
     assert table["dice"].between(0, 1).all()
