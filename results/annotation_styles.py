@@ -1,17 +1,19 @@
 """Score each output head of networks that learned several annotation styles.
 
-    python results/annotation_styles.py score ROOT ISIC PH2    # write results/annotation_styles.csv
-    python results/annotation_styles.py differences            # print the paired differences of the heads
-    python results/annotation_styles.py                        # rebuild the tables of the page from it
+    python results/annotation_styles.py score JOINT ISIC_ONLY ISIC PH2    # write results/annotation_styles.csv
+    python results/annotation_styles.py differences                       # print the paired differences of the heads
+    python results/annotation_styles.py                                   # rebuild the tables of the page from it
 
-ROOT is the data root of a cross-validation on PH2 of which folds 0 and 1 are finished, whose networks have not seen
-ISIC 2018's validation cases. ISIC and PH2 have the folders images and masks. Each network predicts the 200 validation
-cases of ISIC 2018 and the test cases of its fold, at the size of the images, once with each head. The page is
-docs/explanation/annotation_styles.md.
+JOINT is the data root of the cross-validation `joint_styles`, and ISIC_ONLY that of `isic_styles`. ISIC and PH2 have
+the folders images and masks. The networks of folds 0 and 1 in JOINT predict ISIC 2018's validation and reserved cases
+and the test cases of their fold, and the network in ISIC_ONLY those of both folds: at the size of the images, once with
+each head. The page is docs/explanation/annotation_styles.md.
 """
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache, partial
+from itertools import product
 from pathlib import Path
 
 import marked_tables
@@ -33,24 +35,34 @@ FOLDS = (0, 1)
 TOOL_NAMES = {"T1": "T1, manual points", "T2": "T2, not recorded", "T3": "T3, automatic filling", "": "unknown"}
 
 
-def score(root: Path, isic: Path, ph2: Path) -> pd.DataFrame:
-    """Return fold, style, case_id, tool (`PH2` for cases of PH2), dice, iou and the ratio of the areas."""
-    subsets = pd.read_csv(RESULTS / "isic2018_cases.csv")
-    folds = pd.read_csv(RESULTS / "folds.csv")
+def score(joint: Path, isic_only: Path, isic: Path, ph2: Path) -> pd.DataFrame:
+    """Return network, subset, style, case_id, tool (empty if unknown), dice, iou and the ratio of the areas."""
+    roots = {fold: joint / f"fold_{fold}" for fold in FOLDS}
+    rows = [row for fold, root in roots.items() for row in score_isic(f"fold {fold}", root, isic)]
+    rows += [row for fold, root in roots.items() for row in score_ph2(f"fold {fold}", root, ph2, [fold])]
+    return pd.DataFrame([*rows, *score_ph2("isic", isic_only, ph2, FOLDS)])
+
+
+def score_isic(name: str, root: Path, isic: Path) -> Iterator[dict[str, str | float]]:
+    """Yield the rows of ISIC 2018's validation and reserved cases (subset `test`) for each head of a network."""
+    subsets = pd.read_csv(RESULTS / "isic2018_cases.csv").groupby("subset")["case_id"]
     tools = read_packaged_table(TOOLS).set_index("case_id")["annotation_style"]
-    validation = subsets.loc[subsets["subset"] == "validation", "case_id"]
-    rows = []
-    for fold in FOLDS:
-        network = load_network(root / f"fold_{fold}" / "06_models" / "network.safetensors")
-        held_out = folds.loc[folds["fold"] == fold, "case_id"]
-        for style in network.annotation_styles:
-            predictor = Predictor(network, annotation_style=style)
-            facts = {"fold": fold, "style": style}
-            for case_id, scores in score_cases(predictor, isic, list(validation)):
-                rows.append({**facts, "case_id": case_id, "tool": tools.get(case_id, ""), **scores})
-            for case_id, scores in score_cases(predictor, ph2, list(held_out)):
-                rows.append({**facts, "case_id": case_id, "tool": "PH2", **scores})
-    return pd.DataFrame(rows)
+    network = load_network(root / "06_models" / "network.safetensors")
+    for style, subset in product(network.annotation_styles, ("validation", "test")):
+        predictor = Predictor(network, annotation_style=style)
+        for case_id, scores in score_cases(predictor, isic, list(subsets.get_group(subset))):
+            facts = {"case_id": case_id, "tool": tools.get(case_id, "")}
+            yield {"network": name, "subset": subset, "style": style, **facts, **scores}
+
+
+def score_ph2(name: str, root: Path, ph2: Path, folds: Sequence[int]) -> Iterator[dict[str, str | float]]:
+    """Yield the rows of PH2's cases in these folds for each head of a network."""
+    case_ids = pd.read_csv(RESULTS / "folds.csv").query("fold in @folds")["case_id"]
+    network = load_network(root / "06_models" / "network.safetensors")
+    for style in network.annotation_styles:
+        predictor = Predictor(network, annotation_style=style, keep_largest_component=True)
+        for case_id, scores in score_cases(predictor, ph2, list(case_ids)):
+            yield {"network": name, "subset": "PH2", "style": style, "case_id": case_id, "tool": "", **scores}
 
 
 def score_cases(predictor: Predictor, root: Path, case_ids: list[str]) -> Iterator[tuple[str, Mapping[str, float]]]:
@@ -67,16 +79,23 @@ def score_cases(predictor: Predictor, root: Path, case_ids: list[str]) -> Iterat
         yield case_id, {"dice": float(scores["dice"]), "iou": float(scores["iou"]), "area": area}
 
 
+@cache
 def hash_pixels(file: Path) -> str:
     return pixel_hash(to_rgb(open_image(file)))[:HASH_LENGTH]
 
 
-def tabulate_isic() -> str:
-    """Return the mean Dice and the median area of ISIC 2018's validation cases by tool of the mask, for each head.
+def read_cases(networks: str, subset: str) -> pd.DataFrame:
+    """Return the scores of a subset by network, style and case_id. `networks` is the first word of their names."""
+    cases = pd.read_csv(SCORES, keep_default_na=False)
+    return cases[cases["network"].str.startswith(networks) & (cases["subset"] == subset)]
 
-    The scores of a case are means over the two networks.
+
+def tabulate_isic(subset: str) -> str:
+    """Return the mean Dice and the median area of cases of ISIC 2018 by tool of the mask, for each head.
+
+    The scores of a case are means over the two networks of joint training.
     """
-    cases = _average(pd.read_csv(SCORES, keep_default_na=False).query("tool != 'PH2'"))
+    cases = _average(read_cases("fold", subset))
     styles = list(dict.fromkeys(cases["style"]))
     lines = [f"| tool of the mask | n | {' | '.join(styles)} |", f"|---|---|{'---|' * len(styles)}"]
     for tool, name in TOOL_NAMES.items():
@@ -87,11 +106,10 @@ def tabulate_isic() -> str:
     return "\n".join(lines)
 
 
-def tabulate_ph2() -> str:
+def tabulate_ph2(networks: str) -> str:
     """Return the scores of the cases of PH2 in folds 0 and 1 for each head."""
-    cases = pd.read_csv(SCORES, keep_default_na=False).query("tool == 'PH2'")
     lines = ["| output head | n | Dice | IoU | area |", "|---|---|---|---|---|"]
-    for style, group in cases.groupby("style", sort=False):
+    for style, group in read_cases(networks, "PH2").groupby("style", sort=False):
         means = " | ".join(marked_tables.format_mean(group[name]) for name in ("dice", "iou"))
         lines.append(f"| {style} | {len(group)} | {means} | {group['area'].median():.2f} |")
     return "\n".join(lines)
@@ -104,15 +122,21 @@ def _average(cases: pd.DataFrame) -> pd.DataFrame:
 
 def list_differences() -> str:
     """Return the paired differences of Dice that the page names, in percentage points with their 95% CIs."""
-    scores = pd.read_csv(SCORES, keep_default_na=False)
-    by_head = _average(scores).pivot_table(index=["tool", "case_id"], columns="style", values="dice")
-    known = by_head.loc[["T1", "T2", "T3"]]
-    tools = known.index.get_level_values("tool")
-    own = pd.Series([row[tool] for tool, (_, row) in zip(tools, known.iterrows(), strict=True)], known.index)
-    others = (known[["T1", "T2", "T3"]].sum(axis=1) - own) / 2
-    pairs = {"own head, ISIC 2018": own - known["ISIC 2018"], "own head, other tools": own - others}
-    ph2 = by_head.loc["PH2"]
-    pairs |= {f"on PH2: PH2, {style}": ph2["PH2"] - ph2[style] for style in ph2 if style != "PH2"}
+    pairs: dict[str, pd.Series] = {}
+    for subset in ("validation", "test"):
+        known = _pivot("fold", subset).loc[["T1", "T2", "T3"]]
+        tools = known.index.get_level_values("tool")
+        own = pd.Series([row[tool] for tool, (_, row) in zip(tools, known.iterrows(), strict=True)], known.index)
+        others = (known[["T1", "T2", "T3"]].sum(axis=1) - own) / 2
+        pairs[f"{subset}: own head, ISIC 2018"] = own - known["ISIC 2018"]
+        pairs[f"{subset}: own head, other tools"] = own - others
+    for networks, reference in (("fold", "PH2"), ("isic", "ISIC 2018")):
+        ph2 = _pivot(networks, "PH2")
+        pairs |= {
+            f"PH2, networks {networks}: {reference}, {style}": ph2[reference] - ph2[style]
+            for style in ph2
+            if style != reference
+        }
     lines = []
     for name, difference in pairs.items():
         low, high = mean_interval(difference.to_numpy())
@@ -121,7 +145,17 @@ def list_differences() -> str:
     return "\n".join(lines)
 
 
-TABLES = {"isic_by_head": tabulate_isic, "ph2_by_head": tabulate_ph2}
+def _pivot(networks: str, subset: str) -> pd.DataFrame:
+    cases = _average(read_cases(networks, subset))
+    return cases.pivot_table(index=["tool", "case_id"], columns="style", values="dice")
+
+
+TABLES = {
+    "isic_by_head": partial(tabulate_isic, "validation"),
+    "reserved_by_head": partial(tabulate_isic, "test"),
+    "ph2_by_head": partial(tabulate_ph2, "fold"),
+    "unseen_by_head": partial(tabulate_ph2, "isic"),
+}
 
 
 def main(*arguments: str) -> None:

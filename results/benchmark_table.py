@@ -67,6 +67,7 @@ MODELS = (
     Model("best_two", "scratch + joint"),
     Model("best_e400", "scratch_e400 + joint"),
     Model("isic_to_ph2", "Lite2 U-Net, ISIC 2018 only"),
+    Model("isic_to_ph2_styles", "Lite0 U-Net, ISIC 2018 only, the head T2"),
 )
 RECIPES = (
     Recipe("base_w100_e100_v30_s0", "SegNet-v2, width 1.0, 100 epochs, `kedro run`", 120, (0,)),
@@ -89,6 +90,8 @@ STEPS = {
     "ensemble of three instead of its best member": ("best", "imagenet_isic"),
     "ensemble of two with 200 epochs instead of its best member": ("best_two", "joint"),
     "ensemble of two with 400 epochs instead of 200": ("best_e400", "best_two"),
+    "Lite0 instead of Lite2, and a head per tool, without PH2": ("isic_to_ph2_styles", "isic_to_ph2"),
+    "Lite0 U-Net without PH2 instead of SegNet-v2 with PH2": ("isic_to_ph2_styles", "segnet"),
     "largest connected component kept, Lite2 U-Net": ("imagenet", "imagenet_all_parts"),
     "largest connected component kept, Lite2 U-Net from ISIC 2018": ("imagenet_isic", "imagenet_isic_all_parts"),
     "largest connected component kept, SegNet with skips": ("isic", "isic_all_parts"),
@@ -258,8 +261,8 @@ def paper() -> str:
 
 PH2_RUNS = ("scratch_e400", "scratch", "segnet", "segnet_e100", "unet", "imagenet", "otsu", "mean_mask")
 ISIC_RUNS = (
-    "isic_skip", "isic", "isic_joint", "isic_lite2", "imagenet_isic", "joint", "isic_to_ph2", "best", "best_two",
-    "best_e400",
+    "isic_skip", "isic", "isic_joint", "isic_lite2", "imagenet_isic", "joint", "isic_to_ph2",
+    "isic_styles", "isic_to_ph2_styles", "best", "best_two", "best_e400",
 )  # fmt: skip
 
 
