@@ -40,7 +40,7 @@ def score(joint: Path, isic_only: Path, isic: Path, ph2: Path) -> pd.DataFrame:
     roots = {fold: joint / f"fold_{fold}" for fold in FOLDS}
     rows = [row for fold, root in roots.items() for row in score_isic(f"fold {fold}", root, isic)]
     rows += [row for fold, root in roots.items() for row in score_ph2(f"fold {fold}", root, ph2, [fold])]
-    return pd.DataFrame([*rows, *score_ph2("isic", isic_only, ph2, FOLDS)])
+    return pd.DataFrame([*rows, *score_ph2("isic_styles", isic_only, ph2, FOLDS)])
 
 
 def score_isic(name: str, root: Path, isic: Path) -> Iterator[dict[str, str | float]]:
@@ -85,7 +85,7 @@ def hash_pixels(file: Path) -> str:
 
 
 def read_cases(networks: str, subset: str) -> pd.DataFrame:
-    """Return the scores of a subset by network, style and case_id. `networks` is the first word of their names."""
+    """Return the scores of a subset by network, style and case_id. `networks` begins their names."""
     cases = pd.read_csv(SCORES, keep_default_na=False)
     return cases[cases["network"].str.startswith(networks) & (cases["subset"] == subset)]
 
@@ -130,7 +130,7 @@ def list_differences() -> str:
         others = (known[["T1", "T2", "T3"]].sum(axis=1) - own) / 2
         pairs[f"{subset}: own head, ISIC 2018"] = own - known["ISIC 2018"]
         pairs[f"{subset}: own head, other tools"] = own - others
-    for networks, reference in (("fold", "PH2"), ("isic", "ISIC 2018")):
+    for networks, reference in (("fold", "PH2"), ("isic_styles", "ISIC 2018")):
         ph2 = _pivot(networks, "PH2")
         pairs |= {
             f"PH2, networks {networks}: {reference}, {style}": ph2[reference] - ph2[style]
@@ -154,7 +154,7 @@ TABLES = {
     "isic_by_head": partial(tabulate_isic, "validation"),
     "reserved_by_head": partial(tabulate_isic, "test"),
     "ph2_by_head": partial(tabulate_ph2, "fold"),
-    "unseen_by_head": partial(tabulate_ph2, "isic"),
+    "unseen_by_head": partial(tabulate_ph2, "isic_styles"),
 }
 
 

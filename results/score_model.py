@@ -1,13 +1,13 @@
 """Score a model of the benchmark table on PH2, at 192 x 256 and at native size, without and with four flips.
 
     python results/score_model.py NAME ROOT [ROOT ...] [--keep-largest-component] [--threshold T]
-        [--annotation-style STYLE] [--cases CASES] [--folds 0,1] [--target FOLDER]
+        [--annotation-style STYLE] [--cases CASES] [--target FOLDER]
 
 ROOT is the data root of a cross-validation (all or some of fold_0 to fold_4) or of one network that was trained on none
 of the cases in CASES, a data root with PH2. With several ROOTs, the mean of their probabilities is scored: an ensemble.
-The baselines `otsu` and `mean_mask` replace ROOT and need no network. --annotation-style selects an output head, and
---folds the folds to be scored. Writes NAME.csv (without test-time augmentation) and NAME_tta.csv (with four flips) to
-results/cases, or to the folder --target.
+The baselines `otsu` and `mean_mask` replace ROOT and need no network. --annotation-style selects an output head.
+Writes NAME.csv (without test-time augmentation) and NAME_tta.csv (with four flips) to results/cases, or to the folder
+--target.
 """
 
 import argparse
@@ -76,15 +76,15 @@ def predict_fold(root: Path, case_ids: list[str], data: Path, **options: Unpack[
     return {case_id: each.probability for case_id, each in zip(case_ids, found, strict=True)}
 
 
-def predict_root(root: Path, data: Path | None, folds: str, **options: Unpack[MaskOptions]) -> Arrays:
-    """Predict the cases of some folds with one network, or those of each finished fold with its own."""
-    cases = {fold: [case_id for case_id, its in read_folds().items() if its == int(fold)] for fold in folds}
+def predict_root(root: Path, data: Path | None, **options: Unpack[MaskOptions]) -> Arrays:
+    """Predict all cases with one network, or each finished fold of a cross-validation with its own."""
+    folds = read_folds()
     if (root / "06_models").is_dir():
-        return predict_fold(root, [case_id for each in cases.values() for case_id in each], data or root, **options)
+        return predict_fold(root, list(folds), data or root, **options)
     probabilities: dict[str, np.ndarray] = {}
-    for fold, held_out in cases.items():
-        if (folder := root / f"fold_{fold}").is_dir():
-            probabilities |= predict_fold(folder, held_out, data or folder, **options)
+    for folder in sorted(root.glob("fold_[0-9]")):
+        held_out = [case_id for case_id, fold in folds.items() if fold == int(folder.name[-1])]
+        probabilities |= predict_fold(folder, held_out, data or folder, **options)
     return probabilities
 
 
@@ -115,14 +115,14 @@ def score(probabilities: Arrays, data: Path, threshold: float, keep_largest_comp
     return pd.DataFrame(rows).sort_values("case_id")
 
 
-def predict_model(roots: list[str], data: Path | None, folds: str, style: str | None) -> Iterator[tuple[str, Arrays]]:
+def predict_model(roots: list[str], data: Path | None, style: str | None) -> Iterator[tuple[str, Arrays]]:
     """Yield the file ending and the probabilities of each kind of test-time augmentation."""
     if roots[0] in ("otsu", "mean_mask"):
         yield "", predict_baseline(roots[0], data or Path())
         return
     for flips, suffix in SUFFIXES.items():
         options: MaskOptions = {"test_time_augmentation": flips, "annotation_style": style}
-        members = [predict_root(Path(root), data, folds, **options) for root in roots]
+        members = [predict_root(Path(root), data, **options) for root in roots]
         yield suffix, {case_id: np.mean([each[case_id] for each in members], axis=0) for case_id in members[0]}
 
 
@@ -133,13 +133,11 @@ def main() -> None:
     parser.add_argument("--keep-largest-component", action="store_true")
     parser.add_argument("--threshold", type=float, default=0.5)
     parser.add_argument("--annotation-style", help="the output head to use; default: that of the network")
-    parser.add_argument("--folds", default="0,1,2,3,4", help="default: %(default)s")
     parser.add_argument("--cases", type=Path, help="default: the first fold of the first ROOT")
     parser.add_argument("--target", type=Path, default=RESULTS / "cases")
     options = parser.parse_args()
-    folds = options.folds.replace(",", "")
     data = options.cases or next(Path(options.roots[0]).glob("fold_[0-9]"))
-    for suffix, probabilities in predict_model(options.roots, options.cases, folds, options.annotation_style):
+    for suffix, probabilities in predict_model(options.roots, options.cases, options.annotation_style):
         table = score(probabilities, data, options.threshold, options.keep_largest_component)
         table.to_csv(options.target / f"{options.name}{suffix}.csv", index=False, float_format="%.6g")
 
