@@ -63,6 +63,7 @@ MODELS = (
     Model("imagenet", "Lite2 U-Net"),
     Model("imagenet_isic", "Lite2 U-Net, first ISIC 2018"),
     Model("joint", "Lite2 U-Net, joint training"),
+    Model("joint_styles", "Lite0 U-Net, joint training, a head per tool"),
     Model("best", "isic + imagenet + imagenet_isic"),
     Model("best_two", "scratch + joint"),
     Model("best_e400", "scratch_e400 + joint"),
@@ -90,6 +91,7 @@ STEPS = {
     "ensemble of three instead of its best member": ("best", "imagenet_isic"),
     "ensemble of two with 200 epochs instead of its best member": ("best_two", "joint"),
     "ensemble of two with 400 epochs instead of 200": ("best_e400", "best_two"),
+    "Lite0 instead of Lite2, and a head per tool, joint training": ("joint_styles", "joint"),
     "Lite0 instead of Lite2, and a head per tool, without PH2": ("isic_to_ph2_styles", "isic_to_ph2"),
     "SegNet-v2 with PH2 instead of Lite0 U-Net without PH2": ("segnet", "isic_to_ph2_styles"),
     "Lite2 U-Net with PH2, too, instead of Lite0 U-Net without PH2": ("joint", "isic_to_ph2_styles"),
@@ -262,7 +264,7 @@ def paper() -> str:
 
 PH2_RUNS = ("scratch_e400", "scratch", "segnet", "segnet_e100", "unet", "imagenet", "otsu", "mean_mask")
 ISIC_RUNS = (
-    "isic_skip", "isic", "isic_joint", "isic_lite2", "imagenet_isic", "joint", "isic_to_ph2",
+    "isic_skip", "isic", "isic_joint", "isic_lite2", "imagenet_isic", "joint", "joint_styles", "isic_to_ph2",
     "isic_styles", "isic_to_ph2_styles", "best", "best_two", "best_e400",
 )  # fmt: skip
 
