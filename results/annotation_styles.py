@@ -1,7 +1,7 @@
 """Score each output head of networks that learned several annotation styles.
 
     python results/annotation_styles.py score JOINT ISIC_ONLY ISIC PH2    # write results/annotation_styles.csv
-    python results/annotation_styles.py differences                       # print the paired differences of the heads
+    python results/annotation_styles.py differences                       # print means and differences of the heads
     python results/annotation_styles.py                                   # rebuild the tables of the page from it
 
 JOINT is the data root of the cross-validation `joint_styles`, and ISIC_ONLY that of `isic_styles`. ISIC and PH2 have
@@ -121,12 +121,18 @@ def _average(cases: pd.DataFrame) -> pd.DataFrame:
 
 
 def list_differences() -> str:
-    """Return the paired differences of Dice that the page names, in percentage points with their 95% CIs."""
+    """Return the means of Dice that the page names, and the paired differences in percentage points with 95% CIs.
+
+    The own head of an image is that of its tool, or `ISIC 2018` if the tool is unknown.
+    """
     pairs: dict[str, pd.Series] = {}
+    lines = []
     for subset in ("validation", "test"):
-        known = _pivot("fold", subset).loc[["T1", "T2", "T3"]]
-        tools = known.index.get_level_values("tool")
-        own = pd.Series([row[tool] for tool, (_, row) in zip(tools, known.iterrows(), strict=True)], known.index)
+        by_head = _pivot("fold", subset)
+        by_head["own"] = [row[tool or "ISIC 2018"] for (tool, _), row in by_head.iterrows()]
+        lines += [f"{subset}: {head} for all: {100 * by_head[head].mean():.2f}" for head in ("own", "ISIC 2018", "T3")]
+        known = by_head.loc[["T1", "T2", "T3"]]
+        own = known["own"]
         others = (known[["T1", "T2", "T3"]].sum(axis=1) - own) / 2
         pairs[f"{subset}: own head, ISIC 2018"] = own - known["ISIC 2018"]
         pairs[f"{subset}: own head, other tools"] = own - others
@@ -137,7 +143,6 @@ def list_differences() -> str:
             for style in ph2
             if style != reference
         }
-    lines = []
     for name, difference in pairs.items():
         low, high = mean_interval(difference.to_numpy())
         row = {"dice": difference.mean(), "dice_low": low, "dice_high": high}
