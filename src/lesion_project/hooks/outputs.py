@@ -1,7 +1,5 @@
 """Protection of output folders: one run at a time per data root, and no images of patients in git."""
 
-import hashlib
-import tempfile
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
-from lesion_project.datasets.atomic import file_of
+from lesion_project.datasets.atomic import file_of, lock_file_of
 from lesion_segmentation.core.errors import InputError
 
 
@@ -69,12 +67,6 @@ class OutputHooks:
         if self._lock is not None:
             self._lock.release()
         self._lock = None
-
-
-def lock_file_of(root: Path) -> Path:
-    """Return the path of the lock file, which is a temporary file named by a hash of the data root's path."""
-    digest = hashlib.sha256(str(root).encode()).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"lesion-segmentation-{digest}.lock"
 
 
 def _ignore_in_git(folders: set[Path], project: Path) -> None:

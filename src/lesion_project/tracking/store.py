@@ -3,10 +3,14 @@
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+from filelock import FileLock
+
+from lesion_project.datasets.atomic import lock_file_of
 from lesion_project.tracking.pending import without_retries
 from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.core.storage import hide_passwords
@@ -58,7 +62,7 @@ def probe(tracking_uri: str, patience: float = 0.0) -> None:
     deadline, warned = time.monotonic() + patience, False
     while True:
         try:
-            with without_retries():
+            with without_retries(), _opening_alone(tracking_uri):
                 MlflowClient(tracking_uri).search_experiments(max_results=1)
             return
         except Exception as error:  # stores and their drivers raise errors of many kinds
@@ -68,6 +72,19 @@ def probe(tracking_uri: str, patience: float = 0.0) -> None:
             logger.warning("MLflow's store does not answer. This run waits at most %.0f seconds.", patience)
             warned = True
         time.sleep(PAUSE_SECONDS)
+
+
+@contextmanager
+def _opening_alone(tracking_uri: str) -> Iterator[None]:
+    """Keep other processes from opening the same SQLite store. Two that create its tables at once make both fail."""
+    lock = FileLock(lock_file_of(tracking_uri))
+    if tracking_uri.startswith("sqlite:"):
+        with suppress(OSError):  # the lock file of another user
+            lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def ask(tracking_uri: str, request: Callable[[], Answer]) -> Answer:
