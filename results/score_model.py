@@ -4,10 +4,10 @@
         [--annotation-style STYLE] [--cases CASES] [--target FOLDER]
 
 ROOT is the data root of a cross-validation (all or some of fold_0 to fold_4) or of one network that was trained on none
-of the cases in CASES, a data root with PH2. With several ROOTs, the mean of their probabilities is scored: an ensemble.
-The baselines `otsu` and `mean_mask` replace ROOT and need no network. --annotation-style selects an output head.
-Writes NAME.csv (without test-time augmentation) and NAME_tta.csv (with four flips) to results/cases, or to the folder
---target.
+of the cases in CASES, a data root with PH2 at 192 x 256, whose masks are the truth. With several ROOTs, the mean of
+their probabilities is scored: an ensemble. The baselines `otsu` and `mean_mask` replace ROOT and need no network.
+--annotation-style selects an output head. Writes NAME.csv (without test-time augmentation) and NAME_tta.csv (with four
+flips) to results/cases, or to the folder --target.
 """
 
 import argparse
@@ -77,14 +77,14 @@ def predict_fold(root: Path, case_ids: list[str], data: Path, **options: Unpack[
 
 
 def predict_root(root: Path, data: Path | None, **options: Unpack[MaskOptions]) -> Arrays:
-    """Predict all cases with one network, or each finished fold of a cross-validation with its own."""
+    """Predict all cases in `data` with one network, or those of each finished fold with its own network and images."""
     folds = read_folds()
     if (root / "06_models").is_dir():
         return predict_fold(root, list(folds), data or root, **options)
     probabilities: dict[str, np.ndarray] = {}
     for folder in sorted(root.glob("fold_[0-9]")):
         held_out = [case_id for case_id, fold in folds.items() if fold == int(folder.name[-1])]
-        probabilities |= predict_fold(folder, held_out, data or folder, **options)
+        probabilities |= predict_fold(folder, held_out, folder, **options)
     return probabilities
 
 
@@ -133,7 +133,7 @@ def main() -> None:
     parser.add_argument("--keep-largest-component", action="store_true")
     parser.add_argument("--threshold", type=float, default=0.5)
     parser.add_argument("--annotation-style", help="the output head to use; default: that of the network")
-    parser.add_argument("--cases", type=Path, help="default: the first fold of the first ROOT")
+    parser.add_argument("--cases", type=Path, help="needed if ROOT has images of another size; default: its first fold")
     parser.add_argument("--target", type=Path, default=RESULTS / "cases")
     options = parser.parse_args()
     data = options.cases or next(Path(options.roots[0]).glob("fold_[0-9]"))
