@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +19,16 @@ from scipy.ndimage import label
 
 from lesion_project.configuration import ProjectConfigLoader
 from lesion_project.hooks.checks import check_parameters
+from lesion_project.pipelines.training.nodes import _log_expected_time
 from lesion_project.settings import CONFIG_LOADER_ARGS
 from lesion_project.tracking.description import nest
 from lesion_project.tracking.provenance import read_provenance
 from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.data.sources import synthetic
 from lesion_segmentation.images.masks import binarize
+from lesion_segmentation.model.segnet import SegNet
 from lesion_segmentation.paper.split import TEST_CASES
+from lesion_segmentation.training.settings import TrainingSettings
 
 
 def read_tables(project: Path, *names: str) -> list[pd.DataFrame]:
@@ -259,6 +263,24 @@ def test_batch_larger_than_the_training_set_is_refused_before_any_work(run, proj
 
 
 @pytest.mark.long
+@pytest.mark.parametrize(
+    ("minutes", "expected"),
+    [
+        (0.4, "Training on the CPU will take less than a minute"),
+        (12, "Training on the CPU will take about 12 minutes"),
+        (90, "Training on the CPU will take about 1.5 hours. docs/how_to/recipes.md lists faster recipes"),
+    ],
+)
+def test_expected_time_is_logged_once(caplog, monkeypatch, minutes, expected):
+    monkeypatch.setattr("lesion_segmentation.core.hardware.estimate_minutes", lambda *_: minutes)
+    settings, samples = TrainingSettings(device="cpu"), pd.DataFrame({"subset": ["train"]})
+    network = SegNet(width=1 / 16)
+    network.metadata = replace(network.metadata, input_size=(64, 96))
+    with caplog.at_level("INFO"):
+        _log_expected_time(network, settings, samples)
+    assert caplog.messages == [expected]
+
+
 def test_run_without_validation_cases_writes_everything_else(run, project):
     run(params={"split.protocol": "overfit"})
     table, epochs = read_tables(project, "table_ii", "metrics_by_epoch")

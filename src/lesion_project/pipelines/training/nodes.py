@@ -158,8 +158,8 @@ def _log_expected_time(network: Any, settings: TrainingSettings, samples: pd.Dat
     height, width = network.metadata.input_size
     minutes = estimate_minutes(network, height, width, images, hardware.precision)
     shown = f"about {pluralize(round(minutes), 'minute')}" if minutes >= 1 else "less than a minute"
-    logger.info("Training on the CPU will take %s, estimated from a forward pass", shown)
     if minutes > PATIENCE_MINUTES:
-        logger.warning(
-            "Training without a GPU will take about %.1f hours. For two cores, use kedro run --env cpu.", minutes / 60
-        )
+        remedy = "docs/how_to/recipes.md lists faster recipes"
+        logger.warning("Training on the CPU will take about %.1f hours. %s", minutes / 60, remedy)
+    else:
+        logger.info("Training on the CPU will take %s", shown)
