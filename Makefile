@@ -1,4 +1,4 @@
-# Targets create the environment if they need it. CONTRIBUTING.md lists the commands without make.
+# Targets create the environment if they need it.
 PYTHON ?= python3
 BIN := .venv/bin
 export DO_NOT_TRACK := true

@@ -19,8 +19,8 @@ from lesion_segmentation.cli import main
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = {"lesion-segmentation": main, "kedro": KedroCLI(project_path=ROOT)}
-ENVIRONMENTS = {"--env mine", *(f"--env {path.name}" for path in (ROOT / "conf").iterdir())}
-"""The environments in conf, and the one that readers of the pages create."""
+ENVIRONMENTS = {"--env mine", "--env my_recipe", *(f"--env {path.name}" for path in (ROOT / "conf").iterdir())}
+"""The environments in conf, and those that readers of the pages create."""
 TARGETS = {f"make {name}" for name in re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)}
 NODES = {node.name for pipeline in register_pipelines().values() for node in pipeline.nodes}
 OPERATORS = ("&&", "||", "|", ";", "&", ">")

@@ -65,8 +65,9 @@ class TrainingSettings(ParameterModel):
         encoder_weights: Pretrained weights that the encoder is initialized from, or the whole network if it is
             `u2netp`: the name of a file in data/01_raw/pretrained without its suffix (`make weights` downloads them),
             or null for fresh weights.
-        init_from: Network of an earlier training that this one is initialized from: a weights file, or the id of the
-            MLflow run that logged it. Architecture and options must be the same, and its scaling is kept.
+        init_from: Network of an earlier training that this one is initialized from: a weights file, the id of the
+            MLflow run that logged it, or a registered model as models:/<name>@<alias>. Architecture and options must be
+            the same, and its scaling is kept.
         scaling: `raw` feeds 0 to 255, as the paper does; `standardized` uses mean and deviation of the training
             samples; `encoder` those that the encoder weights expect.
         source_rates: How often an epoch shows each image of a source, by source; 1 for sources without a rate. With 3
