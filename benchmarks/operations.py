@@ -42,7 +42,7 @@ def write_images(count: int, folder: Path) -> None:
 @main.command()
 @weights_option
 def throughput(weights: Path) -> None:
-    """Compare the images per second of `predict` with prediction one by one, as in rembg and nnU-Net, on 200 images."""
+    """Compare the images per second of `predict` with prediction one by one on 200 images."""
     with tempfile.TemporaryDirectory() as scratch:
         source = Path(scratch, "in")
         write_images(200, source)

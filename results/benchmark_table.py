@@ -80,7 +80,7 @@ RECIPES = (
     Recipe("paper_pretrained", "Lite2 U-Net", 120),
 )
 STEPS = {
-    "skips and dilated context": ("scratch", "segnet"),
+    "skips, dilated context, soft IoU in the loss": ("scratch", "segnet"),
     "400 epochs instead of 200": ("scratch_e400", "scratch"),
     "Lite2 U-Net initialized from ISIC 2018": ("imagenet_isic", "imagenet"),
     "joint training instead of initialization": ("joint", "imagenet_isic"),

@@ -4,8 +4,8 @@
         [--annotation-style STYLE] [--cases CASES] [--target FOLDER]
 
 ROOT is the data root of a cross-validation (all or some of fold_0 to fold_4) or of one network that was trained on none
-of the cases in CASES, a data root with PH2 at 192 x 256, whose masks are the truth. With several ROOTs, the mean of
-their probabilities is scored: an ensemble. The baselines `otsu` and `mean_mask` replace ROOT and need no network.
+of the cases in CASES. CASES is a data root with PH2 at 192 x 256; its masks are the truth. With several ROOTs, the mean
+of their probabilities is scored: an ensemble. The baselines `otsu` and `mean_mask` replace ROOT and need no network.
 --annotation-style selects an output head. Writes NAME.csv (without test-time augmentation) and NAME_tta.csv (with four
 flips) to results/cases, or to the folder --target.
 """
@@ -133,7 +133,11 @@ def main() -> None:
     parser.add_argument("--keep-largest-component", action="store_true")
     parser.add_argument("--threshold", type=float, default=0.5)
     parser.add_argument("--annotation-style", help="the output head to use; default: that of the network")
-    parser.add_argument("--cases", type=Path, help="needed if ROOT has images of another size; default: its first fold")
+    parser.add_argument(
+        "--cases",
+        type=Path,
+        help="default: the first fold of the first ROOT; required for one network, a baseline or another image size",
+    )
     parser.add_argument("--target", type=Path, default=RESULTS / "cases")
     options = parser.parse_args()
     data = options.cases or next(Path(options.roots[0]).glob("fold_[0-9]"))

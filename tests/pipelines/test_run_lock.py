@@ -12,7 +12,7 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 from kedro.runner import ParallelRunner
 
-from lesion_project.datasets.atomic import lock_file_of
+from lesion_segmentation.core.atomic_files import lock_file_of
 from lesion_segmentation.core.errors import InputError
 
 SHORT = "image_size.height=64,image_size.width=96,training.width=0.0625,training.batch_size=4,training.epochs=1"
@@ -36,7 +36,7 @@ def test_second_run_in_a_data_root_is_refused_before_any_work(run, project):
 @pytest.mark.parametrize("roots", [("one", "one"), ("one", "two")])
 def test_simultaneous_runs_do_not_mix_their_files(project, roots):
     for _ in range(DOUBLES):
-        (project / "mlflow.db").unlink()  # both runs find no store
+        (project / "mlflow.db").unlink()  # the runs have to create a store
         processes = [
             subprocess.Popen(
                 [sys.executable, "-m", "kedro", "run", "--env", "demo", "--pipelines", "data_processing,augmentation",

@@ -101,6 +101,20 @@ def test_mean_mask_averages_only_the_training_cases():
     assert score_model.mean_mask(masks, ["a", "b"]).mean() == 0.5
 
 
+def test_score_model_predicts_each_fold_with_its_own_network_and_images(tmp_path, monkeypatch):
+    for fold in ("fold_0", "fold_2"):
+        (tmp_path / "run" / fold).mkdir(parents=True)
+    monkeypatch.setattr(score_model, "read_folds", lambda: {"a": 0, "b": 2, "c": 2, "d": 1})
+    monkeypatch.setattr(score_model, "predict_fold", lambda root, cases, data: dict.fromkeys(cases, (root, data)))
+    first, third = tmp_path / "run" / "fold_0", tmp_path / "run" / "fold_2"
+    found = score_model.predict_root(tmp_path / "run", tmp_path / "cases")
+    assert found == {"a": (first, first), "b": (third, third), "c": (third, third)}
+    (tmp_path / "run" / "06_models").mkdir()
+    assert set(score_model.predict_root(tmp_path / "run", tmp_path / "cases").values()) == {
+        (tmp_path / "run", tmp_path / "cases")
+    }
+
+
 def test_score_model_refuses_networks_trained_on_scored_cases(finished, monkeypatch):
     root = finished / "data" / "demo"
     split = pd.read_csv(root / "05_model_input" / "split.csv").set_index("case_id")["subset"]

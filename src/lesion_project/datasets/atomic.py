@@ -4,11 +4,9 @@ If a save fails, the existing file is unchanged.
 """
 
 import base64
-import hashlib
 import inspect
 import pickle
 import re
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -55,12 +53,6 @@ def file_of(catalog: DataCatalog, name: str) -> Path | None:
     """Return the path of a dataset's file, or None if the dataset is not stored in a file."""
     filepath = getattr(catalog.get(name), "_filepath", None)
     return Path(str(filepath)) if filepath else None
-
-
-def lock_file_of(place: Path | str) -> Path:
-    """Return the path of the lock file of a data root or store, a temporary file named by a hash of its path or URI."""
-    digest = hashlib.sha256(str(place).encode()).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"lesion-segmentation-{digest}.lock"
 
 
 class RecordedArguments:

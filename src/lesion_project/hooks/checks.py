@@ -81,7 +81,7 @@ class InputHooks:
         if missing:
             raise InputError(
                 f"PH2 is missing: {', '.join(missing)} not found in data/01_raw/ph2.\n"
-                "Import it with: make ph2 FROM=<folder or zip of PH2> (the README says where to get PH2),\n"
+                "Import it with: make ph2 FROM=<folder or zip of PH2> (docs/tutorials/ph2.md says where to get PH2),\n"
                 "or run on synthetic cases: kedro run --env demo"
             )
         _require_inputs(pipeline, catalog, run_params)

@@ -10,7 +10,8 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
-from lesion_project.datasets.atomic import file_of, lock_file_of
+from lesion_project.datasets.atomic import file_of
+from lesion_segmentation.core.atomic_files import lock_file_of
 from lesion_segmentation.core.errors import InputError
 
 

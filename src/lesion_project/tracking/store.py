@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 from filelock import FileLock
 
-from lesion_project.datasets.atomic import lock_file_of
 from lesion_project.tracking.pending import without_retries
+from lesion_segmentation.core.atomic_files import lock_file_of
 from lesion_segmentation.core.errors import InputError
 from lesion_segmentation.core.storage import hide_passwords
 
@@ -76,11 +76,14 @@ def probe(tracking_uri: str, patience: float = 0.0) -> None:
 
 @contextmanager
 def _opening_alone(tracking_uri: str) -> Iterator[None]:
-    """Keep other processes from opening the same SQLite store. Two that create its tables at once make both fail."""
+    """Let one run at a time open a SQLite store. Two that create its tables at once make each other fail.
+
+    If another user owns the lock file, or a stopped process holds the lock, the store is opened without it.
+    """
     lock = FileLock(lock_file_of(tracking_uri))
     if tracking_uri.startswith("sqlite:"):
-        with suppress(OSError):  # the lock file of another user
-            lock.acquire()
+        with suppress(OSError):
+            lock.acquire(timeout=PATIENCE_AT_END)
     try:
         yield
     finally:

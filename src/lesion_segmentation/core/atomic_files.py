@@ -1,11 +1,13 @@
 """Atomic file writes, and small helpers for paths, processes and memory."""
 
 import errno
+import hashlib
 import itertools
 import os
 import re
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -68,6 +70,12 @@ def expand_home(path: object) -> Path:
         return Path(str(path)).expanduser()
     except RuntimeError as error:
         raise InputError(f"{path}: there is no such user. Write the path without ~.") from error
+
+
+def lock_file_of(place: Path | str) -> Path:
+    """Return the path of the lock file of a data root or store, a temporary file named by a hash of its path or URI."""
+    digest = hashlib.sha256(str(place).encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"lesion-segmentation-{digest}.lock"
 
 
 def existing_parent(path: Path) -> Path:

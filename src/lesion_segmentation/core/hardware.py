@@ -48,8 +48,9 @@ def choose_hardware(device: str = "auto", precision: str = "auto") -> Hardware:
 def estimate_minutes(network: nn.Module, height: int, width: int, images: int, precision: str) -> float:
     """Estimate the minutes that training on `images` images of this size takes on the CPU.
 
-    The forward and backward pass of a few images is timed. An estimate by the number of multiplications, or from the
-    forward pass alone, would be too rough, since architectures use a processor to different degrees.
+    The forward and backward pass of a few images is timed; augmentation, updates and validation are not. An estimate by
+    the number of multiplications, or from the forward pass alone, would be too rough, since architectures use a
+    processor to different degrees.
     """
     copied = copy.deepcopy(network).train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     pixels = torch.zeros(_TIMED_IMAGES, 3, height, width).contiguous(memory_format=torch.channels_last)

@@ -149,17 +149,20 @@ def _flip_logits(
 
 
 def _log_expected_time(network: Any, settings: TrainingSettings, samples: pd.DataFrame) -> None:
-    from lesion_segmentation.core.hardware import choose_hardware, estimate_minutes
+    from lesion_segmentation.core.hardware import choose_hardware, estimate_minutes, keep_freed_memory, use_threads
 
     hardware = choose_hardware(settings.device, settings.precision)
     if hardware.device != "cpu":
         return
+    keep_freed_memory()
+    use_threads(settings.threads)
     images = int((samples["subset"] == "train").sum()) * settings.epochs
     height, width = network.metadata.input_size
     minutes = estimate_minutes(network, height, width, images, hardware.precision)
-    shown = f"about {pluralize(round(minutes), 'minute')}" if minutes >= 1 else "less than a minute"
+    shown = f"about {minutes / 60:.1f} hours" if minutes >= 90 else f"about {pluralize(round(minutes), 'minute')}"
+    message = f"Training on the CPU will take {shown if minutes >= 1 else 'less than a minute'}"
     if minutes > PATIENCE_MINUTES:
-        remedy = "docs/how_to/recipes.md lists faster recipes"
-        logger.warning("Training on the CPU will take about %.1f hours. %s", minutes / 60, remedy)
+        remedy = "A smaller width, fewer epochs or another recipe of docs/how_to/recipes.md takes less time."
+        logger.warning("%s. %s", message, remedy)
     else:
-        logger.info("Training on the CPU will take %s", shown)
+        logger.info(message)

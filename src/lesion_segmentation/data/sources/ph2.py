@@ -18,7 +18,7 @@ from lesion_segmentation.images.read import open_image, pixel_hash, to_mask, to_
 
 _OFFICIAL_IMAGE, _OFFICIAL_MASK = re.compile(r"(IMD\d{3})\.bmp", re.I), re.compile(r"(IMD\d{3})_lesion\.bmp", re.I)
 _KAGGLE_IMAGE, _KAGGLE_MASK = re.compile(r"X_img_(\d+)\.bmp", re.I), re.compile(r"Y_img_(\d+)\.bmp", re.I)
-_REMEDY = 'Nothing was written. Get an original copy of PH2 (docs/tutorials/ph2.md) and call make ph2 FROM=... again.'
+_REMEDY = "Nothing was written. Get an original copy of PH2 (docs/tutorials/ph2.md) and call make ph2 FROM=... again."
 
 Files = dict[str, Path]
 """The files by case_id."""

@@ -1,4 +1,4 @@
-"""Measure how often the 95% CI of a mean Dice contains the true mean: `python results/coverage.py`.
+"""Measure how often the 95% CI of a mean Dice contains the true mean: `python results/interval_coverage.py`.
 
 The 200 Dice values of a model are taken as the population. From each, 1,000 sets of cases are sampled, and the CI of
 each set is computed from 999 bootstrap resamples. Writes measurements/coverage.csv.
