@@ -85,6 +85,7 @@ STEPS = {
     "Lite2 U-Net initialized from ISIC 2018": ("imagenet_isic", "imagenet"),
     "joint training instead of initialization": ("joint", "imagenet_isic"),
     "ensemble instead of its best member": ("best_e400", "joint"),
+    "Lite2 U-Net, joint training with ISIC 2018": ("joint", "imagenet"),
     "SegNet with skips initialized from ISIC 2018": ("isic", "scratch"),
     "SegNet with skips, joint training with ISIC 2018": ("isic_joint", "scratch"),
     "Lite2 U-Net instead of SegNet with skips": ("imagenet", "scratch"),
@@ -102,6 +103,14 @@ STEPS = {
 }
 SHOWN_STEPS = 5
 """Number of steps, from the first one, that the page shows."""
+SIZES = {
+    "lite2_e25_all_256": "Lite2 U-Net, 256 x 320",
+    "lite2_e25_all_384": "Lite2 U-Net, 384 x 512",
+    "skip_e200_iou_256": "SegNet with skips, 256 x 320",
+    "segnet_e200_iou_96": "SegNet-v2, 96 x 128, also soft IoU in the loss",
+    "segnet_e400_iou_96": "SegNet-v2, 96 x 128, 400 epochs instead of 200",
+}
+"""Experiments with images of another size than 192 x 256."""
 RECIPE_PAIRS = {
     "width 1.0 instead of 0.25, SegNet with skips": ("paper_width_1", "paper_cpu"),
     "width 1.0 and 100 epochs instead of width 0.25 and 200, SegNet-v2": ("base_w100_e100_s0", "segnet_cpu"),
@@ -251,6 +260,16 @@ def steps() -> str:
     return "\n".join(lines)
 
 
+def sizes() -> str:
+    """Return the paired differences in Dice of experiments with images of another size, on folds 0 and 1."""
+    table = read_summary("differences").query("kind == 'experiment'").set_index("model")
+    lines = ["| network and size | Dice |", "|---|---|"]
+    lines += [
+        f"| {title} | {marked_tables.format_difference(table.loc[name], 'dice')} |" for name, title in SIZES.items()
+    ]
+    return "\n".join(lines)
+
+
 def paper() -> str:
     """Return the scores of each recipe on the paper's 50 test cases."""
     table = read_summary("models")
@@ -288,6 +307,7 @@ def _list_commands(names: Iterable[str], *markers: str) -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "models": models,
     "steps": steps,
+    "sizes": sizes,
     "hardest": describe_hardest,
     "paper": paper,
     "protocols": list_protocols,
