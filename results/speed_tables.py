@@ -8,7 +8,7 @@ import pandas as pd
 
 MEASUREMENTS = Path(__file__).parent / "measurements"
 DOCUMENT = MEASUREMENTS.parents[1] / "docs" / "results" / "speed.md"
-MACHINES = {"NVIDIA H200": "H200", "AMD EPYC": "EPYC", "Intel Xeon": "Xeon"}
+MACHINES = {"NVIDIA H200": "H200", "AVX2 only": "EPYC with AVX2", "AMD EPYC": "EPYC", "Intel Xeon": "Xeon"}
 """Names in the tables of the machines that the page describes, by a part of the column `processor`."""
 RECIPES = ("base", "accurate", "cpu", "pretrained")
 NETWORKS = (
