@@ -184,7 +184,9 @@ def test_checkpoint_of_version_4_resumes(tmp_path):
     assert list(history["epoch"]) == [1, 2]
     expected = load_network(Path(__file__).parents[1] / "model" / "version_4.safetensors")
     pixels = np.stack(list(images.values()))
-    assert np.allclose(*(predict(each, pixels, precision="32-true") for each in (network, expected)), atol=1e-4)
+    # Processors round differently, which changes probabilities by up to 0.0002. Without the moments of the optimizer,
+    # they would change by 0.0006, without the second epoch by 0.01.
+    assert np.allclose(*(predict(each, pixels, precision="32-true") for each in (network, expected)), atol=3e-4)
 
 
 def test_full_disk_leaves_the_former_checkpoint(data, mount_disk):
