@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 PATIENCE_SECONDS = 600.0
 """Time that a trial waits for the store, since the other trials of the search are running meanwhile."""
 PATIENCE_AT_END = 60.0
-"""Time that a single run and the parent of trials wait for the store at their end."""
+"""Time that a single run and the parent of trials wait for the store at their end, and every run for its lock."""
 PAUSE_SECONDS = 3.0
 ATTEMPTS = 3
 """Attempts for one request while the store is unreliable."""
