@@ -284,6 +284,28 @@ def test_expected_time_is_logged_once(caplog, monkeypatch, minutes, expected):
     assert caplog.messages == [expected]
 
 
+def test_expected_time_counts_the_images_of_each_source_and_size(monkeypatch):
+    counts = []
+    monkeypatch.setattr(
+        "lesion_segmentation.core.hardware.estimate_minutes", lambda *given: counts.append(given[3]) or 1.0
+    )
+    samples = pd.DataFrame({"subset": ["train"] * 12 + ["test"], "source": ["PH2"] * 4 + ["ISIC 2018"] * 8 + ["PH2"]})
+    network = SegNet(width=1 / 16)
+    network.metadata = replace(network.metadata, input_size=(64, 96))
+    changes = {"epochs": 10, "source_rates": {"PH2": 3, "ISIC 2018": 0.25}}
+    for fraction in (0, 0.8):
+        settings = TrainingSettings(device="cpu", half_size_fraction=fraction, **changes)
+        _log_expected_time(network, settings, samples)
+    assert counts == [14 * 10, 14 * 2 + 14 * 8 / 4]
+
+
+def test_half_size_that_the_network_cannot_take_is_refused_before_any_work(run, project):
+    small = {"training.architecture": "segnet", "image_size.height": 48, "image_size.width": 64}
+    with pytest.raises(InputError, match=r"SegNet-v2 .* cannot take images of 24 x 32: input is .* at least 32"):
+        run(params=small | {"training.half_size_fraction": 0.5})
+    assert not (project / "data").exists()
+
+
 @pytest.mark.long
 def test_run_without_validation_cases_writes_everything_else(run, project):
     run(params={"split.protocol": "overfit"})

@@ -26,6 +26,20 @@ from lesion_segmentation.training.optimization import (
     iou_loss,
 )
 from lesion_segmentation.training.settings import TrainingSettings
+from lesion_segmentation.training.trainer import halve
+
+
+def test_half_images_are_means_of_two_by_two_pixels_and_half_masks_their_majority():
+    pixels = torch.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5).float()
+    masks = (torch.rand(2, 1, 4, 5, generator=torch.Generator().manual_seed(0)) > 0.5).float()
+    half, half_masks = halve(pixels, masks)
+    _, means = halve(pixels, masks, soft=True)
+    assert half.shape == (2, 3, 2, 3)
+    for row, column in np.ndindex(2, 3):
+        block = np.s_[..., 2 * row : 2 * row + 2, 2 * column : 2 * column + 2]  # one column wide at the border
+        torch.testing.assert_close(half[..., row, column], pixels[block].mean((-2, -1)))
+        torch.testing.assert_close(means[..., row, column], masks[block].mean((-2, -1)))
+    assert torch.equal(half_masks, (means >= 0.5).float())
 
 
 @pytest.fixture

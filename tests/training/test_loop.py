@@ -101,6 +101,24 @@ def test_every_epoch_has_its_own_order_and_augmentation(data, monkeypatch):
     assert not torch.equal(first_parameters["theta"], second_parameters["theta"])
 
 
+@pytest.mark.parametrize(("fraction", "epochs", "half"), [(0, 2, 0), (0.6, 4, 2), (0.9, 1, 0)])
+def test_first_epochs_are_trained_on_half_the_size(data, monkeypatch, fraction, epochs, half):
+    sizes = []
+    step = Trainer.step
+
+    def record(self, pixels, masks, *others):
+        sizes.append((pixels.shape[2:], masks.shape[2:]))
+        return step(self, pixels, masks, *others)
+
+    monkeypatch.setattr(Trainer, "step", record)
+    network, history = fit(data, TrainingSettings(**QUICK | {"epochs": epochs}, half_size_fraction=fraction))
+    height, width = network.metadata.input_size
+    steps = len(sizes) // epochs
+    expected = [(height // 2, width // 2)] * half * steps + [(height, width)] * (epochs - half) * steps
+    assert sizes == [(size, size) for size in expected]
+    assert history["validation_dice"].notna().all()
+
+
 def test_number_of_threads_applies_to_one_training_only(data):
     before = torch.get_num_threads()
     fit(data, TrainingSettings(**QUICK, threads=before + 1))

@@ -226,6 +226,8 @@ def _check_network(settings: TrainingSettings, image_size: ImageSize, catalog: D
     with torch.device("meta"):  # allocates no weights
         network = build_network(NetworkMetadata(settings.architecture, settings.network_options))
     require_heads(network, image_size.height, image_size.width)
+    if settings.half_size_epochs:
+        require_heads(network, (image_size.height + 1) // 2, (image_size.width + 1) // 2)
     if settings.encoder_learning_rate is not None and not hasattr(network, "encoder"):
         raise InputError(
             f"training.encoder_learning_rate is set, but {settings.architecture} has no encoder. Use null."

@@ -73,6 +73,8 @@ class TrainingSettings(ParameterModel):
         source_rates: How often an epoch shows each image of a source, by source; 1 for sources without a rate. With 3
             each image is seen three times, with 0.25 a quarter of the images is sampled anew in each epoch.
         epochs: Number of epochs. The schedule is fixed, and the averaged weights of its end are kept.
+        half_size_fraction: Fraction of the epochs, rounded down, that are trained on images of half height and width,
+            each of which takes about a quarter of the time. They come first.
         batch_size: Number of images per update.
         seed: Seed of the initialization, the order of the images and the online augmentation.
         loss: `bce`, or its sum with 1 - soft Dice (`bce_dice`) or 1 - soft IoU (`bce_iou`).
@@ -105,6 +107,7 @@ class TrainingSettings(ParameterModel):
     scaling: Literal["raw", "standardized", "encoder"] = "standardized"
     source_rates: dict[str, Annotated[float, Field(gt=0, le=1000)]] = Field(default_factory=dict)
     epochs: int = Field(100, ge=1, le=100_000)
+    half_size_fraction: float = Field(0, ge=0, lt=1)
     batch_size: int = Field(10, ge=1, le=100_000)
     seed: Seed = 0
     loss: Literal["bce", "bce_dice", "bce_iou"] = "bce_dice"
@@ -141,6 +144,11 @@ class TrainingSettings(ParameterModel):
         if self.init_from is not None and self.encoder_weights is not None:
             raise ValueError("training.init_from and training.encoder_weights are both set. Set only one of them.")
         return self
+
+    @property
+    def half_size_epochs(self) -> int:
+        """Number of the first epochs that are trained on images of half height and width."""
+        return int(self.half_size_fraction * self.epochs)
 
     @property
     def network_options(self) -> dict[str, Any]:

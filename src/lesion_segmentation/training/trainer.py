@@ -7,6 +7,7 @@ from typing import Any
 import lightning
 import torch
 from torch import Generator, Tensor, nn
+from torch.nn import functional as F
 
 from lesion_segmentation.core.errors import RecipeError, pluralize
 from lesion_segmentation.core.tensor_files import find_mismatches
@@ -110,6 +111,7 @@ class Trainer:
         start = time.perf_counter()
         learning_rate = self.optimizer.param_groups[0]["lr"]
         order, augmentation = self.sample_epoch(epoch, train)
+        soft = train.masks.is_floating_point()
         metrics = EpochMetrics()
         finite: list[Tensor] = []
         self.network.train()
@@ -117,8 +119,9 @@ class Trainer:
             chosen = slice(first, first + self.settings.batch_size)
             pixels, masks = train.batch(order[chosen])
             annotation_styles = train.annotation_styles[order[chosen]]
+            if epoch <= self.settings.half_size_epochs:
+                pixels, masks = halve(pixels, masks, soft)
             if augmentation is not None:
-                soft = train.masks.is_floating_point()
                 pixels, masks = apply_augmentation(pixels, masks, select_rows(augmentation, chosen), soft)
             finite.append(self.step(pixels, masks, metrics, annotation_styles))
         self._require_finite(torch.stack(finite), epoch, learning_rate, order, sample_ids)
@@ -208,6 +211,15 @@ class Trainer:
             f"The loss is no longer finite in epoch {epoch} (learning rate {learning_rate:.2g}), first on the batch of "
             f"{batch}; {checkpoint}. Lower training.learning_rate."
         )
+
+
+def halve(pixels: Tensor, masks: Tensor, soft: bool = False) -> tuple[Tensor, Tensor]:
+    """Average pixels (N, 3, H, W) and masks (N, 1, H, W) over 2 x 2, to sizes ceil(H / 2), ceil(W / 2).
+
+    With `soft`, masks have values from 0 to 1; otherwise they are 0 or 1, and so are those that are returned.
+    """
+    pixels, masks = (F.avg_pool2d(tensor, 2, ceil_mode=True) for tensor in (pixels, masks))
+    return pixels, masks if soft else (masks >= 0.5).to(masks.dtype)
 
 
 def _select_heads(logits: Tensor, annotation_styles: Tensor | None) -> Tensor:

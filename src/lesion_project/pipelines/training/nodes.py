@@ -150,15 +150,19 @@ def _flip_logits(
 
 def _log_expected_time(network: Any, settings: TrainingSettings, samples: pd.DataFrame) -> None:
     from lesion_segmentation.core.hardware import choose_hardware, estimate_minutes, keep_freed_memory, use_threads
+    from lesion_segmentation.training.samples import count_samples_per_epoch
 
     hardware = choose_hardware(settings.device, settings.precision)
     if hardware.device != "cpu":
         return
     keep_freed_memory()
     use_threads(settings.threads)
-    images = int((samples["subset"] == "train").sum()) * settings.epochs
+    train = samples[samples["subset"] == "train"]
+    sources = train["source"].tolist() if "source" in train else [""] * len(train)
+    images = sum(count_samples_per_epoch(sources, settings.source_rates).values())
+    epochs = settings.epochs - 0.75 * settings.half_size_epochs  # an image of half height and width takes a quarter
     height, width = network.metadata.input_size
-    minutes = estimate_minutes(network, height, width, images, hardware.precision)
+    minutes = estimate_minutes(network, height, width, round(images * epochs), hardware.precision)
     shown = f"about {minutes / 60:.1f} hours" if minutes >= 90 else f"about {pluralize(round(minutes), 'minute')}"
     message = f"Training on the CPU will take {shown if minutes >= 1 else 'less than a minute'}"
     if minutes > PATIENCE_MINUTES:
