@@ -1,5 +1,6 @@
 """Table of docs/results/models.md with published scores and their protocols, which benchmark_table.py rebuilds."""
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -14,11 +15,19 @@ STEPS = "four flips, largest connected component; means over images"
 def list_protocols() -> str:
     """Return the rows of protocols.csv below those of this project, for each set of images."""
     rows = pd.concat([pd.DataFrame(_score_own()), pd.read_csv(RESULTS / "protocols.csv")])
-    lines = ["| images | network | protocol | Dice | IoU | thresholded Jaccard |", "|---|---|---|---|---|---|"]
+    titles = ("images", "network", "source", "protocol", "Dice", "IoU", "thresholded Jaccard")
+    lines = [f"| {' | '.join(titles)} |", f"|{'---|' * len(titles)}"]
     for row in rows.sort_values("data", kind="stable").to_dict("records"):
         cells = ["" if pd.isna(row[score]) else f"{row[score]:.1f}" for score in SCORES]
-        lines.append(f"| {row['data']} | {row['network']} | {row['protocol']} | {' | '.join(cells)} |")
+        texts = (row["data"], row["network"], _link(row["source"]), row["protocol"])
+        lines.append(f"| {' | '.join([*texts, *cells])} |")
     return "\n".join(lines)
+
+
+def _link(source: str) -> str:
+    """Link the arXiv number or DOI of a source."""
+    source = re.sub(r"arXiv:([\d.]+)", r"[arXiv:\1](https://arxiv.org/abs/\1)", source)
+    return re.sub(r"doi:([\w./]+)", r"[doi:\1](https://doi.org/\1)", source)
 
 
 def _score_own() -> list[dict[str, object]]:
@@ -30,18 +39,21 @@ def _score_own() -> list[dict[str, object]]:
         {
             "data": "ISIC 2018",
             "network": "the released network",
+            "source": "this project",
             "protocol": f"300 training images reserved for release tests, copies of 256 x 256; {STEPS}",
             **{score: 100 * reserved[score].mean() for score in SCORES},
         },
         {
             "data": "PH2, not in training",
             "network": "`isic_to_ph2`",
+            "source": "this project",
             "protocol": f"trained on ISIC 2018, last epoch; all 200 cases, 192 x 256; {STEPS}",
             **{score: 100 * unseen[score].mean() for score in SCORES[:2]},
         },
         {
             "data": "PH2, not in training",
             "network": "`isic_to_ph2_styles`",
+            "source": "this project",
             "protocol": "trained on ISIC 2018, last epoch; 120 cases, 192 x 256; output head of an annotation tool, "
             f"chosen on the other 80 cases; {STEPS}",
             **{score: 100 * held_out[score].mean() for score in SCORES[:2]},
