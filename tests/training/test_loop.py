@@ -193,16 +193,18 @@ def test_fit_detects_divergence_in_the_last_update(data, monkeypatch):
         fit(data, TrainingSettings(**QUICK))
 
 
-@pytest.mark.parametrize(("threads", "seconds", "warned"), [
-    (2, (10, 9, 12, 40, 50), [4]), (2, (10, 9, 18, 20), []), (1, (10, 9, 40), []), (2, (40, 9, 9), []), (2, (1, 4), []),
+@pytest.mark.parametrize(("threads", "half", "seconds", "warned"), [
+    (2, 0, (10, 9, 12, 40, 50), [4]), (2, 0, (10, 9, 18, 20), []), (1, 0, (10, 9, 40), []), (2, 0, (40, 9, 9), []),
+    (2, 0, (1, 4), []), (2, 0.5, (2, 2, 9, 9), []), (2, 0.5, (2, 2, 9, 40), [4]),
 ])  # fmt: skip
-def test_epoch_that_a_busy_processor_delays_is_reported_once(data, monkeypatch, caplog, threads, seconds, warned):
+def test_epoch_that_a_busy_processor_delays_is_reported_once(data, monkeypatch, caplog, threads, half, seconds, warned):
     def run(self, epoch, *_):
         return {"epoch": epoch, "train_dice": 0.5, "seconds": seconds[epoch - 1]}
 
     monkeypatch.setattr(Trainer, "run_epoch", run)
     try:
-        fit(data, TrainingSettings(**QUICK | {"epochs": len(seconds), "threads": threads}))
+        changes = {"epochs": len(seconds), "threads": threads, "half_size_fraction": half}
+        fit(data, TrainingSettings(**QUICK | changes))
     finally:
         use_threads(None)
     sentences = [record.getMessage() for record in caplog.records if "training.threads=1" in record.getMessage()]

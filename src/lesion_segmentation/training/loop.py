@@ -80,14 +80,16 @@ def fit(
     history = _resume(trainer, checkpoint_file if settings.resume else None, configuration, callbacks)
     counts = f"{len(train)} training and {pluralize(len(validation), 'validation sample')}"
     logger.info("Training on %s in %s: %s", *hardware, counts)
-    resumed, warned = len(history), hardware.device != "cpu"
+    start, warned = len(history), hardware.device != "cpu"  # the first epoch of this process, or of this image size
     for epoch in _epochs(history, settings.epochs):
         with explain_out_of_memory(settings.batch_size, "training.batch_size"):
             history.append(trainer.run_epoch(epoch, train, validation, subsets["train"]))
         if checkpoint_file is not None and (epoch == settings.epochs or checkpoint_file.is_due()):
             checkpoint_file.write(Checkpoint(*trainer.state(), history, configuration, callbacks.run_id))
         callbacks.on_epoch(history[-1])
-        warned = warned or _warn_if_processor_is_busy(history[resumed:])
+        if epoch == settings.half_size_epochs + 1:
+            start = epoch - 1
+        warned = warned or _warn_if_processor_is_busy(history[start:])
     network = trainer.averaged.network.cpu()
     trainer.require_finite_weights()
     return network, pd.DataFrame(history)
