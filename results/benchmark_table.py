@@ -56,6 +56,7 @@ MODELS = (
     Model("unet_plus_plus", "U-Net++"),
     Model("segnet_e100", "SegNet-v2, width 0.25, 100 epochs"),
     Model("segnet", "SegNet-v2, width 0.25, 200 epochs"),
+    Model("segnet_v2", "SegNet-v2, width 0.25, 160 epochs, most at half size"),
     Model("scratch", "SegNet with skips, 200 epochs"),
     Model("scratch_e400", "SegNet with skips, 400 epochs"),
     Model("isic", "SegNet with skips, first ISIC 2018"),
@@ -81,6 +82,8 @@ RECIPES = (
 )
 STEPS = {
     "skips, dilated context, soft IoU in the loss": ("scratch", "segnet"),
+    "most epochs on images of half the size, soft IoU in the loss": ("segnet_v2", "segnet"),
+    "skips, dilated context, no images of half the size": ("scratch", "segnet_v2"),
     "400 epochs instead of 200": ("scratch_e400", "scratch"),
     "Lite2 U-Net initialized from ISIC 2018": ("imagenet_isic", "imagenet"),
     "joint training instead of initialization": ("joint", "imagenet_isic"),
@@ -101,7 +104,7 @@ STEPS = {
     "largest connected component kept, SegNet with skips": ("isic", "isic_all_parts"),
     "largest connected component kept, without PH2": ("isic_to_ph2", "isic_to_ph2_all_parts"),
 }
-SHOWN_STEPS = 5
+SHOWN_STEPS = 7
 """Number of steps, from the first one, that the page shows."""
 SIZES = {
     "lite2_e25_all_256": "Lite2 U-Net, 256 x 320",
@@ -109,6 +112,8 @@ SIZES = {
     "skip_e200_iou_256": "SegNet with skips, 256 x 320",
     "segnet_e200_iou_96": "SegNet-v2, 96 x 128, also soft IoU in the loss",
     "segnet_e400_iou_96": "SegNet-v2, 96 x 128, 400 epochs instead of 200",
+    "segnet_grow_e40": "SegNet-v2, 96 x 128, then 40 epochs of 192 x 256, instead of 96 x 128 alone",
+    "segnet_half_e160": "SegNet-v2, 120 epochs of 96 x 128, then 40 of 192 x 256, also soft IoU in the loss",
 }
 """Experiments with images of another size than 192 x 256."""
 RECIPE_PAIRS = {
@@ -281,7 +286,7 @@ def paper() -> str:
     return "\n".join(lines)
 
 
-PH2_RUNS = ("scratch_e400", "scratch", "segnet", "segnet_e100", "unet", "imagenet", "otsu", "mean_mask")
+PH2_RUNS = ("scratch_e400", "scratch", "segnet_v2", "segnet", "segnet_e100", "unet", "imagenet", "otsu", "mean_mask")
 ISIC_RUNS = (
     "isic_skip", "isic", "isic_joint", "isic_lite2", "imagenet_isic", "joint", "joint_styles", "isic_to_ph2",
     "isic_styles", "isic_to_ph2_styles", "best", "best_two", "best_e400",

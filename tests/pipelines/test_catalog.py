@@ -225,7 +225,7 @@ def test_every_environment_overrides_base_and_begins_with_its_purpose(env):
 
 def test_parameters_that_an_environment_does_not_set_come_from_base():
     training = config("cpu", training={"epochs": 3})["parameters"]["training"]
-    assert (training["epochs"], training["width"], training["loss"]) == (3, 0.25, "bce_dice")
+    assert (training["epochs"], training["width"], training["optimizer"]) == (3, 0.25, "adamw")
 
 
 def test_accurate_with_200_epochs_is_the_published_model_scratch():

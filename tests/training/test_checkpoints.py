@@ -37,6 +37,7 @@ RECIPES = [
     {"optimizer": "sgd", "schedule": "inverse_time", "loss": "bce", "ema_decay": 0},
     {"loss": "bce_dice", "unpooling": "nearest"},
     {"encoder_learning_rate": 0.0005},
+    {"half_size_fraction": 0.5},
 ]
 KILLS = int(os.environ.get("KILLS", "3"))
 

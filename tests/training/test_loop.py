@@ -41,8 +41,9 @@ def test_callbacks_get_the_rows_of_the_history(data):
     assert set(history.columns) == expected | {"epoch", "learning_rate", "seconds"}
 
 
-def test_validation_columns_are_scores_of_the_returned_network(data):
-    network, history = fit(data, TrainingSettings(**QUICK))
+@pytest.mark.parametrize("fraction", [0, 0.5])
+def test_validation_columns_are_scores_of_the_returned_network(data, fraction):
+    network, history = fit(data, TrainingSettings(**QUICK, half_size_fraction=fraction))
     ids = data.select("validation").sample_ids
     probabilities = predict(network, np.stack([data.images[case_id] for case_id in ids]), precision="32-true")
     correct = [(p > 0.5) == data.masks[case_id].astype(bool) for p, case_id in zip(probabilities, ids, strict=True)]
@@ -101,8 +102,25 @@ def test_every_epoch_has_its_own_order_and_augmentation(data, monkeypatch):
     assert not torch.equal(first_parameters["theta"], second_parameters["theta"])
 
 
+@pytest.mark.parametrize("augmented", [True, False])
+def test_means_of_several_annotators_stay_means_at_half_size(data, monkeypatch, augmented):
+    seen = set()
+    step = Trainer.step
+
+    def record(self, pixels, masks, *others):
+        seen.update(masks.unique().tolist())
+        return step(self, pixels, masks, *others)
+
+    monkeypatch.setattr(Trainer, "step", record)
+    soft = {case_id: mask.astype(np.float32) * 0.6 + 0.2 for case_id, mask in data.masks.items()}
+    augmentation = OnlineAugmentationSettings(enabled=augmented)
+    settings = TrainingSettings(**QUICK, half_size_fraction=0.5, online_augmentation=augmentation)
+    fit(data._replace(masks=soft).select("train"), settings)
+    assert any(0.25 < value < 0.75 for value in seen)
+
+
 @pytest.mark.parametrize(("fraction", "epochs", "half"), [(0, 2, 0), (0.6, 4, 2), (0.9, 1, 0)])
-def test_first_epochs_are_trained_on_half_the_size(data, monkeypatch, fraction, epochs, half):
+def test_first_epochs_have_images_of_half_height_and_width(data, monkeypatch, fraction, epochs, half):
     sizes = []
     step = Trainer.step
 
@@ -111,12 +129,16 @@ def test_first_epochs_are_trained_on_half_the_size(data, monkeypatch, fraction, 
         return step(self, pixels, masks, *others)
 
     monkeypatch.setattr(Trainer, "step", record)
-    network, history = fit(data, TrainingSettings(**QUICK | {"epochs": epochs}, half_size_fraction=fraction))
+    network, _ = fit(data, TrainingSettings(**QUICK | {"epochs": epochs}, half_size_fraction=fraction))
     height, width = network.metadata.input_size
     steps = len(sizes) // epochs
     expected = [(height // 2, width // 2)] * half * steps + [(height, width)] * (epochs - half) * steps
     assert sizes == [(size, size) for size in expected]
-    assert history["validation_dice"].notna().all()
+
+
+def test_number_of_half_size_epochs_is_rounded_down():
+    counts = [TrainingSettings(epochs=100, half_size_fraction=share).half_size_epochs for share in (0.29, 0.295, 0.57)]
+    assert counts == [29, 29, 57]
 
 
 def test_number_of_threads_applies_to_one_training_only(data):
@@ -193,17 +215,19 @@ def test_fit_detects_divergence_in_the_last_update(data, monkeypatch):
         fit(data, TrainingSettings(**QUICK))
 
 
-@pytest.mark.parametrize(("threads", "half", "seconds", "warned"), [
+@pytest.mark.parametrize(("threads", "fraction", "seconds", "warned"), [
     (2, 0, (10, 9, 12, 40, 50), [4]), (2, 0, (10, 9, 18, 20), []), (1, 0, (10, 9, 40), []), (2, 0, (40, 9, 9), []),
     (2, 0, (1, 4), []), (2, 0.5, (2, 2, 9, 9), []), (2, 0.5, (2, 2, 9, 40), [4]),
 ])  # fmt: skip
-def test_epoch_that_a_busy_processor_delays_is_reported_once(data, monkeypatch, caplog, threads, half, seconds, warned):
+def test_epoch_that_a_busy_processor_delays_is_reported_once(
+    data, monkeypatch, caplog, threads, fraction, seconds, warned
+):
     def run(self, epoch, *_):
         return {"epoch": epoch, "train_dice": 0.5, "seconds": seconds[epoch - 1]}
 
     monkeypatch.setattr(Trainer, "run_epoch", run)
     try:
-        changes = {"epochs": len(seconds), "threads": threads, "half_size_fraction": half}
+        changes = {"epochs": len(seconds), "threads": threads, "half_size_fraction": fraction}
         fit(data, TrainingSettings(**QUICK | changes))
     finally:
         use_threads(None)

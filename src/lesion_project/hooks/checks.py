@@ -227,7 +227,13 @@ def _check_network(settings: TrainingSettings, image_size: ImageSize, catalog: D
         network = build_network(NetworkMetadata(settings.architecture, settings.network_options))
     require_heads(network, image_size.height, image_size.width)
     if settings.half_size_epochs:
-        require_heads(network, (image_size.height + 1) // 2, (image_size.width + 1) // 2)
+        try:
+            require_heads(network, (image_size.height + 1) // 2, (image_size.width + 1) // 2)
+        except InputError as error:
+            raise InputError(
+                f"training.half_size_fraction is {settings.half_size_fraction:g}, but {error} Use a larger "
+                "image_size.height and image_size.width, or training.half_size_fraction=0."
+            ) from error
     if settings.encoder_learning_rate is not None and not hasattr(network, "encoder"):
         raise InputError(
             f"training.encoder_learning_rate is set, but {settings.architecture} has no encoder. Use null."

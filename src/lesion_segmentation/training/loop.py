@@ -56,8 +56,9 @@ def fit(
 
     Returns:
         The averaged network, on the CPU, and the history with one row per epoch (`EpochRow`). The columns train_* score
-        the network during training on augmented batches, the columns validation_* score the averaged network after the
-        epoch. Metrics are means over images. `loss` is the binary cross-entropy, whichever loss is minimized.
+        the network during training on augmented batches, those of the first epochs perhaps at half size. The columns
+        validation_* score the averaged network after the epoch. Metrics are means over images. `loss` is the binary
+        cross-entropy, whichever loss is minimized.
 
     Raises:
         InputError: A batch is larger than the training set or does not fit into memory, the device is not available,
@@ -80,7 +81,8 @@ def fit(
     history = _resume(trainer, checkpoint_file if settings.resume else None, configuration, callbacks)
     counts = f"{len(train)} training and {pluralize(len(validation), 'validation sample')}"
     logger.info("Training on %s in %s: %s", *hardware, counts)
-    start, warned = len(history), hardware.device != "cpu"  # the first epoch of this process, or of this image size
+    comparable = len(history)  # index of the first epoch of this process and, later, of this image size
+    warned = hardware.device != "cpu"
     for epoch in _epochs(history, settings.epochs):
         with explain_out_of_memory(settings.batch_size, "training.batch_size"):
             history.append(trainer.run_epoch(epoch, train, validation, subsets["train"]))
@@ -88,8 +90,8 @@ def fit(
             checkpoint_file.write(Checkpoint(*trainer.state(), history, configuration, callbacks.run_id))
         callbacks.on_epoch(history[-1])
         if epoch == settings.half_size_epochs + 1:
-            start = epoch - 1
-        warned = warned or _warn_if_processor_is_busy(history[start:])
+            comparable = epoch - 1
+        warned = warned or _warn_if_processor_is_busy(history[comparable:])
     network = trainer.averaged.network.cpu()
     trainer.require_finite_weights()
     return network, pd.DataFrame(history)

@@ -73,8 +73,9 @@ class TrainingSettings(ParameterModel):
         source_rates: How often an epoch shows each image of a source, by source; 1 for sources without a rate. With 3
             each image is seen three times, with 0.25 a quarter of the images is sampled anew in each epoch.
         epochs: Number of epochs. The schedule is fixed, and the averaged weights of its end are kept.
-        half_size_fraction: Fraction of the epochs, rounded down, that are trained on images of half height and width,
-            each of which takes about a quarter of the time. They come first.
+        half_size_fraction: Fraction of the epochs that use images of half height and width, which takes about a quarter
+            of the time and of the memory. These are the first epochs, and their number is rounded down. Painted hairs
+            are one pixel wide at either size.
         batch_size: Number of images per update.
         seed: Seed of the initialization, the order of the images and the online augmentation.
         loss: `bce`, or its sum with 1 - soft Dice (`bce_dice`) or 1 - soft IoU (`bce_iou`).
@@ -147,8 +148,8 @@ class TrainingSettings(ParameterModel):
 
     @property
     def half_size_epochs(self) -> int:
-        """Number of the first epochs that are trained on images of half height and width."""
-        return int(self.half_size_fraction * self.epochs)
+        """Number of the first epochs, which use images of half height and width."""
+        return int(round(self.half_size_fraction * self.epochs, 6))  # 0.29 * 100 is slightly below 29
 
     @property
     def network_options(self) -> dict[str, Any]:

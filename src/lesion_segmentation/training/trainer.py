@@ -214,9 +214,10 @@ class Trainer:
 
 
 def halve(pixels: Tensor, masks: Tensor, soft: bool = False) -> tuple[Tensor, Tensor]:
-    """Average pixels (N, 3, H, W) and masks (N, 1, H, W) over 2 x 2, to sizes ceil(H / 2), ceil(W / 2).
+    """Average pixels (N, 3, H, W) and masks (N, 1, H, W) over blocks of 2 x 2 pixels.
 
-    With `soft`, masks have values from 0 to 1; otherwise they are 0 or 1, and so are those that are returned.
+    The results have ceil(H / 2) rows and ceil(W / 2) columns. With `soft`, masks have values from 0 to 1. Otherwise
+    they are 0 or 1, and so are those that are returned: a block is lesion if at least half of it is.
     """
     pixels, masks = (F.avg_pool2d(tensor, 2, ceil_mode=True) for tensor in (pixels, masks))
     return pixels, masks if soft else (masks >= 0.5).to(masks.dtype)
