@@ -56,7 +56,7 @@ MODELS = (
     Model("unet_plus_plus", "U-Net++"),
     Model("segnet_e100", "SegNet-v2, width 0.25, 100 epochs"),
     Model("segnet", "SegNet-v2, width 0.25, 200 epochs"),
-    Model("segnet_v2", "SegNet-v2, width 0.25, 160 epochs, most at half size"),
+    Model("segnet_v2", "SegNet-v2, width 0.25, 120 epochs of 96 x 128, then 40 of 192 x 256"),
     Model("scratch", "SegNet with skips, 200 epochs"),
     Model("scratch_e400", "SegNet with skips, 400 epochs"),
     Model("isic", "SegNet with skips, first ISIC 2018"),
@@ -82,8 +82,8 @@ RECIPES = (
 )
 STEPS = {
     "skips, dilated context, soft IoU in the loss": ("scratch", "segnet"),
-    "most epochs on images of half the size, soft IoU in the loss": ("segnet_v2", "segnet"),
-    "skips, dilated context, no images of half the size": ("scratch", "segnet_v2"),
+    "160 epochs, 120 of them on images of half height and width, soft IoU in the loss": ("segnet_v2", "segnet"),
+    "skips, dilated context, 200 epochs at full size": ("scratch", "segnet_v2"),
     "400 epochs instead of 200": ("scratch_e400", "scratch"),
     "Lite2 U-Net initialized from ISIC 2018": ("imagenet_isic", "imagenet"),
     "joint training instead of initialization": ("joint", "imagenet_isic"),
